@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['N_COMPONENTS', 'principal_components', 'check_perplexity', 'embed', 'place', 'read_map', 'pickled_map', 'study_map',
-           'saved_path']
+           'saved_path', 'numbers']
 
 # %% ../nbs/01_embed.ipynb #84dfc690
 from pathlib import Path
@@ -114,3 +114,10 @@ def study_map(
     return run.stage(name, lambda: embed(study.signatures, perplexity, seed, n_jobs), [study.map_key], **parameters)
 
 def saved_path(study, name): "Where a fresh clone finds a map."; return project_path(read_settings()["saved"])/f"{study.name}_{name}.parquet"
+
+# %% ../nbs/01_embed.ipynb #1643d74d
+def numbers(
+    text,  # numbers with commas between, as a notebook parameter holds them
+) -> list:
+    "A parameter's list of numbers; whole numbers stay whole."
+    return [float(v) if "." in v else int(v) for v in str(text).split(",") if v.strip()]

@@ -31,7 +31,7 @@ ADMITTED = {
     "joblib.numpy_pickle": ["NumpyArrayWrapper"],
     "_codecs": ["encode"],
     "pyarrow.lib": ["_restore_array", "type_for_alias", "py_buffer", "chunked_array"],
-    "builtins": ["slice"], "__builtin__": ["slice"],
+    "builtins": ["slice", "bytearray"], "__builtin__": ["slice", "bytearray"],
 }
 
 class _Recorder:
@@ -101,15 +101,15 @@ def _strings(x):
     "Arrow's text column, its offsets checked before any is followed."
     if type(x).__name__ == "chunked_array": return np.concatenate([_strings(chunk) for chunk in x.args[0]])
     kind, length, nulls, offset, buffers, *_ = x.args[0]
-    buffers = [b and pa.py_buffer(_bytes(b.args[0])) for b in buffers]
+    buffers = [b and pa.py_buffer(_bytes(b)) for b in buffers]
     array = pa.Array.from_buffers({"large_string": pa.large_string(), "string": pa.string()}[kind.args[0]], length, buffers, nulls, offset)
     array.validate(full=True)
     return array.to_numpy(zero_copy_only=False)
 
 def _bytes(content):
     "Raw bytes, which old protocols write as encoded text."
-    if isinstance(content, _Recorder): text, encoding = content.args; content = text.encode("latin1") if encoding == "latin1" else b""
-    return bytes(content)
+    while isinstance(content, _Recorder): content = content.args[0]  # of _codecs.encode, bytearray or py_buffer
+    return content.encode("latin1") if isinstance(content, str) else bytes(content)
 
 def _frame(notes):
     "A DataFrame from its notes: two axes and blocks of columns."
