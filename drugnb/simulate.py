@@ -7,6 +7,8 @@ __all__ = ['MECHANISMS', 'EMAX', 'DOSES', 'N_BATCHES', 'N_CELLS', 'SIMULATED', '
            'draw_wells', 'draw_expression', 'simulate', 'gene_names', 'plain_ridge', 'open_study']
 
 # %% ../nbs/00b_simulate.ipynb #d4b594b3
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -117,7 +119,7 @@ def simulate(
     annotation = pd.DataFrame({"name": all_compounds.index, "mechanism": np.array(MECHANISMS)[all_compounds.mechanism_id]}, index=all_compounds.index)
     key = digest(["simulate 1", n, n_genes, seed, n_outside, [f"{v:.2f}" for v in x[:, :5].std(0)], f"{viability.std():.2f}"])
     return assemble(
-        "simulated", pd.DataFrame(x, samples.index, genes), samples, pd.DataFrame(x_out[:, measured], outside_samples.index, genes[measured]), outside_samples, annotation,
+        f"simulated-{n}x{n_genes}-{seed}", pd.DataFrame(x, samples.index, genes), samples, pd.DataFrame(x_out[:, measured], outside_samples.index, genes[measured]), outside_samples, annotation,
         coefficients=pd.Series(published, [*genes, "intercept"]), keys=(key, key),
         truth={"cluster": pd.Series(cluster, samples.index), "trusted": pd.Series(~misled, samples.index), "killed": pd.Series(wells.killed.to_numpy(), samples.index), "death": pd.Series(world["death"][0], genes)})
 
@@ -131,14 +133,14 @@ def plain_ridge(x, y, alpha=1.0):
     return np.append(coefficients, y.mean() - mean @ coefficients)
 
 # %% ../nbs/00b_simulate.ipynb #3b65d674
-SIMULATED = {"simulated": dict(n=6000, n_genes=978, seed=0), "simulated-small": dict(n=600, n_genes=120, seed=0)}
+SIMULATED = {"simulated": dict(n=6000, n_genes=978, seed=0), "simulated-small": dict(n=1500, n_genes=300, seed=0, n_outside=300)}
 
 def open_study(
     source: str = "simulated",  # "simulated", "simulated-small", a set named in settings.ini ("l1000-a375"), or a folder
     run: RunFolder | None = None,  # keeps parsed matrices for the next notebook
 ) -> Study:
     "The study that `source` names. Raises `InputError` when nothing is called that."
-    if source in SIMULATED: return simulate(**SIMULATED[source])
+    if source in SIMULATED: return replace(simulate(**SIMULATED[source]), name=source)
     folder = source_folder(source)
     if folder is None: raise InputError(f"There is no study called {source!r} and no folder of that name: use {', '.join(SIMULATED)}, l1000-a375, or the path of a folder with the five files.")
     return read_folder(folder, run, name=source if not source.strip(".").count("/") else "")
