@@ -54,7 +54,7 @@ def grid_r(
     flat = predictions.reshape(-1, predictions.shape[-1])
     whole = np.isfinite(flat).all(1)
     r = np.full(len(flat), np.nan)
-    r[whole] = weighted_scores(np.asarray(y, float), flat[whole], np.ones(len(y)))[0, 0]
+    if whole.any(): r[whole] = weighted_scores(np.asarray(y, float), flat[whole], np.ones(len(y)))[0, 0]
     return r
 
 # %% ../nbs/05a_compare.ipynb #9078b435
@@ -179,15 +179,16 @@ def masking(
     most: int = 40,  # clusters, the largest first
     noise: str = "own",
 ) -> pd.DataFrame:  # one row a cluster and model: r outside without the cluster, and the change
-    "The chosen models with each cluster left out of training in turn."
+    "The chosen models with each cluster left out of training in turn; not those that hold nine tenths of it."
     rows, y, labelled = [], study.outside_samples.viability, np.flatnonzero(study.labelled)
     score = lambda weighting, alpha, keep: grid_r(apply_grid(fit_grid(study, labels, [weighting], [alpha], keep, noise), study.outside), y)[0]
     whole = {name: score(*m, labelled) for name, m in models.items()}
     for cluster in [c for c in range(labels.max() + 1) if (labels.iloc[labelled] == c).any()][:most]:
         keep = labelled[labels.iloc[labelled].to_numpy() != cluster]
+        if len(keep) < len(labelled)/10: continue  # nothing worth the name would be left to train on
         for name, m in models.items():
             try: rows.append((cluster, name, len(labelled) - len(keep), r := score(*m, keep), r - whole[name]))
-            except (InputError, ZeroDivisionError): continue
+            except InputError: continue
     return pd.DataFrame(rows, columns=["cluster", "model", "size", "r_outside", "change"])
 
 # %% ../nbs/05a_compare.ipynb #bb36c383
@@ -230,7 +231,7 @@ def judge(
     grid, predicted = study_grid(study, fitted.to_numpy().reshape(len(WEIGHTINGS), len(alphas), -1), WEIGHTINGS, alphas, inside)
     how = dict(repeats=repeats, seed=seed, folds=folds, by=list(inside))
     table = run.stage("comparison", lambda: comparison(study, grid, predicted, repeats, seed), [study.key, fitted], **how)
-    gap = run.stage("optimism", lambda: pd.DataFrame({f"{by}s left out": optimism(study, grid, predicted, by, repeats, seed) for by in inside}), [study.key, fitted], **how)
+    gap = run.stage("optimism", lambda: pd.DataFrame({f"{by}s left out": optimism(study, grid, predicted, by, repeats, seed) for by in inside}).rename_axis("measure"), [study.key, fitted], **how)
     named = {str(w): w for w in WEIGHTINGS}
     pick = lambda column, only: (lambda w, a: (named[w], float(a)))(*best(grid, column, only))
     probes = {"unweighted": pick("r_compound", "unweighted"), "cluster weights, chosen in training": pick("r_compound", "cluster"), "cluster weights, chosen outside": pick("r_outside", "cluster")}
@@ -239,16 +240,16 @@ def judge(
     masked = run.stage("masking", lambda: masking(study, labels, probes, most_masked, noise), [study.key, fitted], most=most_masked, **probed)
 
     made, _ = contenders(study, grid, predicted)
-    outside = pd.DataFrame(made, index=study.outside_samples.index).assign(viability=study.outside_samples.viability)
+    outside = pd.DataFrame(made, index=study.outside_samples.index.rename("sample")).assign(viability=study.outside_samples.viability)
     honest = best(grid, "r_compound")
-    coefficients = pd.DataFrame({"chosen in training": fitted.loc[honest], "chosen on the outside set": fitted.loc[best(grid, "r_outside")]}).drop(index="intercept")
+    coefficients = pd.DataFrame({"chosen in training": fitted.loc[honest], "chosen on the outside set": fitted.loc[best(grid, "r_outside")]}).drop(index="intercept").rename_axis("gene")
     if study.coefficients is not None: coefficients["published"] = study.coefficients.reindex(coefficients.index)
     if run.folder:
         row = fitted.loc[honest]
         save_model(RidgeModel(list(study.genes), row[:-1].tolist(), float(row.iloc[-1]), float(honest[1]), honest[0], study.name, study.key, int(study.labelled.sum()),
                               f"{folds}-fold cross-validation with compounds left out, r = {grid.r_compound[honest]:.3f}"), run.folder/"model.json")
         for name, frame in dict(comparison=table, grid=grid, optimism=gap, robustness=robust, masking=masked, outside=outside, coefficients=coefficients).items():
-            with atomic(run.folder/f"{name}.csv") as part: frame.to_csv(part, float_format="%.5g")
+            with atomic(run.folder/f"{name}.csv") as part: frame.to_csv(part, float_format="%.5g", index=frame.index.names != [None])
     return Judgement(grid, outside, table, gap, robust, masked, coefficients)
 
 def all_maps(study, run, perplexity=30, seed=0, perplexities=(), seeds=()) -> dict:
