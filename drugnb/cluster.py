@@ -48,7 +48,9 @@ def by_size(
 
 def dbscan(xy, eps, min_samples=10): "DBSCAN on the map."; return by_size(DBSCAN(eps=eps, min_samples=min_samples).fit_predict(xy))
 
-def hdbscan(xy, min_cluster_size=10): "HDBSCAN on the map: no radius, a smallest size."; return by_size(HDBSCAN(min_cluster_size=min_cluster_size, copy=True).fit_predict(xy))
+def hdbscan(xy, min_cluster_size=10):
+    "HDBSCAN on the map: no radius, a smallest size."
+    return by_size(HDBSCAN(min_cluster_size=min_cluster_size, copy=True).fit_predict(xy))
 
 def leiden(
     signatures: pd.DataFrame,  # signatures x genes
@@ -80,14 +82,17 @@ def group(
 
 def study_clusters(study, run, xy, method="dbscan", eps=0, min_samples=10, resolution=1.0) -> pd.DataFrame:
     "The stage: `group` kept in the run folder; one column, `cluster`."
-    return run.stage("clusters", lambda: group(study, xy, method, eps, min_samples, resolution).to_frame(), [study.map_key, xy], method=method, eps=eps, min_samples=min_samples, resolution=resolution)
+    return run.stage("clusters", lambda: group(study, xy, method, eps, min_samples, resolution).to_frame(), [study.map_key, xy],
+                     method=method, eps=eps, min_samples=min_samples, resolution=resolution)
 
 def one_giant(
     labels: pd.Series,  # cluster of each signature
 ) -> str:  # "" when there is more than one cluster worth the name
     "A sentence for clusterings that cannot carry weights."
     share = labels.value_counts(normalize=True).iloc[0]
-    return f"note: one cluster holds {share:.1%} of the signatures, so cluster weights can do next to nothing; try method=hdbscan, method=leiden or a smaller eps" if share > 0.9 else ""
+    if share <= 0.9: return ""
+    return (f"note: one cluster holds {share:.1%} of the signatures, so cluster weights can do next to nothing; "
+            "try method=hdbscan, method=leiden or a smaller eps")
 
 # %% ../nbs/02_cluster.ipynb #b6a10577
 def cluster_table(
@@ -113,7 +118,8 @@ def enrichment(
     mechanisms: pd.Series,  # mechanism of each, missing where unknown
 ) -> pd.DataFrame:  # cluster, mechanism, compounds of it in the cluster, expected, p, adjusted p; smallest p first
     "Mechanisms that a cluster holds more compounds of than chance would."
-    rows = pd.DataFrame({"cluster": labels.to_numpy(), "compound": compounds.to_numpy(), "mechanism": mechanisms.to_numpy()}).dropna().drop_duplicates()
+    rows = pd.DataFrame({"cluster": labels.to_numpy(), "compound": compounds.to_numpy(), "mechanism": mechanisms.to_numpy()})
+    rows = rows.dropna().drop_duplicates()
     total = rows.compound.nunique()
     of_mechanism, in_cluster = rows.groupby("mechanism").compound.nunique(), rows.groupby("cluster").compound.nunique()
     both = rows[rows.cluster >= 0].groupby(["cluster", "mechanism"]).compound.nunique().rename("compounds").reset_index()

@@ -29,7 +29,9 @@ def principal_components(
     return pca, pca.fit_transform(signatures.to_numpy(np.float64))
 
 def check_perplexity(n, perplexity):
-    if not 1 < perplexity <= (n - 1)/3: raise InputError(f"Perplexity {perplexity} does not fit {n} signatures: use one above 1 and up to {(n - 1)//3}, a third of their number.")
+    if not 1 < perplexity <= (n - 1)/3:
+        raise InputError(f"Perplexity {perplexity} does not fit {n} signatures: use one above 1 and up to {(n - 1)//3}, "
+                         "a third of their number.")
 
 def embed(
     signatures: pd.DataFrame,  # signatures x genes
@@ -67,7 +69,8 @@ def read_map(
     path = Path(path)
     if path.suffix == ".pkl": xy, labels = pickled_map(path)
     else: xy, labels = load_frame(path)[0], None
-    refuse = lambda why: InputError(f"The map {path.name} was made from other signatures than {study.name}: {why}; remove it or name another.")
+    refuse = lambda why: InputError(f"The map {path.name} was made from other signatures than {study.name}: {why}; "
+                                    "remove it or name another.")
     if len(xy) != len(study.signatures): raise refuse(f"it holds {len(xy):,} points, the study {len(study.signatures):,} signatures")
     if labels is None:
         missing = study.signatures.index.difference(xy.index)
@@ -113,7 +116,9 @@ def study_map(
         if not why: return xy
     return run.stage(name, lambda: embed(study.signatures, perplexity, seed, n_jobs), [study.map_key], **parameters)
 
-def saved_path(study, name): "Where a fresh clone finds a map."; return project_path(read_settings()["saved"])/f"{study.name}_{name}.parquet"
+def saved_path(study, name):
+    "Where a fresh clone finds a map."
+    return project_path(read_settings()["saved"])/f"{study.name}_{name}.parquet"
 
 # %% ../nbs/01_embed.ipynb #1643d74d
 def numbers(

@@ -52,7 +52,8 @@ def figure_knee(xy: pd.DataFrame, min_samples: int = 10, eps: float = 0) -> plt.
     ax.plot(np.arange(len(distances))/len(distances), distances)
     ax.axhline(radius, color="C1", lw=1.2)
     ax.annotate(f"eps = {radius:.2f}", (0.02, radius), textcoords="offset points", xytext=(0, 4), color="C1")
-    ax.set(xlabel="share of signatures", ylabel=f"distance to neighbour {min_samples} (map units)", title=f"{(distances > radius).mean():.1%} of signatures lie beyond the knee")
+    ax.set(xlabel="share of signatures", ylabel=f"distance to neighbour {min_samples} (map units)",
+           title=f"{(distances > radius).mean():.1%} of signatures lie beyond the knee")
     return fig
 
 def _map_axes(ax, title=""):
@@ -65,7 +66,8 @@ def _map_by_viability(ax, xy, samples):
     known = samples.viability.notna().to_numpy()
     ax.scatter(xy.x[~known], xy.y[~known], s=_dot(len(xy)), color="0.88", rasterized=True)
     order = np.argsort(-samples.viability[known].to_numpy(), kind="stable")
-    return ax.scatter(xy.x[known].iloc[order], xy.y[known].iloc[order], s=_dot(len(xy)), c=samples.viability[known].iloc[order], vmin=0, vmax=1.2, rasterized=True)
+    return ax.scatter(xy.x[known].iloc[order], xy.y[known].iloc[order], s=_dot(len(xy)), c=samples.viability[known].iloc[order],
+                      vmin=0, vmax=1.2, rasterized=True)
 
 @styled
 def figure_map_viability(xy: pd.DataFrame, samples: pd.DataFrame) -> plt.Figure:
@@ -82,7 +84,8 @@ def _coloured_groups(ax, xy, groups, names, other):
     ax.scatter(xy.x[rest], xy.y[rest], s=_dot(len(xy)), color="0.85", label=other, rasterized=True)
     for i, name in enumerate(names):
         these = (groups == name).to_numpy()
-        ax.scatter(xy.x[these], xy.y[these], s=_dot(len(xy)), color=f"C{i % 8}", marker="o" if i < 8 else "^", label=str(name), rasterized=True)
+        ax.scatter(xy.x[these], xy.y[these], s=_dot(len(xy)), color=f"C{i % 8}", marker="o" if i < 8 else "^",
+                   label=str(name), rasterized=True)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=min(4/_dot(len(xy))**0.5, 4))
 
 @styled
@@ -91,7 +94,9 @@ def figure_map_cluster(xy: pd.DataFrame, labels: pd.Series) -> plt.Figure:
     sizes = labels[labels >= 0].value_counts().sort_index()
     fig, ax = plt.subplots(figsize=(6.4, 4.8))
     _coloured_groups(ax, xy, labels, list(sizes.index[:8]), "others, noise")
-    for c in sizes.index[:25]: ax.annotate(str(c), xy[(labels == c).to_numpy()].median(), fontsize=7, ha="center", va="center", bbox=dict(boxstyle="round,pad=0.1", fc="white", ec="none", alpha=0.7))
+    box = dict(boxstyle="round,pad=0.1", fc="white", ec="none", alpha=0.7)
+    for c in sizes.index[:25]:
+        ax.annotate(str(c), xy[(labels == c).to_numpy()].median(), fontsize=7, ha="center", va="center", bbox=box)
     _map_axes(ax, f"{len(sizes)} clusters, the largest with {sizes.iloc[0]/len(labels):.0%} of signatures" if len(sizes) else "No cluster")
     return fig
 
@@ -131,9 +136,11 @@ def figure_clusters(samples: pd.DataFrame, labels: pd.Series, noise: str = "own"
     shown = [c for c in table.index if c >= 0][:most] + [c for c in table.index if c < 0]
     metrics = table.loc[shown, ["size", "compounds", "mean", "sd", "range"]]
     fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 1.2 + 0.21*len(shown)), width_ratios=[1, 1.15], sharey=True)
-    sns.heatmap(metrics.rank(pct=True), annot=metrics.map(lambda v: f"{v:.2f}" if v % 1 else f"{v:.0f}"), fmt="", cmap="Greys", vmax=1.6, cbar=False, annot_kws={"size": 7}, ax=left)
+    sns.heatmap(metrics.rank(pct=True), annot=metrics.map(lambda v: f"{v:.2f}" if v % 1 else f"{v:.0f}"), fmt="",
+                cmap="Greys", vmax=1.6, cbar=False, annot_kws={"size": 7}, ax=left)
     bound = 3
-    sns.heatmap(np.log2(weights.loc[shown].clip(lower=2.0**-6)), cmap="RdBu_r", vmin=-bound, vmax=bound, center=0, cbar_kws={"label": "log2 weight", "extend": "both"}, ax=right)
+    sns.heatmap(np.log2(weights.loc[shown].clip(lower=2.0**-6)), cmap="RdBu_r", vmin=-bound, vmax=bound, center=0,
+                cbar_kws={"label": "log2 weight", "extend": "both"}, ax=right)
     left.set(ylabel="cluster, by size (-1: noise)", title="What a cluster is")
     right.set(ylabel="", title="What it weighs under each metric")
     left.set_yticks(np.arange(len(shown)) + 0.5, shown, rotation=0)
@@ -149,9 +156,12 @@ def figure_comparison(comparison: pd.DataFrame) -> plt.Figure:
     for i, which in enumerate(present):
         t = comparison.loc[which].reindex(order)
         at = np.arange(len(order)) + (0.16*(2*i - 1) if len(present) > 1 else 0)
-        ax.errorbar(t.pearson, at, xerr=[(t.pearson - t.pearson_low).clip(lower=0), (t.pearson_high - t.pearson).clip(lower=0)], fmt="o" if i == 0 else "s", color=f"C{i}", ms=5, label=f"{which} compounds ({t.groups.iloc[0]:.0f})")
+        bars = [(t.pearson - t.pearson_low).clip(lower=0), (t.pearson_high - t.pearson).clip(lower=0)]
+        ax.errorbar(t.pearson, at, xerr=bars, fmt="o" if i == 0 else "s", color=f"C{i}", ms=5,
+                    label=f"{which} compounds ({t.groups.iloc[0]:.0f})")
     ax.axvline(0, color="0.5", lw=1)
-    ax.set(yticks=range(len(order)), yticklabels=order, xlabel="Pearson r on the outside set (95% interval by compound)", title="What holds up outside")
+    ax.set(yticks=range(len(order)), yticklabels=order, xlabel="Pearson r on the outside set (95% interval by compound)",
+           title="What holds up outside")
     ax.invert_yaxis()
     ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.13), ncols=2)
     return fig
@@ -178,9 +188,10 @@ def figure_predicted(outside: pd.DataFrame, comparison: pd.DataFrame) -> plt.Fig
 def figure_choice(grid: pd.DataFrame, optimism: pd.DataFrame) -> plt.Figure:
     "The r that each way of choosing promises, and the r that its model delivers outside."
     ways = [c[2:] for c in grid if c != "r_outside"]
-    rows = [(f"chosen in training,\n{by}s left out", grid.loc[best(grid, f"r_{by}"), f"r_{by}"], grid.loc[best(grid, f"r_{by}"), "r_outside"]) for by in ways]
+    rows = [(f"chosen in training,\n{by}s left out", *grid.loc[best(grid, f"r_{by}"), [f"r_{by}", "r_outside"]]) for by in ways]
     half = optimism.iloc[:, 0]
-    rows.append(("chosen on half of the\noutside compounds", half["r, chosen on half the compounds"], half["r, the same on the other half"]))
+    rows.append(("chosen on half of the\noutside compounds",
+                 half["r, chosen on half the compounds"], half["r, the same on the other half"]))
     fig, ax = plt.subplots(figsize=(6.8, 1.2 + 0.6*len(rows)))
     for i, (_, promised, delivered) in enumerate(rows):
         ax.annotate("", (delivered, i), (promised, i), arrowprops=dict(arrowstyle="->", color="0.5"))
@@ -189,7 +200,8 @@ def figure_choice(grid: pd.DataFrame, optimism: pd.DataFrame) -> plt.Figure:
     plain = grid.loc[best(grid, "r_compound", "unweighted"), "r_outside"]
     ax.axvline(plain, color="0.4", lw=1, ls=":")
     ax.annotate("unweighted", (plain, len(rows) - 0.55), rotation=90, fontsize=8, color="0.4", va="bottom", ha="right")
-    ax.set(yticks=range(len(rows)), yticklabels=[r[0] for r in rows], ylim=(len(rows) - 0.5, -0.5), xlabel="Pearson r", title="What a choice promises, and what it delivers")
+    ax.set(yticks=range(len(rows)), yticklabels=[r[0] for r in rows], ylim=(len(rows) - 0.5, -0.5),
+           xlabel="Pearson r", title="What a choice promises, and what it delivers")
     ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22), ncols=2)
     return fig
 
@@ -199,12 +211,14 @@ def figure_robustness(robustness: pd.DataFrame) -> plt.Figure:
     "Outside r of the chosen cluster weightings over maps and radii."
     plain = robustness[robustness.model == "unweighted"].r_outside.iloc[0]
     models = [m for m in robustness.model.unique() if m != "unweighted"]
-    values = {m: robustness[robustness.model == m].assign(map=lambda t: "perplexity " + t.perplexity.map("{:g}".format) + ", seed " + t.seed.astype(str)) for m in models}
+    name = lambda t: "perplexity " + t.perplexity.map("{:g}".format) + ", seed " + t.seed.astype(str)
+    values = {m: robustness[robustness.model == m].assign(map=name) for m in models}
     bound = max(0.05, np.nanmax(np.abs(robustness.r_outside - plain)))
     fig, axes = plt.subplots(1, len(models), figsize=(4.1*len(models) + 1.4, 3.6), sharey=True, squeeze=False)
     for i, (ax, (m, t)) in enumerate(zip(axes[0], values.items())):
         table = t.pivot(index="map", columns="eps_factor", values="r_outside").reindex(t["map"].unique())
-        sns.heatmap(table, annot=True, fmt=".2f", cmap="RdBu_r", center=plain, vmin=plain - bound, vmax=plain + bound, annot_kws={"size": 8}, cbar=i == len(models) - 1, cbar_kws={"label": "Pearson r outside"}, ax=ax)
+        sns.heatmap(table, annot=True, fmt=".2f", cmap="RdBu_r", center=plain, vmin=plain - bound, vmax=plain + bound,
+                    annot_kws={"size": 8}, cbar=i == len(models) - 1, cbar_kws={"label": "Pearson r outside"}, ax=ax)
         ax.set(xlabel="radius (multiple of the knee)", ylabel="", title=m)
     fig.suptitle(f"Does the gain survive another map? White: unweighted, r = {plain:.2f}", fontsize=11, fontweight="bold")
     return fig
@@ -223,9 +237,11 @@ def figure_masking(masking: pd.DataFrame, labels: pd.Series, mechanisms: pd.Seri
         inside = mechanisms[(labels == c).to_numpy()].dropna()
         return f"{c}: {inside.mode().iloc[0]}" if len(inside) else f"{c}: mechanism unknown"
     fig, ax = plt.subplots(figsize=(7.4, 1.2 + 0.3*len(wide)))
-    for i, (model, change) in enumerate(wide.items()): ax.plot(change, np.arange(len(wide)) + 0.18*(i - 1), "osD"[i], color=["0.3", "C0", "C1"][i], ms=5, label=model)
+    for i, (model, change) in enumerate(wide.items()):
+        ax.plot(change, np.arange(len(wide)) + 0.18*(i - 1), "osD"[i], color=["0.3", "C0", "C1"][i], ms=5, label=model)
     ax.axvline(0, color="0.5", lw=1)
-    ax.set(yticks=range(len(wide)), yticklabels=[name(c) for c in wide.index], xlabel="change in outside Pearson r when the cluster is left out", title="Which clusters a model hangs on")
+    ax.set(yticks=range(len(wide)), yticklabels=[name(c) for c in wide.index],
+           xlabel="change in outside Pearson r when the cluster is left out", title="Which clusters a model hangs on")
     ax.invert_yaxis()
     ax.legend(loc="upper center", bbox_to_anchor=(0.35, -0.14 - 0.6/len(wide)), ncols=1)
     return fig
@@ -248,21 +264,25 @@ def figure_coefficients(coefficients: pd.DataFrame, most: int = 8) -> plt.Figure
     for spot in ("x", "y"): getattr(ax, f"ax{'v' if spot == 'x' else 'h'}line")(0, color="0.7", lw=0.8)
     strong = (both/both.std()).abs().max(axis=1).sort_values(ascending=False, kind="stable").index[:most]
     for gene in strong: ax.annotate(gene, both.loc[gene], fontsize=7.5, textcoords="offset points", xytext=(3, 3))
-    ax.set(xlabel="published coefficient (viability per unit)", ylabel="coefficient of the model chosen in training", title=f"{len(both)} genes: r = {r:.2f}, same sign {same:.0%}")
+    ax.set(xlabel="published coefficient (viability per unit)", ylabel="coefficient of the model chosen in training",
+           title=f"{len(both)} genes: r = {r:.2f}, same sign {same:.0%}")
     ax.ticklabel_format(style="sci", scilimits=(-2, 3))
     return fig
 
 # %% ../nbs/06_figures.ipynb #42845429
 def interactive_map(xy: pd.DataFrame, labels: pd.Series, samples: pd.DataFrame, mechanisms: pd.Series) -> go.Figure:
     "The map with compound, dose, cell line, mechanism and cluster at the pointer."
-    parts = {"compound": samples["name"] if "name" in samples else samples.compound, "dose": samples.dose.map("{:.3g} uM".format) if "dose" in samples else None,
-             "cell line": samples.get("cell"), "mechanism": mechanisms.fillna("unknown"), "cluster": labels.map(lambda c: "noise" if c < 0 else c), "viability": samples.viability.map("{:.2f}".format)}
+    parts = {"compound": samples["name"] if "name" in samples else samples.compound,
+             "dose": samples.dose.map("{:.3g} uM".format) if "dose" in samples else None,
+             "cell line": samples.get("cell"), "mechanism": mechanisms.fillna("unknown"),
+             "cluster": labels.map(lambda c: "noise" if c < 0 else c), "viability": samples.viability.map("{:.2f}".format)}
     text = pd.Series(xy.index.astype(str), xy.index)
     for part, values in parts.items():
         if values is not None: text = text + f"<br>{part}: " + values.astype(str).to_numpy()
     marker = dict(size=4, color=samples.viability.round(3), colorscale="Cividis", cmin=0, cmax=1.2, colorbar=dict(title="viability"))
     fig = go.Figure(go.Scattergl(x=xy.x.round(2), y=xy.y.round(2), mode="markers", marker=marker, text=text, hoverinfo="text"))
-    fig.update_layout(template="simple_white", title="Signatures by viability", width=900, height=760, xaxis=dict(visible=False), yaxis=dict(visible=False, scaleanchor="x"))
+    fig.update_layout(template="simple_white", title="Signatures by viability", width=900, height=760,
+                      xaxis=dict(visible=False), yaxis=dict(visible=False, scaleanchor="x"))
     return fig
 
 def save_html(fig: go.Figure, folder: Path | str, name: str) -> Path:

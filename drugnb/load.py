@@ -66,7 +66,8 @@ def project_path(
 def atomic(
     path: Path | str,  # the file to be written, whole or not at all
 ):
-    "Give a temporary path beside `path` to write to; rename it to `path` when the block ends well. Raises `InputError` where the folder cannot be written."
+    """Give a temporary path beside `path` to write to; rename it to `path` when the block ends well.
+    Raises `InputError` where the folder cannot be written."""
     path = Path(path)
     part = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
@@ -133,7 +134,8 @@ def load_frame(
 ) -> tuple[pd.DataFrame, dict]:  # the frame, and what it was made from ({} if it does not say)
     "Read a frame and its provenance. Raises `InputError` for a file that is not whole Parquet."
     try: table = pa.parquet.read_table(path)
-    except (pa.ArrowInvalid, OSError) as e: raise InputError(f"{path} is not a whole Parquet file ({_first_line(e)}): remove it and run again.") from e
+    except (pa.ArrowInvalid, OSError) as e:
+        raise InputError(f"{path} is not a whole Parquet file ({_first_line(e)}): remove it and run again.") from e
     made_from = json.loads((table.schema.metadata or {}).get(b"drugnb", b"{}"))
     frame = table.to_pandas()
     frame.attrs["key"] = made_from.get("key")
@@ -198,8 +200,10 @@ def find_table(
     found = sorted({p for s in SUFFIXES for p in folder.glob(pattern + s)} | ({folder/pattern} if (folder/pattern).is_file() else set()))
     if len(found) == 1: return found[0]
     if not found and not required: return None
-    if not found: raise InputError(f"No file {pattern}{{{','.join(SUFFIXES[:3])},…}} in {folder}: put it there, or name it in settings.ini.")
-    raise InputError(f"{len(found)} files in {folder} fit {pattern} ({', '.join(p.name for p in found[:3])}): name one of them in settings.ini.")
+    if not found:
+        raise InputError(f"No file {pattern}{{{','.join(SUFFIXES[:3])},…}} in {folder}: put it there, or name it in settings.ini.")
+    raise InputError(f"{len(found)} files in {folder} fit {pattern} ({', '.join(p.name for p in found[:3])}): "
+                     "name one of them in settings.ini.")
 
 def _separator(path): return "\t" if re.search(r"\.(tsv|txt)(\.gz)?$", path.name) else ","
 
@@ -210,11 +214,14 @@ def read_annotations(
 ) -> pd.DataFrame:  # indexed by id, as text, other columns kept
     "An annotation table under drugnb's names. Raises `InputError` for a missing column or a repeated id."
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, sep=_separator(path), na_values=["-666"], low_memory=False)
+        if path.suffix == ".parquet": table = pd.read_parquet(path)
+        else: table = pd.read_csv(path, sep=_separator(path), na_values=["-666"], low_memory=False)
     except (ValueError, OSError, EOFError) as e: raise InputError(f"{path.name} cannot be read as a table ({_first_line(e)}).") from e
     if isinstance(table.index, pd.Index) and table.index.name: table = table.reset_index()
     for ours in required:
-        if columns[ours] not in table: raise InputError(f"{path.name} has no column {columns[ours]!r}: its columns are {', '.join(map(str, table.columns[:12]))}; name the right one in settings.ini ({ours} = …).")
+        if columns[ours] not in table:
+            raise InputError(f"{path.name} has no column {columns[ours]!r}: its columns are {', '.join(map(str, table.columns[:12]))}; "
+                             f"name the right one in settings.ini ({ours} = …).")
     table = table.rename(columns={theirs: ours for ours, theirs in columns.items()})
     key = required[0]
     table[key] = table[key].astype(str)
@@ -224,7 +231,9 @@ def read_annotations(
 def _no_repeats(ids, name):
     "Raise for an id that stands twice."
     ids = pd.Index(ids)
-    if not ids.is_unique: raise InputError(f"{name} holds the id {ids[ids.duplicated()][0]!r} more than once ({ids.duplicated().sum()} repeats in all): keep one row for each.")
+    if not ids.is_unique:
+        again = ids[ids.duplicated()]
+        raise InputError(f"{name} holds the id {again[0]!r} more than once ({len(again)} repeats in all): keep one row for each.")
 
 # %% ../nbs/00_load.ipynb #dade85c2
 def read_matrix(
@@ -235,25 +244,30 @@ def read_matrix(
     reader = next((r for s, r in _MATRIX_READERS.items() if name.endswith(s)), _read_csv_matrix)
     try: matrix = reader(path)
     except InputError: raise
-    except (OSError, ValueError, KeyError, EOFError, pa.ArrowInvalid) as e: raise InputError(f"{path.name} cannot be read: it is damaged, cut short or of another format ({_first_line(e)}).") from e
+    except (OSError, ValueError, KeyError, EOFError, pa.ArrowInvalid) as e:
+        raise InputError(f"{path.name} cannot be read: it is damaged, cut short or of another format ({_first_line(e)}).") from e
     matrix.index, matrix.columns = matrix.index.astype(str), matrix.columns.astype(str)
     for ids in (matrix.index, matrix.columns): _no_repeats(ids, path.name)
     infinite = np.isinf(matrix.to_numpy())
     if infinite.any():
         i, j = np.argwhere(infinite)[0]
-        raise InputError(f"{path.name} holds an infinite value in row {matrix.index[i]!r}, column {matrix.columns[j]!r} ({infinite.sum()} in all): mend or remove it.")
+        raise InputError(f"{path.name} holds an infinite value in row {matrix.index[i]!r}, column {matrix.columns[j]!r} "
+                         f"({infinite.sum()} in all): mend or remove it.")
     return matrix
 
 def _read_csv_matrix(path):
-    with pa.input_stream(path, compression="detect") as stream: header = stream.read(1 << 24).split(b"\n", 1)[0].decode("utf-8-sig").strip("\r")
+    with pa.input_stream(path, compression="detect") as stream:
+        header = stream.read(1 << 24).split(b"\n", 1)[0].decode("utf-8-sig").strip("\r")
     names = [n.strip('"') for n in header.split(_separator(path))]
     _no_repeats(names, path.name)
     types = {n: pa.float32() for n in names[1:]} | {names[0]: pa.string()}
-    read = dict(read_options=pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=1 << 24), parse_options=pa.csv.ParseOptions(delimiter=_separator(path)))
+    read = dict(read_options=pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=1 << 24),
+                parse_options=pa.csv.ParseOptions(delimiter=_separator(path)))
     try: table = pa.csv.read_csv(path, **read, convert_options=pa.csv.ConvertOptions(column_types=types))
     except pa.ArrowInvalid as e:
         if "conversion error" not in str(e): raise
-        _name_the_text(pa.csv.read_csv(path, **read, convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))), path.name)
+        as_text = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+        _name_the_text(pa.csv.read_csv(path, **read, convert_options=as_text), path.name)
         raise
     if not table.num_rows: raise InputError(f"{path.name} has a header but no rows.")
     return _frame(table, names[0])
@@ -264,7 +278,9 @@ def _name_the_text(table, name):
     for column in table.column_names[1:]:
         cells = table.column(column).to_pandas().replace(["", "NA", "NaN", "nan", "null", "NULL", "N/A"], None)
         bad = np.flatnonzero(cells.notna() & pd.to_numeric(cells, errors="coerce").isna())
-        if len(bad): raise InputError(f"{name} holds the text {cells[bad[0]]!r} in row {ids[bad[0]]!r}, column {column!r}, where a number should be.")
+        if len(bad):
+            raise InputError(f"{name} holds the text {cells[bad[0]]!r} in row {ids[bad[0]]!r}, column {column!r}, "
+                             "where a number should be.")
 
 def _frame(table, index):
     "An Arrow table of equal number columns as one float32 block."
@@ -283,11 +299,13 @@ def read_gct(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:  # matrix (rows x columns as stored), row and column annotations as text
     "A GCT file. Raises `InputError` when it is cut short."
     with pa.input_stream(path, compression="detect") as stream: lines = stream.read().decode().splitlines()
-    if len(lines) < 3 or lines[0].strip() not in ("#1.2", "#1.3"): raise InputError(f"{path.name} does not begin as a GCT file does (#1.2 or #1.3).")
+    if len(lines) < 3 or lines[0].strip() not in ("#1.2", "#1.3"):
+        raise InputError(f"{path.name} does not begin as a GCT file does (#1.2 or #1.3).")
     n_rows, n_columns, *extra = map(int, lines[1].split())
     n_row_notes, n_column_notes = extra or (1, 0)
     cells = [line.split("\t") for line in lines[2:3 + n_column_notes + n_rows]]
-    if len(cells) < 1 + n_column_notes + n_rows or len(cells[-1]) < 1 + n_row_notes + n_columns: raise InputError(f"{path.name} says it has {n_rows} rows and {n_columns} columns but is cut short.")
+    if len(cells) < 1 + n_column_notes + n_rows or len(cells[-1]) < 1 + n_row_notes + n_columns:
+        raise InputError(f"{path.name} says it has {n_rows} rows and {n_columns} columns but is cut short.")
     first, columns, body = 1 + n_row_notes, cells[0][1 + n_row_notes:], cells[1 + n_column_notes:]
     ids = [c[0] for c in body]
     matrix = pd.DataFrame([c[first:] for c in body], index=ids, columns=columns).replace(["", "NA", "NaN", "na"], None)
@@ -304,9 +322,12 @@ def read_gctx(
     try:
         with h5py.File(path) as h:
             if "0/DATA/0/matrix" not in h: raise InputError(f"{path.name} is HDF5 but not GCTX: it has no 0/DATA/0/matrix.")
-            rows, columns = (pd.DataFrame({k: _text(v[:]) for k, v in h[f"0/META/{side}"].items()}).set_index("id") for side in ("ROW", "COL"))
-            return pd.DataFrame(h["0/DATA/0/matrix"][:].T.astype(np.float32, copy=False), index=rows.index, columns=columns.index), rows, columns
-    except (OSError, RuntimeError) as e: raise InputError(f"{path.name} is not a whole GCTX file: it is cut short or not HDF5 ({_first_line(e)}).") from e
+            rows, columns = (pd.DataFrame({k: _text(v[:]) for k, v in h[f"0/META/{side}"].items()}).set_index("id")
+                             for side in ("ROW", "COL"))
+            matrix = h["0/DATA/0/matrix"][:].T.astype(np.float32, copy=False)
+            return pd.DataFrame(matrix, index=rows.index, columns=columns.index), rows, columns
+    except (OSError, RuntimeError) as e:
+        raise InputError(f"{path.name} is not a whole GCTX file: it is cut short or not HDF5 ({_first_line(e)}).") from e
 
 def _text(values): return pd.Series(values).str.decode("utf-8").str.strip() if values.dtype.kind in "SO" else values
 
@@ -323,13 +344,18 @@ def _read_h5ad(path):
     except ImportError as e: raise InputError("Reading .h5ad needs anndata: pip install 'drugnb[h5ad]'.") from e
     return anndata.read_h5ad(path).to_df().astype(np.float32)
 
-_MATRIX_READERS = {".parquet": _read_parquet_matrix, ".gct": lambda p: _with_gene_ids(*read_gct(p)), ".gct.gz": lambda p: _with_gene_ids(*read_gct(p)),
-                   ".gctx": lambda p: _with_gene_ids(*read_gctx(p)), ".h5ad": _read_h5ad}
+_MATRIX_READERS = {
+    ".parquet": _read_parquet_matrix,
+    ".gct": lambda p: _with_gene_ids(*read_gct(p)), ".gct.gz": lambda p: _with_gene_ids(*read_gct(p)),
+    ".gctx": lambda p: _with_gene_ids(*read_gctx(p)),
+    ".h5ad": _read_h5ad,
+}
 
 # %% ../nbs/00_load.ipynb #1b66b9ed
 def landmark_genes() -> pd.DataFrame:  # entrez_id, symbol, former (separated by |), as text
     "The 978 landmark genes of L1000 (Subramanian et al. 2017, Cell)."
-    return pd.read_csv(Path(__file__).with_name("landmarks.csv") if "__file__" in globals() else project_path("drugnb/landmarks.csv"), dtype=str).fillna("")
+    path = Path(__file__).with_name("landmarks.csv") if "__file__" in globals() else project_path("drugnb/landmarks.csv")
+    return pd.read_csv(path, dtype=str).fillna("")
 
 def gene_symbols(
     ids,  # gene names of any kind, as text
@@ -337,11 +363,13 @@ def gene_symbols(
 ) -> pd.Index:  # one symbol each; what is unknown keeps its name
     "The present symbol of each gene."
     genes = landmark_genes()
-    known = dict(zip(genes.entrez_id, genes.symbol)) | {f: s for s, fs in zip(genes.symbol, genes.former) for f in fs.split("|") if f}
+    known = dict(zip(genes.symbol, genes.symbol)) | dict(zip(genes.entrez_id, genes.symbol))
+    known |= {f: s for s, fs in zip(genes.symbol, genes.former) for f in fs.split("|") if f}
     if extra is not None:
         symbols = [known.get(s, s) for s in extra["pr_gene_symbol"].astype(str)]
         for column in extra.columns.difference(["pr_gene_symbol"]): known = dict(zip(extra[column].astype(str), symbols)) | known
-    plain = pd.Series(ids, dtype=str).str.strip().str.replace(r"^(\S+) \(\d+\)$", r"\1", regex=True).str.replace(r"^(ENSG\d+)\.\d+$", r"\1", regex=True)
+    plain = pd.Series(ids, dtype=str).str.strip()
+    plain = plain.str.replace(r"^(\S+) \(\d+\)$", r"\1", regex=True).str.replace(r"^(ENSG\d+)\.\d+$", r"\1", regex=True)
     upper = plain.str.upper()
     return pd.Index(plain.map(known).fillna(upper.map(known)).fillna(plain))
 
@@ -351,7 +379,7 @@ class Study:
     "One study's tables, checked and in one language."
     name: str  # what it is called in titles and paths
     signatures: pd.DataFrame  # signatures x genes, float32 (z-scores or log fold changes)
-    samples: pd.DataFrame  # one row a signature: compound, viability (1 = untreated), and, where known, name, cell, dose (uM), time (h), plate
+    samples: pd.DataFrame  # one row a signature: compound, viability (1 = untreated); where known, name, cell, dose (uM), time (h), plate
     outside: pd.DataFrame  # outside samples x shared genes, float32
     outside_samples: pd.DataFrame  # as `samples`, for the outside set
     compounds: pd.DataFrame  # one row a compound: name, mechanism
@@ -395,7 +423,8 @@ def frame_key(
 ) -> str:
     "A digest of a table's ids, columns and exact values."
     h = hashlib.sha256(json.dumps([list(map(str, frame.index)), list(map(str, frame.columns))]).encode())
-    h.update(np.ascontiguousarray(frame.to_numpy()).tobytes() if frame.dtypes.nunique() == 1 and frame.dtypes.iloc[0].kind == "f" else frame.to_csv().encode())
+    floats = frame.dtypes.nunique() == 1 and frame.dtypes.iloc[0].kind == "f"
+    h.update(np.ascontiguousarray(frame.to_numpy()).tobytes() if floats else frame.to_csv().encode())
     return h.hexdigest()[:16]
 
 # %% ../nbs/00_load.ipynb #dd27bb22
@@ -419,9 +448,12 @@ def assemble(
     keys = keys or (digest([frame_key(t) for t in (signatures, samples, outside, outside_samples, compounds)]), frame_key(signatures))
     signatures, outside = (_by_symbol(m, gene_info) for m in (signatures, outside))
     shared = signatures.columns.intersection(outside.columns, sort=False)
-    if not len(shared): raise InputError(f"The training and the outside table share no gene: one begins {', '.join(signatures.columns[:3])}, the other {', '.join(outside.columns[:3])}; add a gene_info table or use Entrez ids or symbols.")
+    if not len(shared):
+        raise InputError(f"The training and the outside table share no gene: one begins {', '.join(signatures.columns[:3])}, "
+                         f"the other {', '.join(outside.columns[:3])}; add a gene_info table or use Entrez ids or symbols.")
     lost = signatures.columns.difference(shared, sort=False)
-    report.append(f"{len(shared)} of {signatures.shape[1]} training genes found in the outside table" + (f" (not found: {', '.join(lost[:5])}{', …' if len(lost) > 5 else ''})" if len(lost) else ""))
+    not_found = f" (not found: {', '.join(lost[:5])}{', …' if len(lost) > 5 else ''})" if len(lost) else ""
+    report.append(f"{len(shared)} of {signatures.shape[1]} training genes found in the outside table{not_found}")
     signatures, outside = _filled(signatures, "training", report), _filled(outside[shared], "outside", report)
     for table, where in ((samples, "training"), (outside_samples, "outside")): _check_viability(table, where)
     labelled = samples.viability.notna()
@@ -429,18 +461,26 @@ def assemble(
     labelled_outside = outside_samples.viability.notna()
     if not labelled_outside.all(): report.append(f"{(~labelled_outside).sum()} outside samples without viability left out")
     if coefficients is not None:
-        coefficients = coefficients.set_axis(["intercept" if str(g).lower() == "intercept" else s for g, s in zip(coefficients.index, gene_symbols(coefficients.index, gene_info))])
-        report.append(f"published coefficients: {coefficients.index.isin(shared).sum()} of {len(coefficients) - ('intercept' in coefficients.index)} genes found")
-    study = Study(name, signatures, samples, outside[labelled_outside], outside_samples[labelled_outside], compounds, coefficients, tuple(saved_maps), tuple(report), truth or {}, *keys)
-    new = study.unseen
-    return replace(study, report=study.report + (f"{len(new)} outside samples, {new.sum()} of compounds unseen in training",))
+        symbols = zip(coefficients.index, gene_symbols(coefficients.index, gene_info))
+        coefficients = coefficients.set_axis(["intercept" if str(g).lower() == "intercept" else s for g, s in symbols])
+        found, n = coefficients.index.isin(shared).sum(), len(coefficients) - ("intercept" in coefficients.index)
+        report.append(f"published coefficients: {found} of {n} genes found")
+    study = Study(name, signatures, samples, outside[labelled_outside], outside_samples[labelled_outside], compounds, coefficients,
+                  tuple(saved_maps), tuple(report), truth or {}, *keys)
+    new, known = study.unseen, study.mechanism(samples).notna()
+    compounds_known, all_compounds = samples.compound[known].nunique(), samples.compound.nunique()
+    return replace(study, report=study.report + (
+        f"a mechanism is known for {known.sum()} training signatures, of {compounds_known} of {all_compounds} compounds",
+        f"{len(new)} outside samples, {new.sum()} of compounds unseen in training"))
 
 def _match(matrix, table, what, report):
     "Matrix with samples as rows, and annotation, of the ids that both know."
-    table.index = table.index.astype(str)
+    table = table.set_axis(table.index.astype(str))
     if matrix.columns.isin(table.index).sum() > matrix.index.isin(table.index).sum(): matrix = matrix.T
     both = matrix.index[matrix.index.isin(table.index)]
-    if not len(both): raise InputError(f"The matrix of {what} and its annotation share no id: one begins {', '.join(matrix.index[:2])} / {', '.join(matrix.columns[:2])}, the other {', '.join(table.index[:2])}.")
+    if not len(both):
+        raise InputError(f"The matrix of {what} and its annotation share no id: one begins {', '.join(matrix.index[:2])} / "
+                         f"{', '.join(matrix.columns[:2])}, the other {', '.join(table.index[:2])}.")
     left = len(matrix) - len(both)
     report.append(f"{len(both)} {what}" + (f" ({left} more in the matrix have no annotation and are left out)" if left else ""))
     return matrix.loc[both], table.loc[both].copy()
@@ -460,8 +500,10 @@ def _check_viability(table, where):
     numbers = pd.to_numeric(table.viability, errors="coerce")
     bad = table.index[numbers.isna() & table.viability.notna()]
     if len(bad): raise InputError(f"The {where} viability of {bad[0]!r} is {table.viability[bad[0]]!r}, which is not a number.")
-    if not np.isfinite(numbers.dropna()).all(): raise InputError(f"The {where} viability of {numbers.index[np.isinf(numbers)][0]!r} is infinite: mend or empty it.")
-    if numbers.notna().sum() == 0: raise InputError(f"No {where} signature has a viability: the column is empty, or settings.ini names another.")
+    if not np.isfinite(numbers.dropna()).all():
+        raise InputError(f"The {where} viability of {numbers.index[np.isinf(numbers)][0]!r} is infinite: mend or empty it.")
+    if numbers.notna().sum() == 0:
+        raise InputError(f"No {where} signature has a viability: the column is empty, or settings.ini names another.")
     table["viability"] = numbers.astype(float)
 
 # %% ../nbs/00_load.ipynb #c7059a20
@@ -475,7 +517,9 @@ def source_folder(
     s = settings or read_settings()
     if source not in s or source in DEFAULTS: return Path(source).expanduser() if Path(source).expanduser().is_dir() else None
     folder = project_path(os.environ.get("DRUGNB_DATA") or s["data"])/s[source]
-    if not folder.is_dir(): raise InputError(f"The set {source} is not in {folder}: set DRUGNB_DATA to the folder that holds {s[source]}/, or data = … in settings.ini.")
+    if not folder.is_dir():
+        raise InputError(f"The set {source} is not in {folder}: set DRUGNB_DATA to the folder that holds {s[source]}/, "
+                         "or data = … in settings.ini.")
     return folder
 
 def read_folder(
@@ -489,19 +533,24 @@ def read_folder(
     if not folder.is_dir(): raise InputError(f"There is no folder {folder}: give the one that holds the five files.")
     columns = {c: s[c] for c in SAMPLE_COLUMNS}
     files = {t: find_table(folder, s[t]) for t in ("signatures", "siginfo", "outside", "outside_info", "compounds")}
-    optional = {t: find_table(folder, s[t], required=False) for t in ("coefficients", "gene_info")}
+    coefficients, gene_info = (find_table(folder, s[t], required=False) for t in ("coefficients", "gene_info"))
     samples = read_annotations(files["siginfo"], {"id": s["id"], "viability": s["viability"], **columns}, ["id", "viability", "compound"])
-    outside_samples = read_annotations(files["outside_info"], {"id": s["outside_id"], "viability": s["outside_viability"], **columns}, ["id", "viability", "compound"])
-    compounds = read_annotations(files["compounds"], {"compound": s["compound"], "mechanism": s["mechanism"], "name": s["compound_name"]}, ["compound", "mechanism"])
+    outside_samples = read_annotations(
+        files["outside_info"], {"id": s["outside_id"], "viability": s["outside_viability"], **columns}, ["id", "viability", "compound"])
+    compounds = read_annotations(
+        files["compounds"], {"compound": s["compound"], "mechanism": s["mechanism"], "name": s["compound_name"]}, ["compound", "mechanism"])
     run = run or RunFolder()
-    signatures, outside = (run.stage(f"matrix_{t}", lambda path=files[t]: read_matrix(path), [files[t].resolve(), *files[t].stat()[6:9:2]]) for t in ("signatures", "outside"))
+    signatures, outside = (
+        run.stage(f"matrix_{t}", lambda path=files[t]: read_matrix(path), [files[t].resolve(), *files[t].stat()[6:9:2]])
+        for t in ("signatures", "outside"))
     return assemble(name or folder.resolve().name, signatures, samples, outside, outside_samples, compounds,
-                    coefficients=_read_coefficients(optional["coefficients"]) if optional["coefficients"] else None,
-                    gene_info=pd.read_csv(optional["gene_info"], sep=_separator(optional["gene_info"]), dtype=str) if optional["gene_info"] else None,
+                    coefficients=_read_coefficients(coefficients) if coefficients else None,
+                    gene_info=pd.read_csv(gene_info, sep=_separator(gene_info), dtype=str) if gene_info else None,
                     saved_maps=sorted(folder.glob(s["saved_maps"] + ".pkl")) + sorted(folder.glob(s["saved_maps"] + ".parquet")))
 
 def _read_coefficients(path):
     "First column the gene, last the coefficient; a row 'intercept' in any case."
     table = pd.read_csv(path, sep=_separator(path), dtype={0: str})
-    if table.shape[1] < 2 or not pd.api.types.is_numeric_dtype(table.iloc[:, -1]): raise InputError(f"{path.name} should hold a gene in its first column and a number in its last.")
+    if table.shape[1] < 2 or not pd.api.types.is_numeric_dtype(table.iloc[:, -1]):
+        raise InputError(f"{path.name} should hold a gene in its first column and a number in its last.")
     return pd.Series(table.iloc[:, -1].to_numpy(float), index=table.iloc[:, 0].astype(str))

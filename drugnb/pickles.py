@@ -52,9 +52,12 @@ class _Reader(pickle._Unpickler):
 
     def find_class(self, module, name):
         try: return self.recorders[module, name]
-        except KeyError: raise InputError(f"{self.name} asks for {module}.{name}, which no saved table needs: it was refused and nothing in the file was run.") from None
+        except KeyError:
+            raise InputError(f"{self.name} asks for {module}.{name}, which no saved table needs: "
+                             "it was refused and nothing in the file was run.") from None
 
-    def persistent_load(self, pid): raise InputError(f"{self.name} refers to an object outside itself: it was refused and nothing in the file was run.")
+    def persistent_load(self, pid):
+        raise InputError(f"{self.name} refers to an object outside itself: it was refused and nothing in the file was run.")
 
     def load_build(self):
         super().load_build()
@@ -75,7 +78,8 @@ class _Reader(pickle._Unpickler):
 # %% ../nbs/00c_pickles.ipynb #6f3241fa
 def _dtype(d):
     "A numpy dtype from its notes."
-    if not isinstance(d, _Recorder) or not isinstance(d.args[0], str) or d.args[0][0] not in "biufOUS": raise ValueError("an array has an unusual element type")
+    if not isinstance(d, _Recorder) or not isinstance(d.args[0], str) or d.args[0][0] not in "biufOUS":
+        raise ValueError("an array has an unusual element type")
     order = d.state[1] if d.state else "="
     return np.dtype(d.args[0]).newbyteorder("=" if order == "|" else order)
 
@@ -134,5 +138,7 @@ def read_pickled_frames(
         found = found if isinstance(found, dict) else {"frame": found}
         return {str(k): _frame(v) for k, v in found.items() if type(v).__name__ == "DataFrame" and isinstance(v, _Recorder)}
     except InputError: raise
-    except (OSError, pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, UnicodeError, OverflowError, MemoryError, RecursionError) as e:
-        raise InputError(f"{path.name} is not a whole pickle of a plain table ({str(e).splitlines()[0] if str(e) else type(e).__name__}).") from e
+    except (OSError, pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, UnicodeError,
+            OverflowError, MemoryError, RecursionError) as e:
+        why = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise InputError(f"{path.name} is not a whole pickle of a plain table ({why}).") from e

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STUDIES', 'notebook_path', 'notebook_parameters', 'plan', 'run_notebook', 'run_folder', 'run_study', 'table_text',
-           'predict_command', 'parser', 'main']
+           'predict_command', 'example_command', 'parser', 'main']
 
 # %% ../nbs/07_run.ipynb #eec4938a
 import argparse
@@ -20,11 +20,11 @@ from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
 from .load import InputError, RunFolder, _unlink, atomic, project_path, project_root, read_matrix, read_settings
-from .ridge import load_model
 
 # %% ../nbs/07_run.ipynb #785a7fed
 STUDIES = {
-    "weighting": ["00_load", "00b_simulate", "00c_pickles", "01_embed", "02_cluster", "03_weight", "04_ridge", "05_evaluate", "05a_compare", "06_figures"],
+    "weighting": ["00_load", "00b_simulate", "00c_pickles", "01_embed", "02_cluster", "03_weight", "04_ridge",
+                  "05_evaluate", "05a_compare", "06_figures"],
 }
 
 def notebook_path(
@@ -61,7 +61,8 @@ def _like(default, text, name):
     try: value = ast.literal_eval(str(text).capitalize() if isinstance(default, bool) else str(text))
     except (ValueError, SyntaxError): value = None
     wanted = bool if isinstance(default, bool) else (int, float)
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool): raise InputError(f"The parameter {name} is {text!r} but should be {'True or False' if wanted is bool else 'a number'}.")
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise InputError(f"The parameter {name} is {text!r} but should be {'True or False' if wanted is bool else 'a number'}.")
     return value
 
 # %% ../nbs/07_run.ipynb #9be15c50
@@ -74,7 +75,9 @@ def run_notebook(
     target, failed = folder/f"{name}.ipynb", folder/f"{name}.failed.ipynb"
     with atomic(target) as part:
         try:
-            done = papermill.execute_notebook(str(notebook_path(name)), str(part), parameters=parameters, cwd=str(project_root()/"nbs"), progress_bar=False, extra_arguments=["--IPKernelApp.log_level=ERROR"])
+            done = papermill.execute_notebook(
+                str(notebook_path(name)), str(part), parameters=parameters, cwd=str(project_root()/"nbs"), progress_bar=False,
+                extra_arguments=["--IPKernelApp.log_level=ERROR"])
         except PapermillExecutionError as e:
             if e.ename == "InputError": raise InputError(e.evalue) from None
             os.replace(part, failed)
@@ -82,10 +85,13 @@ def run_notebook(
     _unlink(failed)
     printed = "".join(o.get("text", "") for c in done.cells for o in c.get("outputs", []) if o.get("name") == "stdout")
     lines = re.findall(r"^(\w+): (.*)$", printed, re.M)
-    return [f"{stage}: {what}" for stage, what in dict.fromkeys(lines) if (folder/f"{stage}.parquet").exists() or "reloaded from" in what or stage == "note"]
+    return [f"{stage}: {what}" for stage, what in dict.fromkeys(lines)
+            if (folder/f"{stage}.parquet").exists() or "reloaded from" in what or stage == "note"]
 
 # %% ../nbs/07_run.ipynb #5fa7517b
-def run_folder(study, source): "The default run folder: runs/STUDY/SOURCE."; return project_path(read_settings()["runs"])/study/Path(str(source).rstrip("/")).name
+def run_folder(study, source):
+    "The default run folder: runs/STUDY/SOURCE."
+    return project_path(read_settings()["runs"])/study/Path(str(source).rstrip("/")).name
 
 def run_study(
     study: str,  # a key of `STUDIES`
@@ -122,22 +128,32 @@ def table_text(
     t = pd.read_csv(path).fillna({"choice": ""})
     lines = []
     for which, rows in t.groupby("compounds", sort=False):
-        lines += [f"\n{which} compounds: {rows.n.iloc[0]} outside samples of {rows.groups.iloc[0]} compounds", f"  {'model':<50} {'Pearson r (95%)':<22} {'p':>6} {'gain (95%)':<23} {'Spearman':>8} {'RMSE':>6} {'slope':>6}  choice"]
+        lines += [f"\n{which} compounds: {rows.n.iloc[0]} outside samples of {rows.groups.iloc[0]} compounds",
+                  f"  {'model':<50} {'Pearson r (95%)':<22} {'p':>6} {'gain (95%)':<23} {'Spearman':>8} {'RMSE':>6} {'slope':>6}  choice"]
         for r in rows.itertuples():
             span = lambda m, r=r: f"{getattr(r, m):5.2f} ({getattr(r, m + '_low'):5.2f} to {getattr(r, m + '_high'):5.2f})"
-            lines.append(f"  {r.model:<50} {span('pearson'):<22} {r.p:6.3f} {span('gain'):<23} {r.spearman:8.2f} {r.rmse:6.3f} {r.slope:6.2f}  {r.choice}")
+            lines.append(f"  {r.model:<50} {span('pearson'):<22} {r.p:6.3f} {span('gain'):<23} "
+                         f"{r.spearman:8.2f} {r.rmse:6.3f} {r.slope:6.2f}  {r.choice}")
     return "\n".join(lines)
 
 # %% ../nbs/07_run.ipynb #04861bd5
 def predict_command(signatures, model, out):
     "Viability for a table of signatures, as CSV."
+    from drugnb.ridge import load_model
     model = load_model(model)
     predicted = model.predict(read_matrix(Path(signatures)))
-    print(f"{len(predicted)} signatures; {predicted.attrs['genes_found']:.0%} of the model's {len(model.genes)} genes found; model: {model.weighting}, alpha {model.alpha:g}, trained on {model.n} signatures of {model.trained_on} ({model.chosen_by})", file=sys.stderr)
+    print(f"{len(predicted)} signatures; {predicted.attrs['genes_found']:.0%} of the model's {len(model.genes)} genes found; "
+          f"model: {model.weighting}, alpha {model.alpha:g}, trained on {model.n} signatures of {model.trained_on} ({model.chosen_by})",
+          file=sys.stderr)
     frame = predicted.round(5).rename_axis("signature").reset_index()
     if not out: print(frame.to_csv(index=False), end="")
     else:
         with atomic(out) as part: frame.to_csv(part, index=False)
+
+def example_command(folder):
+    "A small simulated study as a folder of tables."
+    from drugnb.simulate import simulate, write_study
+    print(f"Six tables of a simulated study are in {write_study(simulate(600, 120), folder)}.")
 
 def parser() -> argparse.ArgumentParser:
     "The `drugnb` command's arguments."
@@ -146,13 +162,16 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a study's notebooks")
     run.add_argument("study", help=", ".join(STUDIES))
     run.add_argument("--data", default="simulated", help="simulated, simulated-small, l1000-a375, or a folder with the five files")
-    run.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="a notebook parameter; may be given many times")
+    run.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE",
+                     help="a notebook parameter; may be given many times")
     run.add_argument("--run", default="", metavar="FOLDER", help="run folder (runs/STUDY/DATA)")
     run.add_argument("--figures", default="", metavar="FOLDER", help="folder for the figures (RUN/figures)")
     predict = commands.add_parser("predict", help="viability for your own signatures")
     predict.add_argument("signatures", help="CSV, TSV, Parquet, GCT, GCTX or h5ad; either way round; genes as Entrez ids or symbols")
     predict.add_argument("--model", required=True, metavar="RUN", help="a run folder, or its model.json")
     predict.add_argument("--out", default="", metavar="FILE", help="write here instead of printing")
+    example = commands.add_parser("example", help="write a small study as five files, to copy the layout from")
+    example.add_argument("folder", help="made if it is not there")
     return top
 
 def main(arguments=None):
@@ -160,6 +179,7 @@ def main(arguments=None):
     a = parser().parse_args(arguments)
     try:
         if a.command == "predict": return predict_command(a.signatures, a.model, a.out)
+        if a.command == "example": return example_command(a.folder)
         for p in a.parameters:
             if "=" not in p: raise InputError(f"A parameter is given as NAME=VALUE, not {p!r}.")
         folder = run_study(a.study, a.data, dict(p.split("=", 1) for p in a.parameters), a.run, a.figures)

@@ -4,22 +4,26 @@
 
 # %% auto #0
 __all__ = ['MECHANISMS', 'EMAX', 'DOSES', 'N_BATCHES', 'N_CELLS', 'SIMULATED', 'programmes', 'hill', 'draw_compounds',
-           'draw_wells', 'draw_expression', 'simulate', 'gene_names', 'plain_ridge', 'open_study']
+           'draw_wells', 'draw_expression', 'simulate', 'gene_names', 'plain_ridge', 'write_study', 'open_study']
 
 # %% ../nbs/00b_simulate.ipynb #d4b594b3
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .load import InputError, RunFolder, Study, assemble, digest, landmark_genes, read_folder, source_folder
+from drugnb.load import (
+    SAMPLE_COLUMNS, InputError, RunFolder, Study, assemble, atomic, digest, landmark_genes, read_folder, read_settings, source_folder,
+)
 
 # %% ../nbs/00b_simulate.ipynb #3e88afc9
 MECHANISMS = [
     "proteasome inhibitor", "HSP inhibitor", "topoisomerase inhibitor", "CDK inhibitor", "PLK inhibitor", "HDAC inhibitor",
     "BET inhibitor", "tubulin inhibitor", "Aurora kinase inhibitor", "mTOR inhibitor", "PI3K inhibitor", "MEK inhibitor",
     "BCL inhibitor", "EGFR inhibitor", "PARP inhibitor", "JAK inhibitor", "SRC inhibitor", "VEGFR inhibitor",
-    "DNA methyltransferase inhibitor", "retinoid agonist", "PPAR agonist", "glucocorticoid agonist", "adrenergic antagonist", "dopamine antagonist",
+    "DNA methyltransferase inhibitor", "retinoid agonist", "PPAR agonist", "glucocorticoid agonist",
+    "adrenergic antagonist", "dopamine antagonist",
 ]
 EMAX = np.linspace(1, 0.05, len(MECHANISMS))  # largest share of cells that each mechanism kills
 DOSES = 10*3.0**-np.arange(6)  # micromolar
@@ -59,7 +63,8 @@ def draw_wells(rng, compounds, which, sensitivity, doses, per_row):
     ic50 = c.log_ic50.to_numpy() + sensitivity[cell]
     engaged = c.active.to_numpy()*hill(np.log10(dose), ic50 - 0.5, slope=3)
     killed = c.active.to_numpy()*EMAX[c.mechanism_id]*hill(np.log10(dose), ic50)
-    return pd.DataFrame({"compound": c.index, "mechanism_id": c.mechanism_id.to_numpy(), "dose": dose, "cell": cell, "ic50": ic50, "engaged": engaged, "killed": killed})
+    return pd.DataFrame({"compound": c.index, "mechanism_id": c.mechanism_id.to_numpy(), "dose": dose, "cell": cell,
+                         "ic50": ic50, "engaged": engaged, "killed": killed})
 
 def draw_expression(rng, wells, world, batch_levels, noise):
     "Signatures: death and mechanism programmes by engagement, batch programmes by level, and noise; float32."
@@ -81,7 +86,8 @@ def simulate(
 ) -> Study:  # with `truth`: cluster, trusted (label can be trusted), killed, and the death programme by gene
     "A study with known truth, in the same tables as a real one."
     rng = np.random.default_rng(seed)
-    world = {"death": programmes(rng, 1, n_genes, 0.3), "mechanism": programmes(rng, len(MECHANISMS), n_genes, 0.15), "batch": programmes(rng, N_BATCHES, n_genes, 0.3)}
+    world = {"death": programmes(rng, 1, n_genes, 0.3), "mechanism": programmes(rng, len(MECHANISMS), n_genes, 0.15),
+             "batch": programmes(rng, N_BATCHES, n_genes, 0.3)}
     potency, sensitivity = rng.normal(0, 0.6, len(MECHANISMS)), rng.normal(0, 0.25, N_CELLS)
     everything = np.arange(len(MECHANISMS))
 
@@ -103,7 +109,8 @@ def simulate(
     fresh = draw_compounds(rng, n_outside//3*2//3, potency, known, "OUT")
     both = pd.concat([fresh, compounds[compounds.mechanism_id.isin(known)].head(n_outside//3 - len(fresh))])
     outside = draw_wells(rng, both, np.repeat(np.arange(len(both)), 3), rng.normal(0, 0.25, 5), DOSES[::2], per_row=3)
-    x_out = draw_expression(rng, outside, world, rng.normal(0, 0.7, (len(outside), N_BATCHES)), 2.5)*np.exp(rng.normal(0, 0.3, n_genes)).astype(np.float32)
+    x_out = draw_expression(rng, outside, world, rng.normal(0, 0.7, (len(outside), N_BATCHES)), 2.5)
+    x_out = x_out*np.exp(rng.normal(0, 0.3, n_genes)).astype(np.float32)
     measured = np.sort(rng.permutation(n_genes)[round(0.05*n_genes):])
 
     clean = draw_compounds(rng, 15, potency, rng.choice(everything, 10, replace=False), "PUB")
@@ -112,18 +119,27 @@ def simulate(
     published = plain_ridge(x_clean, 1 - clean_wells.killed.to_numpy() + rng.normal(0, 0.15, 90))
 
     genes = gene_names(n_genes)
-    table = lambda w, prefix, **more: pd.DataFrame({"compound": w.compound, "name": w.compound.str.replace("-", " ").str.lower(), "cell": "cell " + w.cell.astype(str), "dose": w.dose, "time": 24, **more}).set_axis([f"{prefix}{i:05d}" for i in range(len(w))])
+    def table(w, prefix, **more):
+        t = pd.DataFrame({"compound": w.compound, "name": w.compound.str.replace("-", " ").str.lower(),
+                          "cell": "cell " + w.cell.astype(str), "dose": w.dose, "time": 24, **more})
+        return t.set_axis([f"{prefix}{i:05d}" for i in range(len(w))])
     samples = table(wells, "s", plate=[f"batch {b}" for b in batch], viability=viability.clip(0, 1.6))
     outside_samples = table(outside, "o", viability=(1 - outside.killed + rng.normal(0, 0.05, len(outside))).clip(0, 1.6))
     all_compounds = pd.concat([compounds, fresh])
-    annotation = pd.DataFrame({"name": all_compounds.index, "mechanism": np.array(MECHANISMS)[all_compounds.mechanism_id]}, index=all_compounds.index)
+    annotation = pd.DataFrame({"name": all_compounds.index, "mechanism": np.array(MECHANISMS)[all_compounds.mechanism_id]},
+                              index=all_compounds.index)
     key = digest(["simulate 1", n, n_genes, seed, n_outside, [f"{v:.2f}" for v in x[:, :5].std(0)], f"{viability.std():.2f}"])
     return assemble(
-        f"simulated-{n}x{n_genes}-{seed}", pd.DataFrame(x, samples.index, genes), samples, pd.DataFrame(x_out[:, measured], outside_samples.index, genes[measured]), outside_samples, annotation,
+        f"simulated-{n}x{n_genes}-{seed}", pd.DataFrame(x, samples.index, genes), samples,
+        pd.DataFrame(x_out[:, measured], outside_samples.index, genes[measured]), outside_samples, annotation,
         coefficients=pd.Series(published, [*genes, "intercept"]), keys=(key, key),
-        truth={"cluster": pd.Series(cluster, samples.index), "trusted": pd.Series(~misled, samples.index), "killed": pd.Series(wells.killed.to_numpy(), samples.index), "death": pd.Series(world["death"][0], genes)})
+        truth={"cluster": pd.Series(cluster, samples.index), "trusted": pd.Series(~misled, samples.index),
+               "killed": pd.Series(wells.killed.to_numpy(), samples.index), "death": pd.Series(world["death"][0], genes)})
 
-def gene_names(n): "Landmark symbols, numbered names beyond them."; known = landmark_genes().symbol.to_numpy(); return np.array([*known[:n], *(f"GENE{i}" for i in range(len(known), n))])
+def gene_names(n):
+    "Landmark symbols, numbered names beyond them."
+    known = landmark_genes().symbol.to_numpy()
+    return np.array([*known[:n], *(f"GENE{i}" for i in range(len(known), n))])
 
 def plain_ridge(x, y, alpha=1.0):
     "Coefficients and, last, the intercept of an unweighted ridge with fewer rows than columns."
@@ -131,6 +147,29 @@ def plain_ridge(x, y, alpha=1.0):
     z = x - mean
     coefficients = z.T @ np.linalg.solve(z @ z.T + alpha*np.eye(len(z)), y - y.mean())
     return np.append(coefficients, y.mean() - mean @ coefficients)
+
+# %% ../nbs/00b_simulate.ipynb #c4eef258
+def write_study(
+    study: Study,
+    folder: Path | str,  # made if it is not there
+) -> Path:  # the folder
+    "Write a study as a folder of CSV files. Raises `InputError` when the folder holds such files already."
+    folder, s = Path(folder), read_settings()
+    name = lambda pattern: pattern.replace("*", "example", 1).replace("*", "") + ".csv"
+    back = lambda table, key: table.rename_axis(key).rename(columns={c: s[c] for c in [*SAMPLE_COLUMNS, "viability", "mechanism"]})
+    tables = {
+        name(s["signatures"]): study.signatures.rename_axis(s["id"]),
+        name(s["siginfo"]): back(study.samples, s["id"]),
+        name(s["outside"]): study.outside.T.rename_axis("gene"),
+        name(s["outside_info"]): back(study.outside_samples, s["outside_id"]),
+        name(s["compounds"]): back(study.compounds[["name", "mechanism"]].rename(columns={"name": s["compound_name"]}), s["compound"]),
+    }
+    if study.coefficients is not None: tables[name(s["coefficients"])] = study.coefficients.rename_axis("gene").to_frame("coefficient")
+    taken = [f for f in tables if (folder/f).exists()]
+    if taken: raise InputError(f"{folder} holds {taken[0]} already: choose another folder.")
+    for file, table in tables.items():
+        with atomic(folder/file) as part: table.to_csv(part)
+    return folder
 
 # %% ../nbs/00b_simulate.ipynb #3b65d674
 SIMULATED = {"simulated": dict(n=6000, n_genes=978, seed=0), "simulated-small": dict(n=1500, n_genes=300, seed=0, n_outside=300)}
@@ -142,5 +181,7 @@ def open_study(
     "The study that `source` names. Raises `InputError` when nothing is called that."
     if source in SIMULATED: return replace(simulate(**SIMULATED[source]), name=source)
     folder = source_folder(source)
-    if folder is None: raise InputError(f"There is no study called {source!r} and no folder of that name: use {', '.join(SIMULATED)}, l1000-a375, or the path of a folder with the five files.")
+    if folder is None:
+        raise InputError(f"There is no study called {source!r} and no folder of that name: use {', '.join(SIMULATED)}, l1000-a375, "
+                         "or the path of a folder with the five files.")
     return read_folder(folder, run, name=source if not source.strip(".").count("/") else "")

@@ -27,7 +27,8 @@ def as_weights(
 ) -> Weights:
     "Scale to mean 1. Raises `InputError` for negative or missing weights, or when all are 0."
     w = np.asarray(raw, dtype=float)
-    if not np.isfinite(w).all() or (w < 0).any(): raise InputError("A weighting gave negative or missing weights: its metric is not defined for these signatures.")
+    if not np.isfinite(w).all() or (w < 0).any():
+        raise InputError("A weighting gave negative or missing weights: its metric is not defined for these signatures.")
     if not w.any(): raise InputError("A weighting gave weight 0 to every signature: its metric is 0 everywhere.")
     w = w/w.mean()
     return Weights(w, w.sum()**2/(w @ w))
@@ -72,7 +73,9 @@ def cluster_weights(
 ) -> Weights:
     "Weights by cluster metric. Raises `InputError` when there are fewer signatures than clusters."
     labels = labels.reindex(samples.index)
-    if labels.nunique() > len(samples)/2: raise InputError(f"{len(samples)} labelled signatures lie in {labels.nunique()} clusters, too few to describe them: use a larger eps or min_samples.")
+    if labels.nunique() > len(samples)/2:
+        raise InputError(f"{len(samples)} labelled signatures lie in {labels.nunique()} clusters, too few to describe them: "
+                         "use a larger eps or min_samples.")
     return as_weights(labels.map(cluster_metric(cluster_table(samples, labels), metric, power, ranks, noise)))
 
 # %% ../nbs/03_weight.ipynb #00defbdb
@@ -128,7 +131,8 @@ class Weighting(NamedTuple):
         return f"{self.family}: {'rank of ' if self.ranks else ''}{self.metric}{f' ^{self.power:g}' if self.power != 1 else ''}"
 
 UNWEIGHTED = Weighting()
-WEIGHTINGS = [UNWEIGHTED] + [Weighting("cluster", m, p) for m in CLUSTER_METRICS for p in (1, 2)] + [Weighting("sample", m) for m in SAMPLE_METRICS]
+WEIGHTINGS = ([UNWEIGHTED] + [Weighting("cluster", m, p) for m in CLUSTER_METRICS for p in (1, 2)]
+              + [Weighting("sample", m) for m in SAMPLE_METRICS])
 
 def weigh(
     weighting: Weighting,
@@ -151,4 +155,5 @@ def weight_table(
 ) -> tuple[pd.DataFrame, pd.Series]:  # signatures x weightings, and the effective size of each
     "Many weightings of the same rows side by side."
     made = {str(w): weigh(w, samples, signatures, labels, noise) for w in weightings}
-    return pd.DataFrame({n: w.values for n, w in made.items()}, index=samples.index), pd.Series({n: w.effective_size for n, w in made.items()})
+    values = pd.DataFrame({n: w.values for n, w in made.items()}, index=samples.index)
+    return values, pd.Series({n: w.effective_size for n, w in made.items()})

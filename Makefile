@@ -1,0 +1,51 @@
+# make figures   the weighting report, from the embedded study, into figures/weighting
+# make test      everything that must hold, in a few minutes
+# make test-all  the same and the slow checks
+# make lab       the notebooks in JupyterLab
+# make real      the report's table on the real set (DRUGNB_DATA or settings.ini say where it lies)
+# make maps      compute the saved t-SNE maps anew (they are committed; only needed when the simulated study changes)
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help figures test test-all checks lab real maps notebooks
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+figures: $(READY)
+	$(BIN)/drugnb run weighting --figures figures/weighting
+
+checks: $(READY)
+	$(BIN)/ruff check drugnb tests
+	$(BIN)/python tests/agree.py
+	$(BIN)/nbdev-test
+
+test: checks
+	$(BIN)/pytest
+
+test-all: checks
+	$(BIN)/pytest -m ""
+
+lab: $(READY)
+	$(BIN)/jupyter lab --notebook-dir nbs
+
+real: $(READY)
+	$(BIN)/drugnb run weighting --data l1000-a375
+	mkdir -p figures/weighting/l1000-a375
+	cp runs/weighting/l1000-a375/figures/comparison.* figures/weighting/l1000-a375/
+
+maps: $(READY)
+	for source in simulated simulated-small; do $(BIN)/papermill --no-progress-bar --cwd nbs nbs/01_embed.ipynb runs/maps-$$source.ipynb -p source $$source -p run runs/maps-$$source -p keep True || exit 1; done
+
+# outputs are committed: run the notebooks in place, then clean their metadata
+notebooks: $(READY)
+	cd nbs && for n in *.ipynb; do ../$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace $$n || exit 1; done
+	$(BIN)/nbdev-clean
+	$(BIN)/python tests/agree.py --write

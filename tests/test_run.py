@@ -1,0 +1,113 @@
+"""The command on a person's own folder: from tables to figures, a second run, a killed run, prediction, the README's commands."""
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from drugnb.load import InputError, RunFolder, atomic, load_frame
+from drugnb.run import STUDIES, plan, run_notebook
+
+BIN = Path(sys.executable).parent
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = [sys.executable, "-c", "from drugnb.run import main; main()"]
+QUICK = ["-p", "perplexities=10", "-p", "seeds=", "-p", "repeats=50", "-p", "eps_factors=1", "-p", "most_masked=3", "-p", "alphas=1,1000"]
+
+def here(copy): return {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(copy)}
+
+def drugnb(copy, *arguments, **kwargs):
+    "The command as a person types it, on a copy of the project."
+    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=copy, env=here(copy), capture_output=True, text=True, **kwargs)
+
+def commands():
+    "Every command line of the README's sh blocks."
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT/"README.md").read_text(), re.S)
+    return [line.replace(".venv/bin/", "") for block in blocks for line in block.splitlines() if line.strip()]
+
+def test_the_readme_in_its_order(scratch, monkeypatch):
+    "Each command of the README, as it stands there, on a copy of the project; make's targets are looked up, not run (this may be make test)."
+    (scratch/".venv").symlink_to(BIN.parent)
+    ran = []
+    for line in commands():
+        words = shlex.split(line)
+        if words[0] == "make":
+            recipe = subprocess.run(["make", "-n", *words[1:]], cwd=scratch, env=here(scratch), capture_output=True, text=True)
+            assert recipe.returncode == 0 and recipe.stdout.strip(), line
+        elif words[0] == "drugnb":
+            done = drugnb(scratch, *words[1:], *(QUICK if words[1] == "run" else []))
+            assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+            if words[1] == "run": assert "unseen compounds" in done.stdout and "weighted, chosen in training" in done.stdout
+        else:
+            done = subprocess.run(words, cwd=scratch, env=here(scratch), capture_output=True, text=True)
+            assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+        ran.append(line)
+    assert {"make figures", "make test"} <= set(ran) and any("papermill" in c for c in ran)
+
+    run = scratch/"runs/weighting/my_folder"
+    assert {f"{n}.ipynb" for n in STUDIES["weighting"]} <= {p.name for p in run.iterdir()}
+    figures = {p.name for p in (run/"figures").iterdir()}
+    assert len([f for f in figures if f.endswith(".png")]) == 12 == len([f for f in figures if f.endswith(".svg")]) and "map.html" in figures
+    predicted = pd.read_csv(scratch/"predicted.csv")
+    assert list(predicted) == ["signature", "viability"] and np.isfinite(predicted.viability).all()
+    assert load_frame(run/"map_p50_s0.parquet")[1]["parameters"]["perplexity"] == 50
+    assert not [p for p in scratch.rglob("*") if p.name.startswith(".partial") or p.name.endswith(".failed.ipynb")]
+
+    before = {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
+    stamps = {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
+    monkeypatch.chdir(scratch)
+    given = plan("weighting", {"source": str(scratch/"my_folder"), "run": str(run), "perplexity": "50", "method": "hdbscan",
+                               **dict(q.split("=") for q in QUICK[1::2])})
+    lines = [line for name in ("03_weight", "06_figures") for line in run_notebook(name, given[name], run)]
+    assert len(lines) > 10 and not [line for line in lines if "reloaded" not in line]
+    assert stamps == {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}, "a second run recomputes nothing"
+    assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}, "and draws the same bytes"
+
+def test_a_run_killed_at_any_moment_leaves_nothing_half_and_resumes(scratch, folder):
+    wait = 6.0
+    arguments = ["run", "weighting", "--data", str(folder), "--run", str(scratch/"r"), *QUICK]
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    for _ in range(3):
+        process = subprocess.Popen([*COMMAND, *arguments], cwd=scratch, env=here(scratch), **quiet)
+        time.sleep(wait)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for path in (scratch/"r").glob("*.parquet"): assert load_frame(path)[1]["key"]
+        for path in (scratch/"r").glob("*.ipynb"): assert '"nbformat"' in path.read_text()
+        wait += 4.3
+    done = drugnb(scratch, *arguments)
+    assert done.returncode == 0 and "reloaded" in done.stdout, done.stderr[-2000:]
+    assert not list((scratch/"r").rglob(".partial*"))
+
+def test_a_run_folder_that_cannot_be_written_is_said_to_be(tmp_path):
+    (tmp_path/"file").write_text("")
+    with pytest.raises(InputError, match="choose another run folder"):
+        RunFolder(tmp_path/"file"/"run").stage("x", lambda: pd.DataFrame({"a": [1]}), [])
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    (tmp_path/"a.txt").write_text("old")
+    with pytest.raises(InputError, match="cannot be written"), atomic(tmp_path/"a.txt") as part:
+        part.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"] and (tmp_path/"a.txt").read_text() == "old"
+
+def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_kept(tmp_path):
+    (tmp_path/".partial-999999999-a.parquet").write_text("")
+    (tmp_path/f".partial-{os.getpid()}-b.parquet").write_text("")
+    RunFolder(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [f".partial-{os.getpid()}-b.parquet"]
+
+@pytest.mark.slow
+def test_make_figures_in_a_fresh_clone(tmp_path):
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(tmp_path/"x")], check=True)
+    start = time.perf_counter()
+    subprocess.run(["make", "figures"], cwd=tmp_path/"x", check=True, capture_output=True)
+    print(f"make figures in a fresh clone, installation included: {time.perf_counter() - start:.0f} s")
+    committed = {p.name: p.read_bytes() for p in (ROOT/"figures/weighting").iterdir() if p.suffix in (".png", ".svg")}
+    assert committed.keys() == {p.name for p in (tmp_path/"x/figures/weighting").iterdir() if p.suffix in (".png", ".svg")}
