@@ -6,6 +6,7 @@
 # make maps      compute the saved t-SNE maps anew (they are committed; only needed when the simulated study changes)
 PYTHON ?= python3
 BIN := .venv/bin
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
@@ -25,13 +26,13 @@ figures: $(READY)
 checks: $(READY)
 	$(BIN)/ruff check drugnb tests
 	$(BIN)/python tests/agree.py
-	$(BIN)/nbdev-test
+	$(ONE_THREAD) $(BIN)/nbdev-test --n-workers 2
 
 test: checks
-	$(BIN)/pytest
+	$(ONE_THREAD) $(BIN)/pytest -n 2
 
 test-all: checks
-	$(BIN)/pytest -m ""
+	$(ONE_THREAD) $(BIN)/pytest -n 2 -m ""
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir nbs

@@ -13,51 +13,61 @@ import pandas as pd
 import pytest
 
 from drugnb.load import InputError, RunFolder, atomic, load_frame
+from drugnb.ridge import load_model
 from drugnb.run import STUDIES, plan, run_notebook
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-c", "from drugnb.run import main; main()"]
-QUICK = ["-p", "perplexities=10", "-p", "seeds=", "-p", "repeats=50", "-p", "eps_factors=1", "-p", "most_masked=3", "-p", "alphas=1,1000"]
+QUICK = ["-p", "perplexities=", "-p", "seeds=", "-p", "repeats=50", "-p", "eps_factors=1", "-p", "most_masked=3", "-p", "alphas=1,1000"]
 
-def here(copy): return {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(copy)}
+def here(copy):
+    "The environment in which a copy of the project runs itself, on one thread since tests run side by side."
+    own = {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(copy), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **own}
 
 def drugnb(copy, *arguments, **kwargs):
     "The command as a person types it, on a copy of the project."
     return subprocess.run([*COMMAND, *map(str, arguments)], cwd=copy, env=here(copy), capture_output=True, text=True, **kwargs)
 
-def commands():
-    "Every command line of the README's sh blocks."
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT/"README.md").read_text(), re.S)
-    return [line.replace(".venv/bin/", "") for block in blocks for line in block.splitlines() if line.strip()]
+def blocks():
+    "The README's sh blocks, as lists of command lines."
+    found = re.findall(r"```sh\n(.*?)```", (ROOT/"README.md").read_text(), re.S)
+    return [[line.replace(".venv/bin/", "") for line in block.splitlines() if line.strip()] for block in found]
 
-def test_the_readme_in_its_order(scratch, monkeypatch):
-    "Each command of the README, as it stands there, on a copy of the project; make's targets are looked up, not run (this may be make test)."
+def follow(scratch, lines):
+    "Run command lines as they stand in the README, in a copy of the project, with little to compute."
     (scratch/".venv").symlink_to(BIN.parent)
-    ran = []
-    for line in commands():
+    for line in lines:
         words = shlex.split(line)
-        if words[0] == "make":
-            recipe = subprocess.run(["make", "-n", *words[1:]], cwd=scratch, env=here(scratch), capture_output=True, text=True)
-            assert recipe.returncode == 0 and recipe.stdout.strip(), line
-        elif words[0] == "drugnb":
-            done = drugnb(scratch, *words[1:], *(QUICK if words[1] == "run" else []))
-            assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
-            if words[1] == "run": assert "unseen compounds" in done.stdout and "weighted, chosen in training" in done.stdout
-        else:
-            done = subprocess.run(words, cwd=scratch, env=here(scratch), capture_output=True, text=True)
-            assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
-        ran.append(line)
-    assert {"make figures", "make test"} <= set(ran) and any("papermill" in c for c in ran)
+        if words[0] == "drugnb": done = drugnb(scratch, *words[1:], *(QUICK if words[1] == "run" else []))
+        else: done = subprocess.run([*words, "-r", "seeds", ""], cwd=scratch, env=here(scratch), capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+        if words[1] == "run": assert "unseen compounds" in done.stdout and "weighted, chosen in training" in done.stdout
+    return scratch/"runs/weighting/my_folder"
 
-    run = scratch/"runs/weighting/my_folder"
+def test_the_readme_names_make_targets_that_exist(scratch):
+    "They are looked up, not run: this may be make test."
+    assert blocks()[0] == ["make figures", "make test"] and len(blocks()) == 3
+    for line in blocks()[0]:
+        recipe = subprocess.run(["make", "-n", *line.split()[1:]], cwd=scratch, capture_output=True, text=True)
+        assert recipe.returncode == 0 and recipe.stdout.strip()
+
+def test_the_readme_on_a_folder_of_ones_own(scratch):
+    "`drugnb example` and `drugnb run`: notebooks, figures and model are there and nothing half."
+    run = follow(scratch, blocks()[1])
     assert {f"{n}.ipynb" for n in STUDIES["weighting"]} <= {p.name for p in run.iterdir()}
     figures = {p.name for p in (run/"figures").iterdir()}
-    assert len([f for f in figures if f.endswith(".png")]) == 12 == len([f for f in figures if f.endswith(".svg")]) and "map.html" in figures
+    assert [len([f for f in figures if f.endswith(kind)]) for kind in (".png", ".svg", ".html", ".csv")] == [12, 12, 1, 1]
+    assert load_model(run).trained_on == "my_folder"
+    assert not [p for p in scratch.rglob("*") if p.name.startswith(".partial") or p.name.endswith(".failed.ipynb")]
+
+def test_the_readme_under_other_parameters_and_a_second_run(scratch, monkeypatch):
+    "`-p`, `drugnb predict` and papermill by hand; then again: nothing is computed and the figures have the same bytes."
+    run = follow(scratch, [blocks()[1][0], *blocks()[2]])
     predicted = pd.read_csv(scratch/"predicted.csv")
     assert list(predicted) == ["signature", "viability"] and np.isfinite(predicted.viability).all()
-    assert load_frame(run/"map_p50_s0.parquet")[1]["parameters"]["perplexity"] == 50
-    assert not [p for p in scratch.rglob("*") if p.name.startswith(".partial") or p.name.endswith(".failed.ipynb")]
+    assert load_frame(run/"map_p50_s0.parquet")[1]["parameters"]["perplexity"] == 50 and (scratch/"out.ipynb").exists()
 
     before = {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
     stamps = {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
@@ -66,21 +76,19 @@ def test_the_readme_in_its_order(scratch, monkeypatch):
                                **dict(q.split("=") for q in QUICK[1::2])})
     lines = [line for name in ("03_weight", "06_figures") for line in run_notebook(name, given[name], run)]
     assert len(lines) > 10 and not [line for line in lines if "reloaded" not in line]
-    assert stamps == {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}, "a second run recomputes nothing"
-    assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}, "and draws the same bytes"
+    assert stamps == {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
+    assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
 
 def test_a_run_killed_at_any_moment_leaves_nothing_half_and_resumes(scratch, folder):
-    wait = 6.0
     arguments = ["run", "weighting", "--data", str(folder), "--run", str(scratch/"r"), *QUICK]
     quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    for _ in range(3):
+    for wait in (5.0, 11.7):
         process = subprocess.Popen([*COMMAND, *arguments], cwd=scratch, env=here(scratch), **quiet)
         time.sleep(wait)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         for path in (scratch/"r").glob("*.parquet"): assert load_frame(path)[1]["key"]
         for path in (scratch/"r").glob("*.ipynb"): assert '"nbformat"' in path.read_text()
-        wait += 4.3
     done = drugnb(scratch, *arguments)
     assert done.returncode == 0 and "reloaded" in done.stdout, done.stderr[-2000:]
     assert not list((scratch/"r").rglob(".partial*"))
