@@ -126,7 +126,8 @@ def enrichment(
     k, drawn = both.mechanism.map(of_mechanism), both.cluster.map(in_cluster)
     both["expected"] = k*drawn/max(total, 1)
     both["p"] = hypergeom.sf(both.compounds - 1, total, k, drawn)
-    both["p_adjusted"] = false_discovery_control(both.p) if len(both) else both.p
+    tests = len(of_mechanism)*(in_cluster.index >= 0).sum()  # a pair without a compound in common was tested too, with p = 1
+    both["p_adjusted"] = false_discovery_control(np.r_[both.p, np.ones(tests - len(both))])[:len(both)] if len(both) else both.p
     return both.sort_values(["p", "cluster"], ignore_index=True)
 
 # %% ../nbs/02_cluster.ipynb #f7cda654

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['training_splits', 'cross_validate', 'grid_r', 'study_grid', 'best', 'published_prediction', 'contenders',
-           'comparison', 'readable', 'optimism', 'robustness', 'masking', 'Judgement', 'judge', 'all_maps']
+           'comparison', 'inside_comparison', 'readable', 'optimism', 'robustness', 'masking', 'Judgement', 'judge',
+           'all_maps']
 
 # %% ../nbs/05a_compare.ipynb #e39f2939
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import pandas as pd
 
 from .cluster import dbscan, k_distances, knee_eps
 from .embed import study_map
-from .evaluate import baselines, compare, grouped_splits, interval, pearson, resample_groups
+from .evaluate import baselines, compare, grouped_splits, interval, pearson, resample_groups, split_frame
 from .load import InputError, RunFolder, Study, atomic
 from .ridge import ALPHAS, RidgeModel, apply_grid, fit_grid, grid_frame, grid_index, save_model
 from .weight import UNWEIGHTED, WEIGHTINGS, Weighting
@@ -82,10 +83,12 @@ def best(
 # %% ../nbs/05a_compare.ipynb #8a7d4ee9
 def published_prediction(
     study: Study,
+    signatures: pd.DataFrame | None = None,  # of whom; the outside samples if None
 ) -> np.ndarray:
     "What the published model says of the outside samples; a gene it lacks, or they lack, counts as unchanged."
     c = study.coefficients
-    return study.outside.to_numpy(float) @ c.reindex(study.genes).fillna(0).to_numpy() + c.get("intercept", 0.0)
+    x = study.outside if signatures is None else signatures[study.genes]
+    return x.to_numpy(float) @ c.reindex(study.genes).fillna(0).to_numpy() + c.get("intercept", 0.0)
 
 def contenders(
     study: Study,
@@ -117,11 +120,41 @@ def comparison(
     parts = []
     for which, mask in (("all", np.ones(len(study.unseen), bool)), ("unseen", study.unseen)):
         out = study.outside_samples[mask]
-        if out.compound.nunique() < 3: continue
+        if out.compound.nunique() < 3:
+            if which == "all": raise InputError(f"The outside set has {out.compound.nunique()} compounds: three or more are needed for an interval.")
+            continue
         table = compare(out.viability, {n: p[mask] for n, p in made.items()}, out.compound, reference, repeats, seed)
         choice = [f"{chosen[n][0]}, alpha {chosen[n][1]:g}" if n in chosen else "" for n in table.index]
+        table.loc[table.index.str.endswith("on the outside set"), ["p", "gain_p"]] = np.nan  # picked on these labels: no test of them
         parts.append(table.assign(compounds=which, choice=choice))
     return pd.concat(parts).reset_index().set_index(["compounds", "model"])
+
+def inside_comparison(
+    study: Study,
+    labels: pd.Series,  # cluster of each signature
+    splits: list,  # with compounds left out
+    grid: pd.DataFrame,
+    repeats: int = 1000,
+    seed: int = 0,
+    noise: str = "own",
+) -> pd.DataFrame:  # rows as in `comparison`, of the set "inside"
+    "The same contenders on held-out compounds inside training: what doses and means reach there, too."
+    samples = study.samples[study.labelled]
+    made = {}
+    for train, test in splits:
+        for name, p in baselines(samples.iloc[train], samples.iloc[test]).items():
+            made.setdefault(name, np.full(len(samples), samples.viability.mean()))[test] = p
+    made["no information"] = np.full(len(samples), samples.viability.mean())  # one constant: the folds' own means would correlate below 0
+    if study.coefficients is not None:
+        made["published coefficients"] = published_prediction(study, study.signatures[study.labelled])
+    named = {str(w): w for w in WEIGHTINGS}
+    weighted = grid.drop(index=str(UNWEIGHTED), level="weighting")
+    chosen = {"unweighted, alpha chosen in training": best(grid, "r_compound", str(UNWEIGHTED)),
+              "weighted, chosen in training (compounds left out)": best(weighted, "r_compound")}
+    for name, (w, a) in chosen.items(): made[name] = cross_validate(study, labels, splits, [named[w]], [a], noise)[0, 0]
+    table = compare(samples.viability, made, samples.compound, "unweighted, alpha chosen in training", repeats, seed)
+    choice = [f"{chosen[n][0]}, alpha {chosen[n][1]:g}" if n in chosen else "" for n in table.index]
+    return table.assign(compounds="inside", choice=choice).reset_index().set_index(["compounds", "model"])
 
 def readable(
     table: pd.DataFrame,  # from `comparison`
@@ -130,7 +163,8 @@ def readable(
     span = lambda m: [f"{v:.2f} ({lo:.2f} to {hi:.2f})" if np.isfinite(v) else ""
                       for v, lo, hi in zip(table[m], table[f"{m}_low"], table[f"{m}_high"])]
     return pd.DataFrame({
-        "Pearson r (95%)": span("pearson"), "p": table.p.map("{:.3f}".format), "gain over unweighted (95%)": span("gain"),
+        "Pearson r (95%)": span("pearson"), "p": table.p.map(lambda v: f"{v:.3f}" if np.isfinite(v) else ""),
+        "gain over unweighted (95%)": span("gain"),
         "Spearman": table.spearman.map("{:.2f}".format), "RMSE": table.rmse.map("{:.3f}".format),
         "slope": table.slope.map(lambda v: f"{v:.2f}" if np.isfinite(v) else ""), "choice": table.choice,
     }, table.index)
@@ -147,13 +181,14 @@ def optimism(
     "How much better the choice on the outside set looks than the choice in training, and how much of it is lost on fresh compounds."
     y, groups = study.outside_samples.viability.to_numpy(), pd.factorize(study.outside_samples.compound)[0]
     honest, chosen = (grid.index.get_loc(best(grid, c)) for c in (f"r_{by}", "r_outside"))
-    draws = pearson(y, outside[[honest, chosen]], resample_groups(groups, repeats, seed))
     rng, usable, halves = np.random.default_rng(seed), grid.r_outside.notna().to_numpy(), []
+    draws = pearson(y, outside[usable], resample_groups(groups, repeats, seed))
+    gaps = draws.max(1) - draws[:, usable[:honest].sum()]  # the outside choice is made anew in every draw
     for _ in range(min(repeats, 200)):
         first = (rng.permutation(groups.max() + 1) < (groups.max() + 1)//2)[groups]
         r1, r2 = (pearson(y[h], outside[usable][:, h])[0] for h in (first, ~first))
         halves.append((r1.max(), r2[r1.argmax()]))
-    low, high = interval(draws[:, 1] - draws[:, 0])
+    low, high = interval(gaps)
     on_half, on_other = np.mean(halves, axis=0)
     r_honest, r_chosen = grid.r_outside.iloc[honest], grid.r_outside.iloc[chosen]
     return pd.Series({"r, chosen in training": r_honest, "r, chosen outside": r_chosen, "optimism": r_chosen - r_honest,
@@ -228,13 +263,15 @@ def judge(
     eps_factors: tuple = (0.5, 0.75, 1, 1.5),
     min_samples: int = 10,
     most_masked: int = 25,
+    choose_by: str = "compound",  # what was left out when the model to keep was chosen: "compound" or "plate"
 ) -> Judgement:
     "Fit, choose, compare and probe; each table reloaded from the run folder where nothing has changed."
     labels, y = clusters.cluster, study.samples.viability[study.labelled].to_numpy()
+    grid_of = dict(alphas=alphas, noise=noise, weightings=[str(w) for w in WEIGHTINGS])
     fitted = run.stage(
         "models", lambda: grid_frame(fit_grid(study, labels, alphas=alphas, noise=noise), WEIGHTINGS, alphas, study.genes),
-        [study.key, clusters], alphas=alphas, noise=noise)
-    inside = {}
+        [study.key, clusters], **grid_of)
+    inside, kept = {}, {}
     for by in ("compound", "plate"):
         try: splits = training_splits(study, by, folds, seed)
         except InputError as e:
@@ -245,11 +282,16 @@ def judge(
             f"cv_{by}",
             lambda s=splits: pd.DataFrame({"r": grid_r(cross_validate(study, labels, s, alphas=alphas, noise=noise), y)},
                                           grid_index(WEIGHTINGS, alphas)),
-            [study.key, clusters], alphas=alphas, noise=noise, folds=folds, seed=seed)
-        inside[by] = cv.r.to_numpy()
+            [study.key, clusters], folds=folds, seed=seed, **grid_of)
+        inside[by], kept[by] = cv.r.to_numpy(), splits
+        run.stage(f"splits_{by}", lambda s=splits: split_frame(s, study.samples.index[study.labelled]), [study.key], folds=folds, seed=seed)
+    if f"r_{choose_by}" not in {f"r_{by}" for by in inside}:
+        raise InputError(f"The model to keep cannot be chosen by {choose_by!r}: use {' or '.join(inside)}.")
     grid, predicted = study_grid(study, fitted.to_numpy().reshape(len(WEIGHTINGS), len(alphas), -1), WEIGHTINGS, alphas, inside)
     how = dict(repeats=repeats, seed=seed, folds=folds, by=list(inside))
-    table = run.stage("comparison", lambda: comparison(study, grid, predicted, repeats, seed), [study.key, fitted], **how)
+    both = lambda: pd.concat([comparison(study, grid, predicted, repeats, seed),
+                              inside_comparison(study, labels, kept["compound"], grid, repeats, seed, noise)])
+    table = run.stage("comparison", both, [study.key, fitted], **how)
     gap = run.stage(
         "optimism",
         lambda: pd.DataFrame({f"{by}s left out": optimism(study, grid, predicted, by, repeats, seed)
@@ -268,14 +310,14 @@ def judge(
 
     made, _ = contenders(study, grid, predicted)
     outside = pd.DataFrame(made, index=study.outside_samples.index.rename("sample")).assign(viability=study.outside_samples.viability)
-    honest = best(grid, "r_compound")
+    honest = best(grid, f"r_{choose_by}")
     coefficients = pd.DataFrame({"chosen in training": fitted.loc[honest],
                                  "chosen on the outside set": fitted.loc[best(grid, "r_outside")]})
     coefficients = coefficients.drop(index="intercept").rename_axis("gene")
     if study.coefficients is not None: coefficients["published"] = study.coefficients.reindex(coefficients.index)
     if run.folder:
         row = fitted.loc[honest]
-        chosen_by = f"{folds}-fold cross-validation with compounds left out, r = {grid.r_compound[honest]:.3f}"
+        chosen_by = f"{folds}-fold cross-validation with {choose_by}s left out, r = {grid.loc[honest, f'r_{choose_by}']:.3f}"
         model = RidgeModel(list(study.genes), row[:-1].tolist(), float(row.iloc[-1]), float(honest[1]), honest[0],
                            study.name, study.key, int(study.labelled.sum()), chosen_by)
         save_model(model, run.folder/"model.json")

@@ -68,13 +68,14 @@ def read_map(
     "A saved map, checked against the study. Raises `InputError` that says what differs when it is of other signatures."
     path = Path(path)
     if path.suffix == ".pkl": xy, labels = pickled_map(path)
-    else: xy, labels = load_frame(path)[0], None
+    else: (xy, made), labels = load_frame(path), None
     refuse = lambda why: InputError(f"The map {path.name} was made from other signatures than {study.name}: {why}; "
                                     "remove it or name another.")
     if len(xy) != len(study.signatures): raise refuse(f"it holds {len(xy):,} points, the study {len(study.signatures):,} signatures")
     if labels is None:
         missing = study.signatures.index.difference(xy.index)
         if len(missing): raise refuse(f"{len(missing)} signatures are not on it, {missing[0]} for one")
+        if made and made.get("inputs") != [study.map_key]: raise refuse("the ids are the same but the expression values are not")
         return _keyed(xy.loc[study.signatures.index, ["x", "y"]])
     both = study.labelled & np.isfinite(labels)
     apart = np.abs(labels[both] - study.samples.viability.to_numpy()[both]) > 1e-4
@@ -124,5 +125,7 @@ def saved_path(study, name):
 def numbers(
     text,  # numbers with commas between, as a notebook parameter holds them
 ) -> list:
-    "A parameter's list of numbers; whole numbers stay whole."
-    return [float(v) if "." in v else int(v) for v in str(text).split(",") if v.strip()]
+    "A parameter's list of numbers; whole numbers stay whole. Raises `InputError` for anything else."
+    try: found = [float(v) for v in str(text).split(",") if v.strip()]
+    except ValueError: raise InputError(f"{text!r} should be numbers with commas between.") from None
+    return [int(v) if v.is_integer() else v for v in found]

@@ -16,6 +16,8 @@ from sklearn.model_selection import GroupKFold
 from .load import InputError, Study
 
 # %% ../nbs/05_evaluate.ipynb #4838316c
+def _codes(groups): return pd.factorize(pd.Series(groups), use_na_sentinel=False)[0]
+
 def grouped_splits(
     groups,  # group of each row (compound, plate, cell line, ...)
     n_folds: int = 5,  # at most the number of groups
@@ -23,14 +25,14 @@ def grouped_splits(
     seed: int = 0,
 ) -> list[tuple[np.ndarray, np.ndarray]]:  # (training rows, test rows) of each fold
     "Folds that never have a group on both sides. Raises `InputError` when there are fewer than two groups."
-    groups = pd.factorize(pd.Series(groups))[0]
+    groups = _codes(groups)
     n = groups.max() + 1
     if n < 2: raise InputError(f"A grouped split needs two groups or more and found {n}.")
-    order = np.random.default_rng(seed).permutation(n)
-    folds = GroupKFold(min(n_folds, n)).split(groups, groups=order[groups])
+    if n_folds < 2 or n_folds != int(n_folds): raise InputError(f"A split needs a whole number of folds, two or more, not {n_folds}.")
+    folds = GroupKFold(min(n_folds, n), shuffle=True, random_state=seed).split(groups, groups=groups)
     splits = [(train, test) for train, test in folds]
     if also is not None:
-        also = np.asarray(also)
+        also = _codes(also)
         splits = [(train[~np.isin(also[train], also[test])], test) for train, test in splits]
         if any(not len(train) for train, _ in splits):
             raise InputError("Nothing is left to train on when both groupings are held out: every group of one is in all of the other.")
@@ -66,13 +68,14 @@ def _line(w, y, p, paired=False):
     total = w.sum(1)[:, None]
     y = y - (w*y).sum(1)[:, None]/total
     vy = (w*y**2).sum(1)[:, None]
+    scale = (w*p**2).sum(1)[:, None] if paired else w @ (p**2).T
     if paired:
         p = p - (w*p).sum(1)[:, None]/total
         vp, c = (w*p**2).sum(1)[:, None], (w*y*p).sum(1)[:, None]
     else:
         p = p - p.mean(1, keepdims=True)
         vp, c = w @ (p**2).T - (w @ p.T)**2/total, (w*y) @ p.T
-    flat = vp <= 1e-12*total
+    flat = vp <= 1e-12*scale
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(flat | (vy <= 0), 0, c/np.sqrt(vp*vy)), np.where(flat, np.nan, c/vp)
 
@@ -111,7 +114,7 @@ def resample_groups(
     seed: int = 0,
 ) -> np.ndarray:  # repeats x rows: how often each row counts
     "Bootstrap of whole groups."
-    groups = pd.factorize(pd.Series(groups))[0]
+    groups = _codes(groups)
     n = groups.max() + 1
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1/n), size=repeats)
     return counts[:, groups]
@@ -155,11 +158,13 @@ def permutation_p(
     groups,  # group of each row
     repeats: int = 1000,
     seed: int = 0,
-) -> float:  # one-sided, at least 1/(repeats + 1)
+) -> float:  # one-sided, at least 1/(repeats + 1); missing where fewer than half of the groups have another of their size
     "P-value of r against labels exchanged between groups of equal size."
     y, p, rng = np.asarray(y, float), np.asarray(prediction, float), np.random.default_rng(seed)
     if np.ptp(p) == 0: return 1.0
-    rows = pd.Series(np.arange(len(y))).groupby(pd.factorize(pd.Series(groups))[0]).apply(np.array)
+    rows = pd.Series(np.arange(len(y))).groupby(_codes(groups)).apply(np.array)
+    alike = rows.map(len).value_counts()
+    if alike[alike > 1].sum() < len(rows)/2: return np.nan
     shuffled = np.empty((repeats, len(y)))
     for _, same in rows.groupby(rows.map(len)):
         block = np.stack(same.to_list())  # groups x samples of each
@@ -171,7 +176,7 @@ def permutation_p(
 
 def paired_p(y, prediction, reference, groups, repeats=1000, seed=0) -> float:
     "Two-sided p-value of the difference in r, exchanging the (standardised) predictions of two models group by group."
-    y, groups = np.asarray(y, float), pd.factorize(pd.Series(groups))[0]
+    y, groups = np.asarray(y, float), _codes(groups)
     a, b = (np.asarray(v, float) for v in (prediction, reference))
     if np.ptp(a) == 0 or np.ptp(b) == 0 or np.allclose(a, b): return np.nan if np.ptp(a) == 0 or np.ptp(b) == 0 else 1.0
     a, b = (a - a.mean())/a.std(), (b - b.mean())/b.std()
@@ -199,11 +204,14 @@ def mean_effects(
 def dose_alone(
     train: pd.DataFrame,  # with viability and dose (micromolar)
     test: pd.DataFrame,
-) -> np.ndarray | None:  # None where a dose is missing
+) -> np.ndarray | None:  # None without doses; the training mean where one is missing
     "A line of viability on log10 dose."
-    if any("dose" not in t or not (pd.to_numeric(t.dose, errors="coerce") > 0).all() for t in (train, test)): return None
-    slope, at_1_um = np.polyfit(np.log10(train.dose.astype(float)), train.viability, 1)
-    return at_1_um + slope*np.log10(test.dose.to_numpy(float))
+    if "dose" not in train or "dose" not in test: return None
+    known = [np.log10(t.dose.astype(float).where(lambda d: np.isfinite(d) & (d > 0))) for t in (train, test)]
+    if known[0].nunique() < 2 or known[1].isna().all(): return None
+    has = known[0].notna()
+    slope, at_1_um = np.polyfit(known[0][has], train.viability[has], 1)
+    return (at_1_um + slope*known[1]).fillna(train.viability.mean()).to_numpy(float)
 
 def baselines(
     train: pd.DataFrame,  # labelled training samples

@@ -220,7 +220,7 @@ def figure_robustness(robustness: pd.DataFrame) -> plt.Figure:
         sns.heatmap(table, annot=True, fmt=".2f", cmap="RdBu_r", center=plain, vmin=plain - bound, vmax=plain + bound,
                     annot_kws={"size": 8}, cbar=i == len(models) - 1, cbar_kws={"label": "Pearson r outside"}, ax=ax)
         ax.set(xlabel="radius (multiple of the knee)", ylabel="", title=m)
-    fig.suptitle(f"Does the gain survive another map? White: unweighted, r = {plain:.2f}", fontsize=11, fontweight="bold")
+    fig.suptitle(f"Does the gain survive other DBSCAN clusters? White: unweighted, r = {plain:.2f}", fontsize=11, fontweight="bold")
     return fig
 
 @styled

@@ -6,9 +6,11 @@
 __all__ = ['DEFAULTS', 'PACKAGES', 'SUFFIXES', 'SAMPLE_COLUMNS', 'InputError', 'project_root', 'read_settings', 'project_path',
            'atomic', 'digest', 'provenance', 'differences', 'save_frame', 'load_frame', 'RunFolder', 'find_table',
            'read_annotations', 'read_matrix', 'read_gct', 'read_gctx', 'landmark_genes', 'gene_symbols', 'Study',
-           'plain_name', 'frame_key', 'assemble', 'source_folder', 'read_folder']
+           'plain_name', 'frame_key', 'assemble', 'source_folder', 'read_folder', 'merged']
 
 # %% ../nbs/00_load.ipynb #a0f91e5a
+import csv
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -70,12 +72,15 @@ def atomic(
     Raises `InputError` where the folder cannot be written."""
     path = Path(path)
     part = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    refused = lambda e: InputError(f"The folder {path.parent} cannot be written ({e.strerror or e}): choose another run folder.")
+    try: path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise refused(e) from e
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         os.replace(part, path)
     except OSError as e:
-        raise InputError(f"The folder {path.parent} cannot be written ({e.strerror or e}): choose another run folder.") from e
+        if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT): raise refused(e) from e
+        raise
     finally:
         _unlink(part)
 
@@ -159,8 +164,9 @@ class RunFolder:
 
     def _sweep(self):
         "Remove what a killed process left half-written."
-        for part in self.folder.glob(".partial-*"):
-            if not _alive(int(part.name.split("-")[1])): _unlink(part)
+        for part in self.folder.rglob(".partial-*"):
+            pid = part.name.split("-")[1]
+            if not pid.isdigit() or not _alive(int(pid)): _unlink(part)
 
     def stage(self,
         name: str,  # names the file: NAME.parquet
@@ -215,38 +221,42 @@ def read_annotations(
     "An annotation table under drugnb's names. Raises `InputError` for a missing column or a repeated id."
     try:
         if path.suffix == ".parquet": table = pd.read_parquet(path)
-        else: table = pd.read_csv(path, sep=_separator(path), na_values=["-666"], low_memory=False)
+        else:
+            ids = {columns[c]: str for c in ("id", "compound") if c in columns}
+            table = pd.read_csv(path, sep=_separator(path), na_values=["-666"], low_memory=False, dtype=ids)
     except (ValueError, OSError, EOFError) as e: raise InputError(f"{path.name} cannot be read as a table ({_first_line(e)}).") from e
     if isinstance(table.index, pd.Index) and table.index.name: table = table.reset_index()
     for ours in required:
         if columns[ours] not in table:
             raise InputError(f"{path.name} has no column {columns[ours]!r}: its columns are {', '.join(map(str, table.columns[:12]))}; "
                              f"name the right one in settings.ini ({ours} = …).")
-    table = table.rename(columns={theirs: ours for ours, theirs in columns.items()})
-    key = required[0]
-    table[key] = table[key].astype(str)
-    _no_repeats(table[key], path.name)
-    return table.set_index(key)
+    meant = {theirs: ours for ours, theirs in columns.items() if theirs in table}
+    taken = [ours for theirs, ours in meant.items() if ours in table and ours != theirs and ours not in meant]
+    table = table.drop(columns=taken).rename(columns=meant)  # a column that already has our name gives way to the one the settings name
+    for c in ("id", "compound"):
+        if c in table: table[c] = table[c].astype(str).str.strip().where(table[c].notna())
+    return table.set_index(required[0])
 
 def _no_repeats(ids, name):
     "Raise for an id that stands twice."
     ids = pd.Index(ids)
     if not ids.is_unique:
         again = ids[ids.duplicated()]
-        raise InputError(f"{name} holds the id {again[0]!r} more than once ({len(again)} repeats in all): keep one row for each.")
+        raise InputError(f"{name} holds the id {again[0]!r} more than once ({len(again)} repeats in all): keep one of each.")
 
 # %% ../nbs/00_load.ipynb #dade85c2
 def read_matrix(
     path: Path,  # CSV, TSV (also gzipped), Parquet, GCT, GCTX, or h5ad (needs anndata)
 ) -> pd.DataFrame:  # float32, oriented as stored; index and columns are text
     "A numeric matrix. Raises `InputError` for text in a cell, infinite values, repeated ids, or a file that is not whole."
+    if not path.exists(): raise InputError(f"There is no file {path}.")
     name = path.name.lower()
     reader = next((r for s, r in _MATRIX_READERS.items() if name.endswith(s)), _read_csv_matrix)
     try: matrix = reader(path)
     except InputError: raise
     except (OSError, ValueError, KeyError, EOFError, pa.ArrowInvalid) as e:
         raise InputError(f"{path.name} cannot be read: it is damaged, cut short or of another format ({_first_line(e)}).") from e
-    matrix.index, matrix.columns = matrix.index.astype(str), matrix.columns.astype(str)
+    matrix.index, matrix.columns = (i.astype(str).str.strip() for i in (matrix.index, matrix.columns))
     for ids in (matrix.index, matrix.columns): _no_repeats(ids, path.name)
     infinite = np.isinf(matrix.to_numpy())
     if infinite.any():
@@ -258,7 +268,8 @@ def read_matrix(
 def _read_csv_matrix(path):
     with pa.input_stream(path, compression="detect") as stream:
         header = stream.read(1 << 24).split(b"\n", 1)[0].decode("utf-8-sig").strip("\r")
-    names = [n.strip('"') for n in header.split(_separator(path))]
+    names = next(csv.reader([header], delimiter=_separator(path)), [])
+    if len(names) < 2: raise InputError(f"{path.name} has one column or none: it is empty, or its cells are not separated as its ending says.")
     _no_repeats(names, path.name)
     types = {n: pa.float32() for n in names[1:]} | {names[0]: pa.string()}
     read = dict(read_options=pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=1 << 24),
@@ -290,7 +301,11 @@ def _frame(table, index):
 def _read_parquet_matrix(path):
     frame = pd.read_parquet(path)
     texts = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
-    if isinstance(frame.index, pd.RangeIndex) and texts: frame = frame.set_index(texts.pop(0))
+    if isinstance(frame.index, pd.RangeIndex):
+        whole = [c for c in frame if pd.api.types.is_integer_dtype(frame[c])]
+        ids = texts or (whole if len(whole) == 1 and whole[0] == frame.columns[0] else [])
+        if not ids: raise InputError(f"{path.name} has no column of ids: make them its index, or its first column as text.")
+        frame, texts = frame.set_index(ids[0]), texts[1:]
     if texts: raise InputError(f"{path.name} holds text in column {texts[0]!r}, where numbers should be.")
     return frame.astype(np.float32)
 
@@ -368,7 +383,7 @@ def gene_symbols(
     if extra is not None:
         symbols = [known.get(s, s) for s in extra["pr_gene_symbol"].astype(str)]
         for column in extra.columns.difference(["pr_gene_symbol"]): known = dict(zip(extra[column].astype(str), symbols)) | known
-    plain = pd.Series(ids, dtype=str).str.strip()
+    plain = pd.Series(ids, dtype=str).str.strip().str.replace(r"^(\d+)\.0$", r"\1", regex=True)
     plain = plain.str.replace(r"^(\S+) \(\d+\)$", r"\1", regex=True).str.replace(r"^(ENSG\d+)\.\d+$", r"\1", regex=True)
     upper = plain.str.upper()
     return pd.Index(plain.map(known).fillna(upper.map(known)).fillna(plain))
@@ -445,9 +460,10 @@ def assemble(
     report = []
     signatures, samples = _match(signatures, samples, "signatures", report)
     outside, outside_samples = _match(outside, outside_samples, "outside samples", report)
-    keys = keys or (digest([frame_key(t) for t in (signatures, samples, outside, outside_samples, compounds)]), frame_key(signatures))
     signatures, outside = (_by_symbol(m, gene_info) for m in (signatures, outside))
     shared = signatures.columns.intersection(outside.columns, sort=False)
+    if 0 < len(shared) < signatures.shape[1]/2:
+        report.append("note: fewer than half of the training genes are in the outside table; are genes named alike?")
     if not len(shared):
         raise InputError(f"The training and the outside table share no gene: one begins {', '.join(signatures.columns[:3])}, "
                          f"the other {', '.join(outside.columns[:3])}; add a gene_info table or use Entrez ids or symbols.")
@@ -463,8 +479,12 @@ def assemble(
     if coefficients is not None:
         symbols = zip(coefficients.index, gene_symbols(coefficients.index, gene_info))
         coefficients = coefficients.set_axis(["intercept" if str(g).lower() == "intercept" else s for g, s in symbols])
+        coefficients = coefficients.groupby(level=0, sort=False).mean()
         found, n = coefficients.index.isin(shared).sum(), len(coefficients) - ("intercept" in coefficients.index)
         report.append(f"published coefficients: {found} of {n} genes found")
+    tables = [signatures, samples, outside, outside_samples, compounds]
+    if coefficients is not None: tables.append(coefficients.to_frame("coefficient"))
+    keys = keys or (digest([frame_key(t) for t in tables]), frame_key(signatures))
     study = Study(name, signatures, samples, outside[labelled_outside], outside_samples[labelled_outside], compounds, coefficients,
                   tuple(saved_maps), tuple(report), truth or {}, *keys)
     new, known = study.unseen, study.mechanism(samples).notna()
@@ -483,7 +503,23 @@ def _match(matrix, table, what, report):
                          f"{', '.join(matrix.columns[:2])}, the other {', '.join(table.index[:2])}.")
     left = len(matrix) - len(both)
     report.append(f"{len(both)} {what}" + (f" ({left} more in the matrix have no annotation and are left out)" if left else ""))
-    return matrix.loc[both], table.loc[both].copy()
+    if len(both) < len(matrix)/2: report.append(f"note: fewer than half of the {what} have an annotation; are the ids of one kind?")
+    table = table.loc[both].copy()
+    nameless = table.compound.isna()
+    if nameless.all(): raise InputError(f"None of the {what} has a compound: the column is empty, or settings.ini names another.")
+    if nameless.any(): report.append(f"{nameless.sum()} {what} without a compound left out")
+    table["compound"] = table.compound.astype(str)
+    for c in ("dose", "time"):
+        if c in table: table[c] = _number(table[c], c, what, report)
+    return matrix.loc[both[~nameless]], table[~nameless]
+
+def _number(column, name, what, report):
+    "A dose or time as a positive number, also out of text such as '10 uM'; what is none counts as unknown."
+    text = column.astype(str).str.extract(r"^\s*([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*[^0-9]*$")[0]
+    number = pd.to_numeric(text, errors="coerce").where(lambda v: np.isfinite(v) & (v > 0))
+    lost = (number.isna() & column.notna()).sum()
+    if lost: report.append(f"{lost} {what} have a {name} that is not a positive number; it counts as unknown")
+    return number
 
 def _by_symbol(matrix, gene_info):
     "Columns as present symbols; two columns of one gene are averaged."
@@ -502,6 +538,8 @@ def _check_viability(table, where):
     if len(bad): raise InputError(f"The {where} viability of {bad[0]!r} is {table.viability[bad[0]]!r}, which is not a number.")
     if not np.isfinite(numbers.dropna()).all():
         raise InputError(f"The {where} viability of {numbers.index[np.isinf(numbers)][0]!r} is infinite: mend or empty it.")
+    if numbers.median() > 5:
+        raise InputError(f"The {where} viability has the median {numbers.median():.3g}, as percentages do: divide it by 100 so that 1 is untreated.")
     if numbers.notna().sum() == 0:
         raise InputError(f"No {where} signature has a viability: the column is empty, or settings.ini names another.")
     table["viability"] = numbers.astype(float)
@@ -539,18 +577,34 @@ def read_folder(
         files["outside_info"], {"id": s["outside_id"], "viability": s["outside_viability"], **columns}, ["id", "viability", "compound"])
     compounds = read_annotations(
         files["compounds"], {"compound": s["compound"], "mechanism": s["mechanism"], "name": s["compound_name"]}, ["compound", "mechanism"])
+    for table, file in ((samples, "siginfo"), (outside_samples, "outside_info")): _no_repeats(table.index, files[file].name)
+    compounds = merged(compounds)
     run = run or RunFolder()
     signatures, outside = (
-        run.stage(f"matrix_{t}", lambda path=files[t]: read_matrix(path), [files[t].resolve(), *files[t].stat()[6:9:2]])
+        run.stage(f"matrix_{t}", lambda path=files[t]: read_matrix(path), [files[t].resolve(), files[t].stat().st_size, files[t].stat().st_mtime_ns])
         for t in ("signatures", "outside"))
     return assemble(name or folder.resolve().name, signatures, samples, outside, outside_samples, compounds,
                     coefficients=_read_coefficients(coefficients) if coefficients else None,
-                    gene_info=pd.read_csv(gene_info, sep=_separator(gene_info), dtype=str) if gene_info else None,
+                    gene_info=_read_gene_info(gene_info) if gene_info else None,
                     saved_maps=sorted(folder.glob(s["saved_maps"] + ".pkl")) + sorted(folder.glob(s["saved_maps"] + ".parquet")))
+
+def merged(
+    compounds: pd.DataFrame,  # indexed by compound, perhaps with several rows for one, a row a target
+) -> pd.DataFrame:  # one row a compound; several mechanisms joined by |
+    "One row for each compound."
+    if compounds.index.is_unique: return compounds
+    join = lambda v: "|".join(dict.fromkeys(v.dropna().astype(str))) or None
+    return compounds.groupby(level=0, sort=False).agg(join)
 
 def _read_coefficients(path):
     "First column the gene, last the coefficient; a row 'intercept' in any case."
-    table = pd.read_csv(path, sep=_separator(path), dtype={0: str})
+    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, sep=_separator(path), dtype={0: str})
     if table.shape[1] < 2 or not pd.api.types.is_numeric_dtype(table.iloc[:, -1]):
         raise InputError(f"{path.name} should hold a gene in its first column and a number in its last.")
     return pd.Series(table.iloc[:, -1].to_numpy(float), index=table.iloc[:, 0].astype(str))
+
+def _read_gene_info(path):
+    "Gene names: `pr_gene_symbol` and any number of columns of other ids."
+    table = pd.read_csv(path, sep=_separator(path), dtype=str)
+    if "pr_gene_symbol" not in table: raise InputError(f"{path.name} has no column 'pr_gene_symbol': it should hold the symbol of each gene.")
+    return table

@@ -70,7 +70,7 @@ class WeightedRidge(RegressorMixin, BaseEstimator):
         return validate_data(self, X, reset=False, dtype=[np.float64, np.float32]) @ self.coef_ + self.intercept_
 
 # %% ../nbs/04_ridge.ipynb #67abcb2c
-ALPHAS = (1, 10, 100, 1000, 10000, 100000, 1000000)  # penalties that span "hardly any" to "hardly anything but the mean" for z-scores
+ALPHAS = (1, 100, 1000, 10000, 100000, 1000000)  # penalties that span "hardly any" to "hardly anything but the mean" for z-scores
 
 def fit_grid(
     study: Study,
@@ -134,7 +134,9 @@ class RidgeModel:
         if not found.any():
             raise InputError(f"None of the model's {len(self.genes)} genes is in this table, which begins "
                              f"{', '.join(map(str, signatures.columns[:3]))}: name genes by Entrez id or symbol.")
-        x = signatures.set_axis(as_columns, axis=1).loc[:, lambda f: ~f.columns.duplicated()].reindex(columns=self.genes).fillna(0)
+        x = signatures.set_axis(as_columns, axis=1)
+        if not x.columns.is_unique: x = x.T.groupby(level=0, sort=False).mean().T  # two columns of one gene are averaged, as in training
+        x = x.reindex(columns=self.genes).fillna(0)
         predicted = pd.Series(x.to_numpy(float) @ np.array(self.coefficients) + self.intercept, x.index, name="viability")
         predicted.attrs["genes_found"] = float(found.mean())
         return predicted

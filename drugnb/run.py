@@ -128,12 +128,13 @@ def table_text(
     t = pd.read_csv(path).fillna({"choice": ""})
     lines = []
     for which, rows in t.groupby("compounds", sort=False):
-        lines += [f"\n{which} compounds: {rows.n.iloc[0]} outside samples of {rows.groups.iloc[0]} compounds",
+        where = {"inside": "inside training, held-out"}.get(which, which)
+        lines += [f"\n{where} compounds: {rows.n.iloc[0]} samples of {rows.groups.iloc[0]} compounds",
                   f"  {'model':<50} {'Pearson r (95%)':<22} {'p':>6} {'gain (95%)':<23} {'Spearman':>8} {'RMSE':>6} {'slope':>6}  choice"]
         for r in rows.itertuples():
             span = lambda m, r=r: f"{getattr(r, m):5.2f} ({getattr(r, m + '_low'):5.2f} to {getattr(r, m + '_high'):5.2f})"
             lines.append(f"  {r.model:<50} {span('pearson'):<22} {r.p:6.3f} {span('gain'):<23} "
-                         f"{r.spearman:8.2f} {r.rmse:6.3f} {r.slope:6.2f}  {r.choice}")
+                         f"{r.spearman:8.2f} {r.rmse:6.3f} {r.slope:6.2f}  {r.choice}".replace("  nan", "     "))
     return "\n".join(lines)
 
 # %% ../nbs/07_run.ipynb #04861bd5
@@ -153,7 +154,7 @@ def predict_command(signatures, model, out):
 def example_command(folder):
     "A small simulated study as a folder of tables."
     from drugnb.simulate import simulate, write_study
-    print(f"Six tables of a simulated study are in {write_study(simulate(600, 120), folder)}.")
+    print(f"Five tables of a simulated study, and a published model, are in {write_study(simulate(600, 120), folder)}.")
 
 def parser() -> argparse.ArgumentParser:
     "The `drugnb` command's arguments."

@@ -155,7 +155,7 @@ def write_study(
 ) -> Path:  # the folder
     "Write a study as a folder of CSV files. Raises `InputError` when the folder holds such files already."
     folder, s = Path(folder), read_settings()
-    name = lambda pattern: pattern.replace("*", "example", 1).replace("*", "") + ".csv"
+    name = lambda pattern: (pattern.strip("*") if pattern.startswith("*") else pattern.replace("*", "example", 1).replace("*", "")) + ".csv"
     back = lambda table, key: table.rename_axis(key).rename(columns={c: s[c] for c in [*SAMPLE_COLUMNS, "viability", "mechanism"]})
     tables = {
         name(s["signatures"]): study.signatures.rename_axis(s["id"]),

@@ -91,7 +91,7 @@ def replicate_agreement(
     "How far each signature agrees with its replicates (the rule of Szalai et al. 2019)."
     agreement = pd.Series(np.nan, samples.index)
     keys = [c for c in ("compound", "cell", "dose", "time") if c in samples]
-    for _, rows in samples.groupby(keys).groups.items():
+    for _, rows in samples.groupby(keys, dropna=False).groups.items():
         if len(rows) < 2: continue
         r = np.corrcoef(rankdata(signatures.loc[rows].to_numpy(), axis=1))
         agreement[rows] = np.maximum((r.sum(1) - 1)/(len(rows) - 1), 0.01)
@@ -101,7 +101,7 @@ SAMPLE_METRICS = {
     "1 - viability": lambda s, x: (1 - s.viability).clip(lower=0),
     "distance from inert": lambda s, x: (1 - s.viability).abs(),
     "1/label density": lambda s, x: 1/_density(s.viability),
-    "dose": lambda s, x: rankdata(s.dose)/len(s) if "dose" in s and s.dose.notna().all() else np.ones(len(s)),
+    "dose": lambda s, x: s.dose.rank()/len(s) if "dose" in s else np.ones(len(s)),
     "replicate agreement": replicate_agreement,
 }
 
@@ -143,8 +143,11 @@ def weigh(
 ) -> Weights:
     "The weighting's weights for these rows."
     if weighting.family == "none": return Weights(np.ones(len(samples)), float(len(samples)))
-    if weighting.family == "cluster": return cluster_weights(samples, labels, weighting.metric, weighting.power, weighting.ranks, noise)
-    return sample_weights(samples, signatures, weighting.metric, weighting.power, weighting.ranks)
+    try:
+        if weighting.family == "cluster":
+            return cluster_weights(samples, labels, weighting.metric, weighting.power, weighting.ranks, noise)
+        return sample_weights(samples, signatures, weighting.metric, weighting.power, weighting.ranks)
+    except InputError as e: raise InputError(f"{weighting}: {e}") from None
 
 def weight_table(
     weightings: list[Weighting],

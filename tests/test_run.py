@@ -26,9 +26,9 @@ def here(copy):
     own = {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(copy), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     return {**os.environ, **own}
 
-def drugnb(copy, *arguments, **kwargs):
+def drugnb(copy, *arguments, **environment):
     "The command as a person types it, on a copy of the project."
-    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=copy, env=here(copy), capture_output=True, text=True, **kwargs)
+    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=copy, env=here(copy) | environment, capture_output=True, text=True)
 
 def blocks():
     "The README's sh blocks, as lists of command lines."
@@ -48,10 +48,24 @@ def follow(scratch, lines):
 
 def test_the_readme_names_make_targets_that_exist(scratch):
     "They are looked up, not run: this may be make test."
-    assert blocks()[0] == ["make figures", "make test"] and len(blocks()) == 3
-    for line in blocks()[0]:
+    named = set(re.findall(r"make [a-z-]+", "\n".join(re.findall(r"`[^`]+`", (ROOT/"README.md").read_text().replace("```", "")))))
+    assert blocks()[0] == ["make figures", "make test"] and len(blocks()) == 3 and named == {"make figures", "make lab"}
+    for line in {*blocks()[0], *named}:
         recipe = subprocess.run(["make", "-n", *line.split()[1:]], cwd=scratch, capture_output=True, text=True)
         assert recipe.returncode == 0 and recipe.stdout.strip()
+    assert subprocess.run([BIN/"jupyter", "lab", "--version"], capture_output=True).returncode == 0
+
+def test_the_real_set_by_its_name(scratch, data):
+    "`drugnb run weighting --data l1000-a375`, as the README has it, with what the run prints and saves."
+    done = drugnb(scratch, "run", "weighting", "--data", "l1000-a375", *QUICK[:-1], "alphas=1,10000", DRUGNB_DATA=str(data))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "one cluster holds 99.9% of the signatures" in done.stdout, "the default radius joins nearly all, and the run says so"
+    table = pd.read_csv(scratch/"runs/weighting/l1000-a375/comparison.csv").set_index(["compounds", "model"])
+    for model in ("published coefficients", "dose alone", "mean effects", "weighted, chosen on the outside set"):
+        assert done.stdout.count(model) >= 2 and {"all", "unseen"} <= set(table.xs(model, level="model").index)
+    r = table.pearson["unseen"]
+    assert np.isclose(r["unweighted, alpha 1"], 0.32, atol=0.01) and np.isclose(r["published coefficients"], 0.10, atol=0.01)
+    assert (table.pearson_low <= table.pearson).all() and (table.pearson <= table.pearson_high).all()
 
 def test_the_readme_on_a_folder_of_ones_own(scratch):
     "`drugnb example` and `drugnb run`: notebooks, figures and model are there and nothing half."
