@@ -135,7 +135,7 @@ def figure_clusters(samples: pd.DataFrame, labels: pd.Series, noise: str = "own"
     weights = weights/weights.mul(table["size"]/table["size"].sum(), axis=0).sum()
     shown = [c for c in table.index if c >= 0][:most] + [c for c in table.index if c < 0]
     metrics = table.loc[shown, ["size", "compounds", "mean", "sd", "range"]]
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 1.2 + 0.21*len(shown)), width_ratios=[1, 1.15], sharey=True)
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 1.2 + 0.21*max(len(shown), 6)), width_ratios=[1, 1.15], sharey=True)
     sns.heatmap(metrics.rank(pct=True), annot=metrics.map(lambda v: f"{v:.2f}" if v % 1 else f"{v:.0f}"), fmt="",
                 cmap="Greys", vmax=1.6, cbar=False, annot_kws={"size": 7}, ax=left)
     bound = 3
@@ -179,7 +179,7 @@ def figure_predicted(outside: pd.DataFrame, comparison: pd.DataFrame) -> plt.Fig
         ax.plot(ends, outside.viability.mean() + slope*(ends - outside[model].mean()), color="C3", label=f"slope {slope:.2f}")
         ax.set_title(model.replace(", ", ",\n", 1).replace(" (", "\n("), fontsize=8.5)
         ax.set_xlabel("predicted viability")
-        ax.legend(loc="upper left")
+        ax.legend(loc="lower right")
     axes[0, 0].set_ylabel("measured viability")
     return fig
 

@@ -309,6 +309,7 @@ def _read_parquet_matrix(path):
     if texts: raise InputError(f"{path.name} holds text in column {texts[0]!r}, where numbers should be.")
     return frame.astype(np.float32)
 
+# %% ../nbs/00_load.ipynb #8f709c32
 def read_gct(
     path: Path,  # a GCT file, version 1.2 or 1.3
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:  # matrix (rows x columns as stored), row and column annotations as text
@@ -330,6 +331,7 @@ def read_gct(
     notes = pd.DataFrame({c[0]: c[first:] for c in cells[1:1 + n_column_notes]}, index=columns)
     return matrix, rows, notes
 
+# %% ../nbs/00_load.ipynb #9fbf1d7d
 def read_gctx(
     path: Path,  # a GCTX file (HDF5)
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:  # matrix (rows x columns), row and column annotations
