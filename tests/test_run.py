@@ -57,9 +57,9 @@ def test_the_readme_names_make_targets_that_exist(scratch):
 
 def test_the_real_set_by_its_name(scratch, data):
     "`drugnb run weighting --data l1000-a375`, as the README has it, with what the run prints and saves."
-    done = drugnb(scratch, "run", "weighting", "--data", "l1000-a375", *QUICK[:-1], "alphas=1,10000", DRUGNB_DATA=str(data))
+    done = drugnb(scratch, "run", "weighting", "--data", "l1000-a375", *QUICK[:-1], "alphas=1,10000", "-p", "eps=50", DRUGNB_DATA=str(data))
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "one cluster holds 99.9% of the signatures" in done.stdout, "the default radius joins nearly all, and the run says so"
+    assert "one cluster holds 100.0% of the signatures" in done.stdout, "a radius that joins everything carries no weights, and the run says so"
     table = pd.read_csv(scratch/"runs/weighting/l1000-a375/comparison.csv").set_index(["compounds", "model"])
     for model in ("published coefficients", "dose alone", "mean effects", "weighted, chosen on the outside set"):
         assert done.stdout.count(model) >= 2 and {"all", "unseen"} <= set(table.xs(model, level="model").index)
