@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['N_COMPONENTS', 'principal_components', 'check_perplexity', 'embed', 'place', 'read_map', 'pickled_map', 'study_map',
-           'saved_path', 'numbers']
+           'saved_path', 'numbers', 'all_maps']
 
 # %% ../nbs/01_embed.ipynb #84dfc690
 from pathlib import Path
@@ -129,3 +129,16 @@ def numbers(
     try: found = [float(v) for v in str(text).split(",") if v.strip()]
     except ValueError: raise InputError(f"{text!r} should be numbers with commas between.") from None
     return [int(v) if v.is_integer() else v for v in found]
+
+def all_maps(
+    study: Study,
+    run: RunFolder,
+    perplexity: float = 30,
+    seed: int = 0,
+    perplexities=(),  # further ones at this seed; those that do not fit the number of signatures are left out
+    seeds=(),  # further ones at this perplexity
+) -> dict:  # (perplexity, seed) -> map, the study's own first
+    "The study's map and those of other perplexities and seeds."
+    most = (len(study.signatures) - 1)/3
+    wanted = dict.fromkeys([(perplexity, seed), *((p, seed) for p in perplexities if 1 < p <= most), *((perplexity, s) for s in seeds)])
+    return {(p, s): study_map(study, run, p, s) for p, s in wanted}

@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 import seaborn as sns
 
 from .cluster import cluster_table, enrichment, k_distances, knee_eps
-from .compare import Judgement, best
+from .choose import best
 from .load import Study, atomic
 from .weight import CLUSTER_METRICS, cluster_metric
 
@@ -185,30 +185,32 @@ def figure_predicted(outside: pd.DataFrame, comparison: pd.DataFrame) -> plt.Fig
 
 # %% ../nbs/06_figures.ipynb #610ed2f7
 @styled
-def figure_choice(grid: pd.DataFrame, optimism: pd.DataFrame) -> plt.Figure:
-    "The r that each way of choosing promises, and the r that its model delivers outside."
+def figure_choice(grid: pd.DataFrame, comparison: pd.DataFrame, optimism: pd.DataFrame) -> plt.Figure:
+    "The r that each way of choosing promises, and the r that its model delivers."
     ways = [c[2:] for c in grid if c != "r_outside"]
-    rows = [(f"chosen in training,\n{by}s left out", *grid.loc[best(grid, f"r_{by}"), [f"r_{by}", "r_outside"]]) for by in ways]
+    rows = [(f"best in training,\n{by}s left out", *grid.loc[best(grid, f"r_{by}"), [f"r_{by}", "r_outside"]]) for by in ways]
     half = optimism.iloc[:, 0]
-    rows.append(("chosen on half of the\noutside compounds",
-                 half["r, chosen on half the compounds"], half["r, the same on the other half"]))
+    rows.append(("best on half of the\noutside compounds", half["r, chosen on half the compounds"], half["r, the same on the other half"]))
     fig, ax = plt.subplots(figsize=(6.8, 1.2 + 0.6*len(rows)))
     for i, (_, promised, delivered) in enumerate(rows):
         ax.annotate("", (delivered, i), (promised, i), arrowprops=dict(arrowstyle="->", color="0.5"))
         ax.plot(promised, i, "o", mfc="white", mec="C1", ms=9, label="promised" if not i else None)
         ax.plot(delivered, i, "o", color="C0", ms=9, label="delivered outside" if not i else None)
+    inside = comparison.loc["inside"].pearson if "inside" in comparison.index.get_level_values(0) else {}
+    if "weighted, chosen in training (compounds left out)" in inside:
+        ax.plot(inside["weighted, chosen in training (compounds left out)"], 0, "D", color="C2", ms=6, label="nested: on held-out compounds")
     plain = grid.loc[best(grid, "r_compound", "unweighted"), "r_outside"]
     ax.axvline(plain, color="0.4", lw=1, ls=":")
     ax.annotate("unweighted", (plain, len(rows) - 0.55), rotation=90, fontsize=8, color="0.4", va="bottom", ha="right")
     ax.set(yticks=range(len(rows)), yticklabels=[r[0] for r in rows], ylim=(len(rows) - 0.5, -0.5),
            xlabel="Pearson r", title="What a choice promises, and what it delivers")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22), ncols=2)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22), ncols=3)
     return fig
 
 # %% ../nbs/06_figures.ipynb #c8b6601d
 @styled
 def figure_robustness(robustness: pd.DataFrame) -> plt.Figure:
-    "Outside r of the chosen cluster weightings over maps and radii."
+    "Outside r of cluster weights over maps and clusterings, chosen in training and chosen outside."
     plain = robustness[robustness.model == "unweighted"].r_outside.iloc[0]
     models = [m for m in robustness.model.unique() if m != "unweighted"]
     name = lambda t: "perplexity " + t.perplexity.map("{:g}".format) + ", seed " + t.seed.astype(str)
@@ -216,11 +218,11 @@ def figure_robustness(robustness: pd.DataFrame) -> plt.Figure:
     bound = max(0.05, np.nanmax(np.abs(robustness.r_outside - plain)))
     fig, axes = plt.subplots(1, len(models), figsize=(4.1*len(models) + 1.4, 3.6), sharey=True, squeeze=False)
     for i, (ax, (m, t)) in enumerate(zip(axes[0], values.items())):
-        table = t.pivot(index="map", columns="eps_factor", values="r_outside").reindex(t["map"].unique())
+        table = t.pivot(index="map", columns="factor", values="r_outside").reindex(t["map"].unique())
         sns.heatmap(table, annot=True, fmt=".2f", cmap="RdBu_r", center=plain, vmin=plain - bound, vmax=plain + bound,
                     annot_kws={"size": 8}, cbar=i == len(models) - 1, cbar_kws={"label": "Pearson r outside"}, ax=ax)
-        ax.set(xlabel="radius (multiple of the knee)", ylabel="", title=m)
-    fig.suptitle(f"Does the gain survive other DBSCAN clusters? White: unweighted, r = {plain:.2f}", fontsize=11, fontweight="bold")
+        ax.set(xlabel="radius, least size or resolution (multiple of the study's)", ylabel="", title=m)
+    fig.suptitle(f"Cluster weights on other clusterings. White: unweighted, r = {plain:.2f}", fontsize=11, fontweight="bold")
     return fig
 
 @styled

@@ -5,11 +5,11 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from drugnb.cluster import cluster_table, dbscan, k_distances, knee_eps
-from drugnb.compare import grid_r
+from drugnb.choose import grid_r
 from drugnb.embed import pickled_map, read_map
 from drugnb.evaluate import scores
 from drugnb.load import InputError, read_gct, read_gctx
-from drugnb.ridge import apply_grid, fit_grid
+from drugnb.grid import apply_grid, fit_grid
 from drugnb.simulate import open_study
 from drugnb.weight import UNWEIGHTED, cluster_weights
 
@@ -24,7 +24,7 @@ def test_the_real_set_opens_in_one_language(a375):
 
 def test_its_numbers_are_those_measured_before(a375):
     "Ridge on GDSC labels, unseen outside compounds: 0.32 at alpha 1, 0.46 at 1,000, 0.48 at 10,000; published coefficients 0.10."
-    models = fit_grid(a375, pd.Series(0, a375.signatures.index), [UNWEIGHTED], (1, 1000, 10000))
+    models = fit_grid(a375, pd.DataFrame({"cluster": 0}, a375.signatures.index), [UNWEIGHTED], (1, 1000, 10000))
     unseen = a375.unseen
     r = grid_r(apply_grid(models, a375.outside)[:, :, unseen], a375.outside_samples.viability[unseen])
     np.testing.assert_allclose(r, [0.32, 0.46, 0.48], atol=0.01)

@@ -1,13 +1,11 @@
-"""The ridge against scikit-learn's over shapes, weights, types and penalties, and a saved model against the grid it came from."""
+"""The ridge against scikit-learn's over shapes, weights, types and penalties; Gram statistics against rows; scores against loops."""
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
 from drugnb.evaluate import compare, permutation_p, resample_groups, weighted_scores
-from drugnb.load import InputError
-from drugnb.ridge import RidgeModel, WeightedRidge, load_model, ridge_path, save_model
+from drugnb.ridge import WeightedRidge, grams, ridge_path, solve_grams
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -29,17 +27,35 @@ def test_a_weight_of_two_is_a_row_written_twice():
     x, y, w = rng.normal(size=(30, 8)), rng.normal(size=30), rng.integers(0, 3, 30)
     np.testing.assert_allclose(ridge_path(x, y, [5.0], w), ridge_path(np.repeat(x, w, 0), np.repeat(y, w), [5.0]))
 
-def test_a_damaged_model_is_refused(tmp_path):
-    (tmp_path/"model.json").write_text('{"genes": ["TP53"]')
-    with pytest.raises(InputError, match="is not a drugnb model"): load_model(tmp_path)
+@pytest.mark.parametrize("alpha", [0.0, 1e-12])
+@pytest.mark.parametrize("n, p", [(40, 6), (6, 40), (12, 12), (3, 1)])
+def test_without_a_penalty_it_is_the_shortest_least_squares_solution(n, p, alpha):
+    rng = np.random.default_rng(n)
+    x, y = rng.normal(size=(n, p)), rng.normal(size=n)
+    x[:, -1] = x[:, 0]  # two genes that are one
+    z = x - x.mean(0)
+    coefficients = ridge_path(x, y, [alpha])[0, :-1]
+    np.testing.assert_allclose(coefficients, np.linalg.lstsq(z, y - y.mean(), rcond=None)[0], atol=1e-6)
 
-def test_a_model_reads_any_gene_names(tmp_path):
-    save_model(RidgeModel(["TP53", "WASHC5"], [0.5, -1.0], 1.0, 10.0, "unweighted", "s", "k", 3), tmp_path/"model.json")
-    model = load_model(tmp_path/"model.json")
-    for names in (["7157", "9897"], ["TP53", "KIAA0196"], ["tp53", "washc5"]):
-        table = pd.DataFrame([[1.0, 2.0]], ["a"], names)
-        assert model.predict(table)["a"] == -0.5 == model.predict(table.T)["a"]
-    with pytest.raises(InputError, match="None of the model's 2 genes"): model.predict(pd.DataFrame([[1.0]], ["a"], ["XYZ"]))
+@pytest.mark.parametrize("n_alphas", [1, 3, 4, 10])
+def test_any_weighting_of_groups_is_the_fit_by_rows(n_alphas):
+    rng = np.random.default_rng(n_alphas)
+    x, y, g = rng.normal(size=(300, 30)).astype(np.float32) + 50, rng.normal(size=300), rng.integers(0, 7, 300)
+    weights, alphas = rng.lognormal(size=(20, 7))*(rng.random((20, 7)) < 0.7), np.logspace(-2, 5, n_alphas)
+    centre = x.mean(0, dtype=float)
+    models = solve_grams(grams(x, y, g, 7, centre=centre), weights, alphas, centre)
+    for w, path in zip(weights, models):
+        if not w.any(): assert np.isnan(path).all()
+        else: np.testing.assert_allclose(path, ridge_path(x, y, alphas, w[g]), rtol=1e-6, atol=1e-7)
+
+def test_signatures_left_out_or_without_weight_do_not_count():
+    rng = np.random.default_rng(4)
+    x, y, g = rng.normal(size=(100, 5)), rng.normal(size=100), rng.integers(-1, 3, 100)
+    kept = g >= 0
+    np.testing.assert_allclose(grams(x, y, g), grams(x[kept], y[kept], g[kept]))
+    w = rng.random(100)*kept
+    x[~kept] = np.nan  # whatever they hold
+    np.testing.assert_allclose(grams(x, y, g, weights=w), grams(x[kept], y[kept], g[kept], weights=w[kept]))
 
 def test_bootstrap_of_all_models_at_once_is_the_loop():
     rng = np.random.default_rng(1)
