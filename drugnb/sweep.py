@@ -17,6 +17,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, wait
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -155,7 +156,7 @@ def attempt(
         if project_root() != root: os.chdir(root)
         own.mkdir(parents=True, exist_ok=True)
         share(own, others, cell.makes)
-        work(study, source, cell.parameters, own)
+        Context().run(work, study, source, cell.parameters, own)
         done = report()
         with atomic(own/"cell.json") as part: part.write_text(json.dumps(dict(key=cell.key, parameters=cell.parameters, **done), indent=1))
         return done
@@ -296,7 +297,8 @@ def figure_sweep(
     swept: list[str],  # names of the swept parameters
 ) -> plt.Figure:
     "Outside r of the contenders in every cell, with intervals; the reference as a grey band."
-    n, upright, at = len(table), len(swept) == 1, np.arange(len(table))
+    n, at, values = len(table), np.arange(len(table)), table[swept].map(_short)
+    upright = len(swept) == 1 and n <= 20 and values.iloc[:, 0].str.len().max()*n <= 100
     size = (min(max(5.6, 2 + 0.55*n), 14), 4.2) if upright else (8.2, 1.7 + 0.34*n)
     fig, ax = plt.subplots(figsize=size)
     models = shown(table)
@@ -311,21 +313,19 @@ def figure_sweep(
         r, low, high = (table[f"{REFERENCE} {c}"].astype(float).to_numpy() for c in ("r", "low", "high"))
         bar, line = (ax.bar, ax.hlines) if upright else (ax.barh, ax.vlines)
         bar(at, high - low, 0.8, low, color="0.9", zorder=1)
+        ax.use_sticky_edges = False
         line(r, at - 0.4, at + 0.4, color="0.4", lw=1.6, label=REFERENCE, zorder=2)
     for i in at[table.error.astype(bool)]:
         place, along = ((i, 0.5), ax.get_xaxis_transform()) if upright else ((0.5, i), ax.get_yaxis_transform())
         ax.text(*place, "failed", transform=along, ha="center", va="center", color="0.5", rotation=90 if upright else 0)
     measure, title = "Pearson r outside (95% interval)", "How far the result hangs on what was swept"
     if upright:
-        labels = table[swept[0]].map(_short)
-        steep = labels.str.len().max()*n > 60
-        ax.set_xticks(at, labels, rotation=90 if steep else 0)
-        ax.set(xlabel=swept[0], ylabel=measure, title=title, xlim=(-0.6, n - 0.4))
+        ax.set(xticks=at, xticklabels=values.iloc[:, 0], xlabel=swept[0], ylabel=measure, title=title, xlim=(-0.6, n - 0.4))
     else:
-        labels = table[swept].map(_short).apply(lambda row: ", ".join(f"{p} {v}" for p, v in row.items()), axis=1)
+        labels = values.apply(lambda row: ", ".join(f"{p} {v}" for p, v in row.items()), axis=1)
         ax.set(yticks=at, yticklabels=labels, xlabel=measure, title=title, ylim=(n - 0.4, -0.6))
-        changes = np.flatnonzero(table[swept[0]].ne(table[swept[0]].shift()))[1:]
-        for i in changes: ax.axhline(i - 0.5, color="0.8", lw=0.8)
+        changes = np.flatnonzero(values.iloc[:, 0].ne(values.iloc[:, 0].shift()))[1:]
+        for i in changes if len(swept) > 1 else (): ax.axhline(i - 0.5, color="0.8", lw=0.8)
     if models: fig.legend(loc="outside lower center", ncols=2 if len(models) > 2 else 1)
     return fig
 
