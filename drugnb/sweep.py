@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
+from tqdm import tqdm
 
 import drugnb
 from .embed import numbers, saved_path
@@ -233,7 +234,8 @@ def shown(
 THREADS = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"]
 
 def _worker(parent):
-    "Leave the terminal's group, and end when the parent does."
+    "Leave the terminal's group, and end when the parent does. A lock between processes is not needed, and would be reported as lost."
+    tqdm.set_lock(threading.RLock())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.setpgrp()
     def watch():

@@ -398,3 +398,9 @@ def test_the_readme_s_sweep_stopped_killed_and_resumed(scratch, folder):
     said = process.communicate(timeout=60)
     assert process.returncode == 0 and "not run again, nothing they depend on has changed: perplexity=20,eps=0; perplexity=50,eps=0" in said[0]
     assert stamps == {p: p.stat().st_mtime_ns for p in out.glob("*/*")}
+
+def test_the_command_answers_without_loading_what_it_does_not_need():
+    code = ("import sys, drugnb.command; assert not {'matplotlib', 'drugnb.sweep', 'drugnb.simulate'} & set(sys.modules); "
+            "import drugnb.sweep; assert not {'dask', 'distributed', 'torch'} & set(sys.modules)")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0 and not done.stdout, done.stderr
