@@ -76,7 +76,7 @@ def run_notebook(
         try:
             done = papermill.execute_notebook(
                 str(notebook_path(name)), str(part), parameters=parameters, cwd=str(project_root()/"nbs"), progress_bar=False,
-                extra_arguments=["--IPKernelApp.log_level=ERROR"])
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"])
         except PapermillExecutionError as e:
             if e.ename == "InputError": raise InputError(e.evalue) from None
             os.replace(part, failed)

@@ -367,7 +367,7 @@ def sweep(
     except BaseException:
         for part in (p for c in todo for p in (folder/c.name).rglob(".partial-*")): _unlink(part)
         raise
-    failed = {name: r["error"] for name, r in reports.items() if r["error"]}
+    failed = {c.name: reports[c.name]["error"] for c in cells if reports[c.name]["error"]}
     if len(failed) == len(cells) and all(r["refused"] for r in reports.values()):
         first, sentence = next(iter(failed.items()))
         raise InputError(sentence if len({*failed.values()}) == 1 else f"Every cell refused its input, {first} for one: {sentence}")

@@ -217,7 +217,8 @@ def test_the_command_ends_with_1_for_a_failed_cell_and_2_when_all_refuse(tmp_pat
     code, said = command("good", Study())
     assert code == 0 and "0.25 (0.15 to 0.35)" in said.out and str(tmp_path/"good/sweep.csv") in said.out
     assert command("one", Study(fail=("perplexity=20",)))[0] == 1
-    code, said = command("all", Study(fail=("perplexity=20", "perplexity=25")))
+    refusing = Study(fail=("perplexity=20", "perplexity=25"))
+    code, said = command("all", lambda *a: (time.sleep(0.3 if a[-1].name == "perplexity=20" else 0), refusing(*a)))
     assert code == 2 and said.err == "drugnb: Every cell refused its input, perplexity=20 for one: Perplexity 20 is too much.\n"
     def no_column(*a): raise InputError("siginfo_a.csv has no column 'viability'.")
     code, said = command("same", no_column)
