@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from drugnb.cluster import k_distances
+from drugnb.command import main
 from drugnb.compare import comparison
 from drugnb.embed import embed, read_map
 from drugnb.load import InputError, RunFolder, read_folder, read_matrix, read_settings
-from drugnb.run import main
 from drugnb.simulate import simulate
 from drugnb.weight import cluster_weights
 

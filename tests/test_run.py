@@ -18,7 +18,7 @@ from drugnb.run import STUDIES, plan, run_notebook
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parent.parent
-COMMAND = [sys.executable, "-c", "from drugnb.run import main; main()"]
+COMMAND = [sys.executable, "-c", "from drugnb.command import main; main()"]
 QUICK = ["-p", "perplexities=", "-p", "seeds=", "-p", "repeats=50", "-p", "eps_factors=1", "-p", "most_masked=3", "-p", "alphas=1,1000"]
 
 def here(copy):
@@ -49,7 +49,7 @@ def follow(scratch, lines):
 def test_the_readme_names_make_targets_that_exist(scratch):
     "They are looked up, not run: this may be make test."
     named = set(re.findall(r"make [a-z-]+", "\n".join(re.findall(r"`[^`]+`", (ROOT/"README.md").read_text().replace("```", "")))))
-    assert blocks()[0] == ["make figures", "make test"] and len(blocks()) == 3 and named == {"make figures", "make lab"}
+    assert blocks()[0] == ["make figures", "make test"] and len(blocks()) == 4 and named == {"make figures", "make lab"}
     for line in {*blocks()[0], *named}:
         recipe = subprocess.run(["make", "-n", *line.split()[1:]], cwd=scratch, capture_output=True, text=True)
         assert recipe.returncode == 0 and recipe.stdout.strip()
