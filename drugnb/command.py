@@ -14,12 +14,14 @@ from .load import InputError, atomic, read_matrix
 from .run import STUDIES, run_study, table_text
 
 # %% ../nbs/07b_command.ipynb #4a4dad76
-def predict_command(signatures, model, out):
-    "Viability for a table of signatures, as CSV."
-    from drugnb.ridge import load_model
+def predict_command(signatures, model, out, like="", level=0.9):
+    "Viability for a table of signatures, with intervals, as CSV."
+    from drugnb.model import load_model
     model = load_model(model)
-    predicted = model.predict(read_matrix(Path(signatures)))
+    predicted = model.predict(read_matrix(Path(signatures)), read_matrix(Path(like)) if like else None, level)
     print(f"{len(predicted)} signatures; {predicted.attrs['genes_found']:.0%} of the model's {len(model.genes)} genes found; "
+          f"{predicted.outside_domain.sum()} lie outside the training domain; intervals for {level:.0%} of new compounds' signatures"
+          f"{', weighted by the density ratio to ' + Path(like).name if like else ''}; "
           f"model: {model.weighting}, alpha {model.alpha:g}, trained on {model.n} signatures of {model.trained_on} ({model.chosen_by})",
           file=sys.stderr)
     frame = predicted.round(5).rename_axis("signature").reset_index()
@@ -58,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="viability for your own signatures")
     predict.add_argument("signatures", help="CSV, TSV, Parquet, GCT, GCTX or h5ad; either way round; genes as Entrez ids or symbols")
     predict.add_argument("--model", required=True, metavar="RUN", help="a run folder, or its model.json")
+    predict.add_argument("--like", default="", metavar="FILE",
+                         help="expression of the set they come from (their own file will do): weights the intervals by density ratio")
+    predict.add_argument("--level", type=float, default=0.9, help="share of signatures of new compounds that the intervals should hold (0.9)")
     predict.add_argument("--out", default="", metavar="FILE", help="write here instead of printing")
     example = commands.add_parser("example", help="write a small study as five files, to copy the layout from")
     example.add_argument("folder", help="made if it is not there")
@@ -92,7 +97,7 @@ def main(arguments=None):
     try:
         if a.command == "run": run_command(a)
         if a.command == "sweep": sweep_command(a)
-        if a.command == "predict": predict_command(a.signatures, a.model, a.out)
+        if a.command == "predict": predict_command(a.signatures, a.model, a.out, a.like, a.level)
         if a.command == "example": example_command(a.folder)
     except (InputError, RuntimeError, KeyboardInterrupt) as e:
         stopped = "stopped; what is finished is kept, and the same command goes on from there."

@@ -22,8 +22,7 @@ from .load import InputError, RunFolder, _unlink, atomic, project_path, project_
 
 # %% ../nbs/07_run.ipynb #785a7fed
 STUDIES = {
-    "weighting": ["00_load", "00b_simulate", "00c_pickles", "01_embed", "02_cluster", "03_weight", "04_ridge",
-                  "05_evaluate", "05a_compare", "06_figures"],
+    "weighting": ["00_load", "01_embed", "02_cluster", "02a_domain", "03_weight", "04b_learn", "05b_compare", "06_figures"],
 }
 
 def notebook_path(

@@ -118,11 +118,11 @@ def share(
     others: list[Path],  # folders of other runs
     makes: set[str],  # names of the maps that the cell needs
 ) -> list[str]:  # names that were linked or copied
-    "Link the newest matrices and maps of other runs into a folder."
+    "Link the tables and the newest maps of other runs into a folder."
     newest = {}
-    for path in (p for other in others if other != folder for p in other.glob("m*.parquet")):
+    for path in (p for other in others if other != folder for p in other.glob("*")):
         with suppress(FileNotFoundError):
-            if path.name in makes or path.name.startswith("matrix_"): newest.setdefault(path.name, []).append((path.stat().st_mtime_ns, path))
+            if path.name in makes or re.match(r"study[._]", path.name): newest.setdefault(path.name, []).append((path.stat().st_mtime_ns, path))
     found = {name: max(paths) for name, paths in newest.items()}
     found = {n: p for n, (t, p) in found.items() if not (folder/n).exists() or (folder/n).stat().st_mtime_ns < t}
     for name, path in found.items():

@@ -32,7 +32,8 @@ def same(made, whole):
 
 def test_the_same_numbers_from_one_block_many_and_files(tables):
     folder, x, y, g, w = tables
-    for blocks in ways(folder, x).values(): same(grams_of_blocks(blocks, y, g, weights=w, centre=x.mean(0)), grams(x, y, g, weights=w, centre=x.mean(0)))
+    how = dict(weights=w, centre=x.mean(0))
+    for blocks in ways(folder, x).values(): same(grams_of_blocks(blocks, y, g, **how), grams(x, y, g, **how))
 
 def test_the_same_numbers_from_joblib_workers(tables):
     folder, x, y, g, w = tables
@@ -41,7 +42,8 @@ def test_the_same_numbers_from_joblib_workers(tables):
 def test_the_same_numbers_from_a_dask_cluster(tables):
     distributed = pytest.importorskip("distributed", reason="dask is not installed: pip install 'drugnb[scale]'")
     folder, x, y, g, w = tables
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster, distributed.Client(cluster) as client:
+    how = dict(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None)
+    with distributed.LocalCluster(**how) as cluster, distributed.Client(cluster) as client:
         for name in ("blocks", "Parquet"): same(grams_of_blocks(ways(folder, x)[name], y, g, weights=w, workers=client), grams(x, y, g, weights=w))
 
 def test_columns_are_read_in_the_order_asked_for(tables):

@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
 
-from drugnb.cluster import cluster_table, dbscan, k_distances, knee_eps
 from drugnb.choose import grid_r
+from drugnb.cluster import cluster_table, dbscan, k_distances, knee_eps
 from drugnb.embed import pickled_map, read_map
 from drugnb.evaluate import scores
-from drugnb.load import InputError, read_gct, read_gctx
 from drugnb.grid import apply_grid, fit_grid
+from drugnb.load import InputError, read_gct, read_gctx
 from drugnb.simulate import open_study
 from drugnb.weight import UNWEIGHTED, cluster_weights
 

@@ -44,7 +44,7 @@ def test_any_weighting_of_groups_is_the_fit_by_rows(n_alphas):
     weights, alphas = rng.lognormal(size=(20, 7))*(rng.random((20, 7)) < 0.7), np.logspace(-2, 5, n_alphas)
     centre = x.mean(0, dtype=float)
     models = solve_grams(grams(x, y, g, 7, centre=centre), weights, alphas, centre)
-    for w, path in zip(weights, models):
+    for w, path in zip(weights, models, strict=True):
         if not w.any(): assert np.isnan(path).all()
         else: np.testing.assert_allclose(path, ridge_path(x, y, alphas, w[g]), rtol=1e-6, atol=1e-7)
 

@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 
 from drugnb.load import InputError, RunFolder, atomic, load_frame
-from drugnb.ridge import load_model
+from drugnb.model import load_model
 from drugnb.run import STUDIES, plan, run_notebook
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-c", "from drugnb.command import main; main()"]
-QUICK = ["-p", "perplexities=", "-p", "seeds=", "-p", "repeats=50", "-p", "eps_factors=1", "-p", "most_masked=3", "-p", "alphas=1,1000"]
+QUICK = ["-p", "perplexities=", "-p", "seeds=", "-p", "repeats=50", "-p", "factors=1", "-p", "most_masked=3", "-p", "alphas=1,1000"]
 
 def here(copy):
     "The environment in which a copy of the project runs itself, on one thread since tests run side by side."

@@ -23,7 +23,7 @@ from drugnb.sweep import cell_row, contenders, figure_sweep, finished, grid_valu
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-c", "from drugnb.command import main; main()"]
-QUICK = ["-p", "perplexities=", "-p", "seeds=", "-p", "repeats=50", "-p", "eps_factors=1", "-p", "most_masked=3", "-p", "alphas=1,1000"]
+QUICK = ["-p", "perplexities=", "-p", "seeds=", "-p", "repeats=50", "-p", "factors=1", "-p", "most_masked=3", "-p", "alphas=1,1000"]
 LISTS = {"perplexities": "", "seeds": ""}
 
 class Study:
@@ -146,14 +146,14 @@ def test_the_newest_is_shared_and_copied_where_links_fail(tmp_path, monkeypatch)
     a, b, c = (tmp_path/n for n in "abc")
     for f, t in ((a, 10**9), (b, 2*10**9)):
         f.mkdir()
-        for name in ("map_p20_s0.parquet", "map_p30_s0.parquet", "matrix_signatures.parquet", "models.parquet"):
+        for name in ("map_p20_s0.parquet", "map_p30_s0.parquet", "study_signatures.arrow", "models.parquet"):
             (f/name).write_text(f.name)
             os.utime(f/name, ns=(t, t))
     c.mkdir()
     def no_links(*a): raise OSError(18, "Invalid cross-device link")
     monkeypatch.setattr(os, "link", no_links)
-    assert share(c, [a, b, c], {"map_p20_s0.parquet"}) == ["map_p20_s0.parquet", "matrix_signatures.parquet"]
-    assert {p.name: p.read_text() for p in c.iterdir()} == dict.fromkeys(["map_p20_s0.parquet", "matrix_signatures.parquet"], "b")
+    assert share(c, [a, b, c], {"map_p20_s0.parquet"}) == ["map_p20_s0.parquet", "study_signatures.arrow"]
+    assert {p.name: p.read_text() for p in c.iterdir()} == dict.fromkeys(["map_p20_s0.parquet", "study_signatures.arrow"], "b")
     assert share(c, [a, b, c], {"map_p20_s0.parquet"}) == []
     assert share(a, [a, b], {"map_p20_s0.parquet"}) and (a/"map_p20_s0.parquet").read_text() == "b"
 

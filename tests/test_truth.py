@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from drugnb.cluster import dbscan, k_distances, knee_eps
 from drugnb.choose import RULES, best, cross_fit, grid_r, training_splits
+from drugnb.cluster import dbscan, k_distances, knee_eps
 from drugnb.compare import published_prediction, study_grid
 from drugnb.domain import domain_ratios
 from drugnb.embed import embed, study_map
