@@ -40,23 +40,31 @@ class Crossed(NamedTuple):
 def cross_fit(
     study: Study,
     traits: pd.DataFrame,  # of each signature: `cluster`, and a density ratio by each method
-    splits: list,  # from `training_splits`
+    splits: dict,  # grouping ("compound", "plate") -> folds, from `training_splits`
     weightings: list[Weighting] = GRID,
     alphas=ALPHAS,
     noise: str = "own",
     seed: int = 0,  # of the folds in which weights are learned
-    nested: bool = True,  # also without each pair of folds
-) -> Crossed:
-    "Fit the grid on everything, without each fold and, if nested, without each pair of folds."
-    samples = study.samples[study.labelled]
-    y, x = samples.viability.to_numpy(), study.signatures.loc[study.labelled, study.genes].to_numpy()
-    pairs = list(combinations(range(len(splits)), 2)) if nested and len(splits) > 2 else []
-    sets = [np.arange(len(y)), *(train for train, _ in splits), *(np.intersect1d(splits[a][0], splits[b][0]) for a, b in pairs)]
+    nested: tuple = ("compound",),  # groupings that are also fitted without each pair of folds
+) -> dict:  # grouping -> `Crossed`
+    "Fit the grid on everything, without each fold and without each pair of folds."
+    y, x = study.samples.viability[study.labelled].to_numpy(), study.signatures[study.genes].to_numpy()[study.labelled]
+    pairs = {by: list(combinations(range(len(s)), 2)) if by in nested and len(s) > 2 else [] for by, s in splits.items()}
+    sets = [np.arange(len(y))]
+    for by, s in splits.items(): sets += [train for train, _ in s] + [np.intersect1d(s[a][0], s[b][0]) for a, b in pairs[by]]
     fitted = fit_sets(study, traits, sets, weightings, alphas, noise, seed)
-    fitted = fitted.reshape(len(sets), -1, fitted.shape[-1])
-    held_out = np.full((fitted.shape[1], len(y)), np.nan, dtype=np.float32)
-    for (_, test), models in zip(splits, fitted[1:]): held_out[:, test] = apply_grid(models, x[test])
-    without = {frozenset(pair): models for pair, models in zip(pairs, fitted[1 + len(splits):])}
+    whole, *rest = fitted.reshape(len(sets), -1, fitted.shape[-1])
+    out = {}
+    for by, s in splits.items():
+        n = len(s) + len(pairs[by])
+        out[by], rest = _cross(x, y, s, pairs[by], whole, rest[:n]), rest[n:]
+    return out
+
+def _cross(x, y, splits, pairs, whole, fitted):
+    "Out-of-fold predictions and r of one grouping."
+    held_out = np.full((len(whole), len(y)), np.nan, dtype=np.float32)
+    for (_, test), models in zip(splits, fitted): held_out[:, test] = apply_grid(models, x[test])
+    without = {frozenset(pair): models for pair, models in zip(pairs, fitted[len(splits):])}
     inner = []
     for a in range(len(splits) if pairs else 0):
         predicted = held_out.copy()
@@ -64,17 +72,18 @@ def cross_fit(
             if b != a: predicted[:, test] = apply_grid(without[frozenset((a, b))], x[test])
         others = np.setdiff1d(np.arange(len(y)), splits[a][1])
         inner.append(grid_r(predicted[:, others], y[others]))
-    return Crossed(fitted[0], held_out, grid_r(held_out, y), np.array(inner).reshape(-1, fitted.shape[1]))
+    return Crossed(whole, held_out, grid_r(held_out, y), np.array(inner).reshape(-1, len(whole)))
 
 def grid_r(
     predictions: np.ndarray,  # ... x samples
     y,  # their viability
 ) -> np.ndarray:  # one a model; missing where a model is
     "Pearson r of every model of a grid."
-    flat = predictions.reshape(-1, predictions.shape[-1])
-    whole = np.isfinite(flat).all(1)
+    flat, y = predictions.reshape(-1, predictions.shape[-1]), np.asarray(y, float)
     r = np.full(len(flat), np.nan)
-    if whole.any(): r[whole] = pearson(np.asarray(y, float), flat[whole])[0]
+    for i in range(0, len(flat), 32):  # some at a time: a score takes several copies
+        whole = np.isfinite(flat[i:i + 32]).all(1)
+        if whole.any(): r[i:i + 32][whole] = pearson(y, flat[i:i + 32][whole].astype(float))[0]
     return r
 
 # %% ../nbs/05a_choose.ipynb #ff85e3fc

@@ -185,7 +185,7 @@ def robustness(
         knee = knee_eps(k_distances(xy, min_samples))
         for f in factors:
             labels = group(study, xy, method, f*knee, max(round(f*min_samples), 2) if method == "hdbscan" else min_samples, f*resolution)
-            c = cross_fit(study, traits.assign(cluster=labels), splits, weightings, alphas, noise, nested=False)
+            c = cross_fit(study, traits.assign(cluster=labels), {"compound": splits}, weightings, alphas, noise, nested=())["compound"]
             grid, _ = study_grid(study, c.models, grid_index(weightings, alphas), {"compound": c.r})
             for name, (column, rule) in ways.items():
                 try: w, a = best(grid, column, rule)
@@ -206,8 +206,10 @@ def masking(
     sizes = {c: (cluster == c).sum() for c in range(cluster.max() + 1)}
     masked = [c for c, size in sizes.items() if 0 < size <= 0.9*n][:most]
     sets, rows = [np.arange(n), *(np.flatnonzero(cluster != c) for c in masked)], []
+    weightings, alphas = (list(dict.fromkeys(m[i] for m in models.values())) for i in (0, 1))
+    fitted = fit_sets(study, traits, sets, weightings, alphas, noise)
     for name, (weighting, alpha) in models.items():
-        whole, *without = grid_r(apply_grid(fit_sets(study, traits, sets, [weighting], [alpha], noise)[:, 0, 0], study.outside), y)
+        whole, *without = grid_r(apply_grid(fitted[:, weightings.index(weighting), alphas.index(alpha)], study.outside), y)
         rows += [(c, name, sizes[c], r, r - whole) for c, r in zip(masked, without)]
     table = pd.DataFrame(rows, columns=["cluster", "model", "size", "r_outside", "change"])
     return table.dropna().sort_values("cluster", kind="stable", ignore_index=True)
@@ -245,23 +247,22 @@ def fit_study(
 ) -> Fitted:
     "Fit the grid and predict with compounds left out (nested) and with plates left out, where plates are known."
     index, ids, splits, held_out, inside = grid_index(GRID, alphas), study.samples.index[study.labelled], {}, {}, {}
+    names = [f"{w}, alpha {a:g}" for w, a in index]
     what = dict(alphas=alphas, noise=noise, weightings=[str(w) for w in GRID], folds=folds, seed=seed)
     for by in ("compound", "plate"):
-        try: pairs = training_splits(study, by, folds, seed)
+        try: splits[by] = training_splits(study, by, folds, seed)
         except InputError as e:
             if by == "compound": raise
             print(f"note: {e}")
-            continue
-        fit = cache(lambda pairs=pairs, by=by: cross_fit(study, traits, pairs, GRID, alphas, noise, seed, nested=by == "compound"))
-        scored = lambda f=fit: pd.DataFrame({"r": f().r, **{f"inner_{i}": r for i, r in enumerate(f().inner)}}, index)
+    fit = cache(lambda: cross_fit(study, traits, splits, GRID, alphas, noise, seed))
+    models = run.stage("models", lambda: grid_frame(fit()["compound"].models, GRID, alphas, study.genes), inputs, **what)
+    for by in splits:
+        scored = lambda by=by: pd.DataFrame({"r": fit()[by].r, **{f"inner_{i}": r for i, r in enumerate(fit()[by].inner)}}, index)
         table = run.stage(f"cv_{by}", scored, inputs, **what)
-        names = [f"{w}, alpha {a:g}" for w, a in index]
-        predicted = run.stage(f"held_out_{by}", lambda f=fit, names=names: pd.DataFrame(f().held_out.T, ids, names), inputs, **what)
-        splits[by], held_out[by], inside[by] = pairs, predicted.set_axis(index, axis=1).T, table.r.to_numpy()
-        run.stage(f"splits_{by}", lambda p=pairs: split_frame(p, ids), [study.key], folds=folds, seed=seed)
-        if by == "compound":
-            models = run.stage("models", lambda f=fit: grid_frame(f().models, GRID, alphas, study.genes), inputs, **what)
-            inner = table.drop(columns="r").to_numpy().T
+        predicted = run.stage(f"held_out_{by}", lambda by=by: pd.DataFrame(fit()[by].held_out.T, ids, names), inputs, **what)
+        held_out[by], inside[by] = predicted.set_axis(index, axis=1).T, table.r.to_numpy()
+        if by == "compound": inner = table.drop(columns="r").to_numpy().T
+        run.stage(f"splits_{by}", lambda by=by: split_frame(splits[by], ids), [study.key], folds=folds, seed=seed)
     grid, outside = study_grid(study, models.to_numpy(), index, inside)
     return Fitted(models, held_out, inner, grid, outside, splits)
 

@@ -90,7 +90,7 @@ def learn_weights(
     seed: int = 0,  # of the folds
 ) -> Weights:  # one a signature, the same within a cluster
     "Cluster weights that predict held-out groups best. Raises `InputError` when there are fewer than two groups to hold out."
-    units, codes = pd.factorize(np.asarray(units, dtype=str))[0], pd.factorize(np.asarray(clusters))[0]
+    units, codes = pd.factorize(pd.Series(units), use_na_sentinel=False)[0], pd.factorize(np.asarray(clusters))[0]
     if units.max() < 1: raise InputError("Weights cannot be learned from one group: there is nothing to hold out.")
     folds = np.empty(len(y), dtype=int)
     splitter = GroupKFold(min(n_folds, units.max() + 1), shuffle=True, random_state=seed)

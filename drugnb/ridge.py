@@ -23,16 +23,18 @@ def grams(
     n_groups: int | None = None,  # as many as are named if None
     weights: np.ndarray | None = None,  # one a signature, not negative; 1 if None
     centre: np.ndarray | None = None,  # what is taken off each gene first; 0 if None
-    rows: int = 8192,  # signatures in double precision at a time
+    rows: int = 2048,  # signatures in double precision at a time
+    out: np.ndarray | None = None,  # at least n_groups rows to put the sums into
 ) -> np.ndarray:  # n_groups x (genes + 2)(genes + 3)/2, float64: upper triangles, row by row
     "Sums of [1, x, y] [1, x, y]^T over the signatures of each group."
     groups, p = np.asarray(groups), x.shape[1]
     n_groups = int(groups.max(initial=-1)) + 1 if n_groups is None else n_groups
     upper = _upper(p + 2)
-    sums = np.zeros((n_groups, len(upper)))
+    sums = np.zeros((n_groups, len(upper))) if out is None else out[:n_groups]
     order = np.argsort(groups, kind="stable")
     starts = np.searchsorted(groups[order], np.arange(n_groups + 1))
     block, total = np.empty((min(rows, len(y)), p + 2)), np.empty((p + 2, p + 2))
+    if out is not None: sums[np.diff(starts) == 0] = 0
     with threadpool_limits(1 if len(order) < 1000*n_groups else None):  # threads only get in the way of small products
         for g in np.flatnonzero(np.diff(starts)):
             for start in range(starts[g], starts[g + 1], rows):
@@ -82,15 +84,15 @@ def _cholesky(gram, right, alpha):
 
 def solve_grams(
     sums: np.ndarray,  # groups x packed, from `grams`
-    weights: np.ndarray,  # weightings x groups: weight of each group, not negative
+    weights: np.ndarray | None,  # weightings x groups: weight of each group, not negative; None: each group by itself
     alphas,  # penalties, not negative
     centre: np.ndarray | None = None,  # as given to `grams`
 ) -> np.ndarray:  # weightings x alphas x (genes + 1), the intercept last; missing for a weighting without any weight
     "Ridge for every weighting of the groups and every penalty."
-    weights, alphas = np.atleast_2d(weights), list(alphas)
+    alphas, n = list(alphas), len(sums) if weights is None else len(weights)
     q = int(np.sqrt(2*sums.shape[1]))
     centre, upper = np.zeros(q - 2) if centre is None else centre, _upper(q)
-    out = np.full((len(weights), len(alphas), q - 1), np.nan)
+    out = np.full((n, len(alphas), q - 1), np.nan)
     def solve(i, packed):
         if not packed[0] > 0: return
         s = np.zeros((q, q))
@@ -98,10 +100,11 @@ def solve_grams(
         total, mean, mean_y = s[0, 0], s[0, 1:-1]/s[0, 0], s[0, -1]/s[0, 0]
         out[i, :, :-1] = solve_path(s[1:-1, 1:-1] - np.outer(total*mean, mean), s[1:-1, -1] - total*mean_y*mean, alphas)
         out[i, :, -1] = mean_y - out[i, :, :-1] @ (mean + centre)
-    with threadpool_limits(1), ThreadPoolExecutor(cpu_count()) as pool:
-        for start in range(0, len(weights), 16):
-            some = weights[start:start + 16]
-            list(pool.map(solve, range(start, start + len(some)), some @ sums))
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        for start in range(0, n, 8):
+            these = slice(start, min(start + 8, n))
+            combined = sums[these] if weights is None else np.asarray(weights)[these] @ sums
+            with threadpool_limits(1): list(pool.map(solve, range(n)[these], combined))
     return out
 
 # %% ../nbs/04_ridge.ipynb #9703c393
@@ -117,7 +120,7 @@ def ridge_path(
     used = np.flatnonzero(w > 0)
     if len(used) > x.shape[1]:
         centre = x[used].mean(0, dtype=np.float64)
-        return solve_grams(grams(x, y, np.where(w > 0, 0, -1), 1, w, centre), [[1]], alphas, centre)[0]
+        return solve_grams(grams(x, y, np.where(w > 0, 0, -1), 1, w, centre), None, alphas, centre)[0]
     x, y, w = x[used].astype(np.float64), y[used], w[used]
     mean_x, mean_y, root = w @ x/w.sum(), w @ y/w.sum(), np.sqrt(w)
     z, t = (x - mean_x)*root[:, None], (y - mean_y)*root

@@ -99,13 +99,21 @@ def replicate_agreement(
     signatures: pd.DataFrame,  # their expression
 ) -> pd.Series:  # mean Spearman correlation with the replicates, at least 0.01; missing without one
     "How far each signature agrees with its replicates (the rule of Szalai et al. 2019)."
-    agreement = pd.Series(np.nan, samples.index)
     keys = [c for c in ("compound", "cell", "dose", "time") if c in samples]
-    for _, rows in samples.groupby(keys, dropna=False).groups.items():
-        if len(rows) < 2: continue
-        r = np.corrcoef(rankdata(signatures.loc[rows].to_numpy(), axis=1))
-        agreement[rows] = np.maximum((r.sum(1) - 1)/(len(rows) - 1), 0.01)
-    return agreement
+    group = samples.groupby(keys, dropna=False).ngroup().to_numpy()
+    rows = np.flatnonzero(np.bincount(group)[group] > 1)
+    rows, agreement = rows[np.argsort(group[rows], kind="stable")], np.full(len(samples), np.nan)
+    starts = np.flatnonzero(np.r_[True, np.diff(group[rows]) > 0]) if len(rows) else []
+    for some in np.array_split(starts, len(rows)//4096 + 1):  # whole groups at a time
+        if not len(some): continue
+        these = rows[some[0]:starts[np.searchsorted(starts, some[-1]) + 1] if some[-1] < starts[-1] else len(rows)]
+        z = rankdata(signatures.to_numpy()[these], axis=1)
+        z -= z.mean(1, keepdims=True)
+        z /= np.linalg.norm(z, axis=1, keepdims=True) + 1e-12
+        of, size = np.unique(group[these], return_inverse=True, return_counts=True)[1:]
+        together = np.add.reduceat(z, np.r_[0, np.cumsum(size)[:-1]])[of]  # with replicates summed, one product a signature
+        agreement[these] = np.maximum(((z*together).sum(1) - 1)/(size[of] - 1), 0.01)
+    return pd.Series(agreement, samples.index)
 
 SAMPLE_METRICS = {
     "1 - viability": lambda s, x: (1 - s.viability).clip(lower=0),

@@ -88,7 +88,7 @@ def test_the_honest_choice_and_each_family_over_ten_seeds():
         study = simulate(1500, 300, seed)
         traits = clustered(study, embed(study.signatures, seed=seed)).join(domain_ratios(study))
         alphas, splits = (1, 100, 1000, 10000, 100000), {by: training_splits(study, by) for by in ("compound", "plate")}
-        crossed = {by: cross_fit(study, traits, s, alphas=alphas, nested=False) for by, s in splits.items()}
+        crossed = cross_fit(study, traits, splits, alphas=alphas, nested=())
         grid, _ = study_grid(study, crossed["compound"].models, grid_index(GRID, alphas), {by: c.r for by, c in crossed.items()})
         row = {(rule, f"{by}s out"): grid.r_outside[best(grid, f"r_{by}", rule)] for rule in RULES for by in ("compound", "plate")}
         rows.append(row | {(rule, "best outside"): grid.r_outside[best(grid, "r_outside", rule)] for rule in RULES})
@@ -107,7 +107,7 @@ def test_nothing_is_gained_where_there_is_nothing_to_learn():
     traits = clustered(study, embed(study.signatures))
     study.samples["viability"] = np.random.default_rng(0).permutation(study.samples.viability)
     weightings = [UNWEIGHTED, SHARP, SMALL_FIRST, Weighting("learned", "compounds")]
-    crossed = cross_fit(study, traits, training_splits(study), weightings, ALPHAS)
+    crossed = cross_fit(study, traits, {"compound": training_splits(study)}, weightings, ALPHAS)["compound"]
     grid, _ = study_grid(study, crossed.models, grid_index(weightings, ALPHAS), {"compound": crossed.r})
     assert abs(grid.r_compound).max() < 0.2 and abs(grid.r_outside[best(grid, "r_compound")]) < 0.2 and abs(crossed.inner).max() < 0.2
 
@@ -115,9 +115,9 @@ def test_no_weight_and_no_choice_sees_the_test_labels():
     "Labels of a fold are spoilt: predictions of the fold, and what the others would choose for it, stay as they are."
     study = simulate(600, 120, seed=6)
     traits, splits = clustered(study, embed(study.signatures)).join(domain_ratios(study)), training_splits(study)
-    before = cross_fit(study, traits, splits, alphas=[10, 1000])
+    before = cross_fit(study, traits, {"compound": splits}, alphas=[10, 1000])["compound"]
     study.samples.iloc[splits[0][1], study.samples.columns.get_loc("viability")] = 0.0
-    after = cross_fit(study, traits, splits, alphas=[10, 1000])
+    after = cross_fit(study, traits, {"compound": splits}, alphas=[10, 1000])["compound"]
     np.testing.assert_allclose(before.held_out[:, splits[0][1]], after.held_out[:, splits[0][1]], atol=1e-5)
     np.testing.assert_allclose(before.inner[0], after.inner[0], atol=1e-5)
     assert abs(before.inner[1] - after.inner[1]).max() > 0.01, "the other folds' choices do use these labels"
