@@ -41,6 +41,7 @@ real: $(READY)
 	$(BIN)/drugnb run weighting --data l1000-a375
 	mkdir -p figures/weighting/l1000-a375
 	cp runs/weighting/l1000-a375/figures/comparison.* figures/weighting/l1000-a375/
+	for table in comparison optimism robustness masking coverage; do cp runs/weighting/l1000-a375/$$table.csv figures/weighting/l1000-a375/ || exit 1; done
 
 maps: $(READY)
 	for source in simulated simulated-small; do $(BIN)/papermill --no-progress-bar --cwd nbs nbs/01_embed.ipynb runs/maps-$$source.ipynb -p source $$source -p run runs/maps-$$source -p keep True || exit 1; done

@@ -277,7 +277,7 @@ def judge(
     folds: int = 5,
     repeats: int = 1000,
     seed: int = 0,
-    factors: tuple = (0.5, 0.75, 1, 1.5),
+    factors: tuple = (0.75, 1, 1.5),
     method: str = "dbscan",
     min_samples: int = 10,
     resolution: float = 1.0,

@@ -221,7 +221,7 @@ def figure_robustness(robustness: pd.DataFrame) -> plt.Figure:
         table = t.pivot(index="map", columns="factor", values="r_outside").reindex(t["map"].unique())
         sns.heatmap(table, annot=True, fmt=".2f", cmap="RdBu_r", center=plain, vmin=plain - bound, vmax=plain + bound,
                     annot_kws={"size": 8}, cbar=i == len(models) - 1, cbar_kws={"label": "Pearson r outside"}, ax=ax)
-        ax.set(xlabel="radius, least size or resolution (multiple of the study's)", ylabel="", title=m)
+        ax.set(xlabel="coarseness (multiple of the setting)", ylabel="", title=m)
     fig.suptitle(f"Cluster weights on other clusterings. White: unweighted, r = {plain:.2f}", fontsize=11, fontweight="bold")
     return fig
 

@@ -72,7 +72,7 @@ def test_the_readme_on_a_folder_of_ones_own(scratch):
     run = follow(scratch, blocks()[1])
     assert {f"{n}.ipynb" for n in STUDIES["weighting"]} <= {p.name for p in run.iterdir()}
     figures = {p.name for p in (run/"figures").iterdir()}
-    assert [len([f for f in figures if f.endswith(kind)]) for kind in (".png", ".svg", ".html", ".csv")] == [12, 12, 1, 1]
+    assert [len([f for f in figures if f.endswith(kind)]) for kind in (".png", ".svg", ".html", ".csv")] == [12, 12, 1, 5]
     assert load_model(run).trained_on == "my_folder"
     assert not [p for p in scratch.rglob("*") if p.name.startswith(".partial") or p.name.endswith(".failed.ipynb")]
 
@@ -80,7 +80,8 @@ def test_the_readme_under_other_parameters_and_a_second_run(scratch, monkeypatch
     "`-p`, `drugnb predict` and papermill by hand; then again: nothing is computed and the figures have the same bytes."
     run = follow(scratch, [blocks()[1][0], *blocks()[2]])
     predicted = pd.read_csv(scratch/"predicted.csv")
-    assert list(predicted) == ["signature", "viability"] and np.isfinite(predicted.viability).all()
+    assert list(predicted) == ["signature", "viability", "low", "high", "outside_domain"] and np.isfinite(predicted.viability).all()
+    assert (predicted.low < predicted.viability).all() and predicted.outside_domain.mean() < 0.1
     assert load_frame(run/"map_p50_s0.parquet")[1]["parameters"]["perplexity"] == 50 and (scratch/"out.ipynb").exists()
 
     before = {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
