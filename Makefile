@@ -3,6 +3,7 @@
 # make test-all  the same and the slow checks
 # make lab       the notebooks in JupyterLab
 # make real      the report's table on the real set (DRUGNB_DATA or settings.ini say where it lies)
+# make bench     every claim of speed and memory beside its peer at 74,709 signatures x 978 genes, into figures/benchmarks (minutes; keep the machine quiet)
 # make maps      compute the saved t-SNE maps anew (they are committed; only needed when the simulated study changes)
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +11,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test test-all checks lab real maps notebooks
+.PHONY: help figures test test-all checks lab real bench maps notebooks
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -41,6 +42,11 @@ real: $(READY)
 	$(BIN)/drugnb run weighting --data l1000-a375
 	mkdir -p figures/weighting/l1000-a375
 	cp runs/weighting/l1000-a375/figures/comparison.* figures/weighting/l1000-a375/
+
+bench: $(READY)
+	mkdir -p runs
+	$(BIN)/papermill --no-progress-bar --cwd nbs nbs/90_benchmarks.ipynb runs/benchmarks.ipynb -p n 74709 -p genes 978 -p weightings 1000 \
+	  -p sizes 5000,20000 -p map_sizes 1500,5000 -p arguments "-p perplexities= -p seeds=" -p figures figures/benchmarks
 
 maps: $(READY)
 	for source in simulated simulated-small; do $(BIN)/papermill --no-progress-bar --cwd nbs nbs/01_embed.ipynb runs/maps-$$source.ipynb -p source $$source -p run runs/maps-$$source -p keep True || exit 1; done
