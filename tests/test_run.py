@@ -49,7 +49,7 @@ def follow(scratch, lines):
 def test_the_readme_names_make_targets_that_exist(scratch):
     "They are looked up, not run: this may be make test."
     named = set(re.findall(r"make [a-z-]+", "\n".join(re.findall(r"`[^`]+`", (ROOT/"README.md").read_text().replace("```", "")))))
-    assert blocks()[0] == ["make figures", "make test"] and len(blocks()) == 4 and named == {"make figures", "make lab"}
+    assert blocks()[0] == ["make figures", "make test"] and len(blocks()) == 4 and named == {"make figures", "make lab", "make bench"}
     for line in {*blocks()[0], *named}:
         recipe = subprocess.run(["make", "-n", *line.split()[1:]], cwd=scratch, capture_output=True, text=True)
         assert recipe.returncode == 0 and recipe.stdout.strip()
