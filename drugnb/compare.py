@@ -348,7 +348,7 @@ def verdict(
     "What holds up, in sentences made from the tables."
     table = tables["comparison"].loc["all"]
     span = lambda r, m: f"{r[m]:.2f} ({r[m + '_low']:.2f} to {r[m + '_high']:.2f})"
-    told = lambda r: f"{'above' if r.gain_low > 0 else 'below' if r.gain_high < 0 else 'not told apart from'} the unweighted model"
+    told = lambda r: f"{'above' if r.gain_low > 0.005 else 'below' if r.gain_high < -0.005 else 'not told apart from'} the unweighted model"
     plain = table.loc[REFERENCE]
     said = [f"Outside, the unweighted model with its penalty chosen in training reaches r = {span(plain, 'pearson')} "
             f"on {plain.n:.0f} samples of {plain.groups:.0f} compounds."]

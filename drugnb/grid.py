@@ -36,7 +36,7 @@ def learned_weights(
     return learn_weights(components, samples.viability.to_numpy(), clusters, samples[by], worst, seed=seed)
 
 # %% ../nbs/04c_grid.ipynb #06dfea9a
-MEMORY = 2**29  # bytes that sums may take
+MEMORY = 3*2**27  # bytes that sums may take
 
 def fit_sets(
     study: Study,

@@ -23,7 +23,7 @@ def grams(
     n_groups: int | None = None,  # as many as are named if None
     weights: np.ndarray | None = None,  # one a signature, not negative; 1 if None
     centre: np.ndarray | None = None,  # what is taken off each gene first; 0 if None
-    rows: int = 2048,  # signatures in double precision at a time
+    rows: int = 4096,  # signatures in double precision at a time
     out: np.ndarray | None = None,  # at least n_groups rows to put the sums into
 ) -> np.ndarray:  # n_groups x (genes + 2)(genes + 3)/2, float64: upper triangles, row by row
     "Sums of [1, x, y] [1, x, y]^T over the signatures of each group."
@@ -39,9 +39,10 @@ def grams(
         for g in np.flatnonzero(np.diff(starts)):
             for start in range(starts[g], starts[g + 1], rows):
                 these = order[start:min(start + rows, starts[g + 1])]
-                z = block[:len(these)]
-                z[:, 0], z[:, -1], z[:, 1:-1] = 1, y[these], x[these]
-                if centre is not None: z[:, 1:-1] -= centre
+                if these[-1] - these[0] == len(these) - 1: these = slice(these[0], these[-1] + 1)  # neighbours need no copy
+                z = block[:len(y[these])]
+                z[:, 0], z[:, -1] = 1, y[these]
+                np.subtract(x[these], 0 if centre is None else centre, out=z[:, 1:-1])
                 if weights is not None: z *= np.sqrt(weights[these])[:, None]
                 blas.dsyrk(1.0, z.T, beta=float(start > starts[g]), c=total.T, lower=1, overwrite_c=1)  # Fortran's lower triangle is C's upper
             total.ravel().take(upper, out=sums[g], mode="clip")
@@ -119,7 +120,7 @@ def ridge_path(
     w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
     used = np.flatnonzero(w > 0)
     if len(used) > x.shape[1]:
-        centre = x[used].mean(0, dtype=np.float64)
+        centre = (x if len(used) == len(x) else x[used]).mean(0, dtype=np.float64)
         return solve_grams(grams(x, y, np.where(w > 0, 0, -1), 1, w, centre), None, alphas, centre)[0]
     x, y, w = x[used].astype(np.float64), y[used], w[used]
     mean_x, mean_y, root = w @ x/w.sum(), w @ y/w.sum(), np.sqrt(w)
