@@ -47,7 +47,7 @@ real: $(READY)
 bench: $(READY)
 	mkdir -p runs
 	$(BIN)/papermill --no-progress-bar --cwd nbs nbs/90_benchmarks.ipynb runs/benchmarks.ipynb -p n 74709 -p genes 978 -p weightings 1000 \
-	  -p sizes 5000,20000 -p map_sizes 1500 -p steps 10 -p arguments "-p perplexities= -p seeds=" -p figures figures/benchmarks
+	  -p sizes 5000,20000 -p map_sizes 1500 -p steps 6 -p arguments "-p perplexities= -p seeds=" -p figures figures/benchmarks
 
 maps: $(READY)
 	for source in simulated simulated-small; do $(BIN)/papermill --no-progress-bar --cwd nbs nbs/01_embed.ipynb runs/maps-$$source.ipynb -p source $$source -p run runs/maps-$$source -p keep True || exit 1; done
