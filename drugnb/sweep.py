@@ -75,9 +75,10 @@ def sweep_key(
     "What all cells of a sweep hang on: code, settings and input files."
     cells = {name: json.loads(notebook_path(name).read_text())["cells"] for name in STUDIES[study]}
     code = {name: ["".join(c["source"]) for c in found if c["cell_type"] == "code"] for name, found in cells.items()}
+    modules = {p.name: digest(p.read_text()) for p in Path(drugnb.__file__).parent.glob("*.py")}
     folder = source_folder(source)
     files = sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in folder.iterdir() if p.is_file()) if folder else []
-    return digest([study, source, code, read_settings(), files, drugnb.__version__])
+    return digest([study, source, code, modules, read_settings(), files, drugnb.__version__])
 
 def _short(value): return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
