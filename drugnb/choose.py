@@ -48,11 +48,12 @@ def cross_fit(
     nested: tuple = ("compound",),  # groupings that are also fitted without each pair of folds
 ) -> dict:  # grouping -> `Crossed`
     "Fit the grid on everything, without each fold and without each pair of folds."
-    y, x = study.samples.viability[study.labelled].to_numpy(), study.signatures[study.genes].to_numpy()[study.labelled]
+    y = study.samples.viability[study.labelled].to_numpy()
     pairs = {by: list(combinations(range(len(s)), 2)) if by in nested and len(s) > 2 else [] for by, s in splits.items()}
     sets = [np.arange(len(y))]
     for by, s in splits.items(): sets += [train for train, _ in s] + [np.intersect1d(s[a][0], s[b][0]) for a, b in pairs[by]]
     fitted = fit_sets(study, traits, sets, weightings, alphas, noise, seed)
+    x = study.signatures[study.genes].to_numpy()[study.labelled]  # after the fit, which has a copy of its own
     whole, *rest = fitted.reshape(len(sets), -1, fitted.shape[-1])
     out = {}
     for by, s in splits.items():

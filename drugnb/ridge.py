@@ -7,6 +7,7 @@ __all__ = ['grams', 'solve_path', 'solve_grams', 'ridge_path', 'WeightedRidge']
 
 # %% ../nbs/04_ridge.ipynb #07887e85
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 from joblib import cpu_count
@@ -48,6 +49,7 @@ def grams(
             total.ravel().take(upper, out=sums[g], mode="clip")
     return sums
 
+@lru_cache(4)
 def _upper(q):
     "Where the upper triangle of a q x q matrix lies in memory."
     i, j = np.triu_indices(q)
