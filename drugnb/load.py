@@ -7,7 +7,7 @@ __all__ = ['DEFAULTS', 'PACKAGES', 'SUFFIXES', 'ANNOTATIONS', 'SAMPLE_COLUMNS', 
            'project_path', 'atomic', 'digest', 'provenance', 'differences', 'save_frame', 'load_frame', 'RunFolder',
            'find_table', 'read_annotations', 'read_matrix', 'read_gct', 'read_gctx', 'landmark_genes', 'gene_symbols',
            'Study', 'plain_name', 'frame_key', 'assemble', 'save_matrix', 'load_matrix', 'save_study', 'load_study',
-           'source_folder', 'read_folder', 'merged']
+           'data_folders', 'source_folder', 'read_folder', 'merged']
 
 # %% ../nbs/00_load.ipynb #a0f91e5a
 import csv
@@ -611,18 +611,26 @@ def load_study(
 # %% ../nbs/00_load.ipynb #c7059a20
 SAMPLE_COLUMNS = ["compound", "name", "cell", "dose", "time", "plate"]
 
+def data_folders(
+    settings: dict | None = None,  # see `read_settings`
+) -> list[Path]:  # the first is where fetched files go
+    "Where named sets are looked for: `DRUGNB_DATA`, or the settings' data folders, separated by commas."
+    found = os.environ.get("DRUGNB_DATA") or (settings or read_settings())["data"]
+    return [project_path(f.strip()) for f in ([found] if os.environ.get("DRUGNB_DATA") else found.split(",")) if f.strip()]
+
 def source_folder(
-    source: str,  # a folder, or the name of a set that settings.ini says where to find (key = folder below the data folder)
+    source: str,  # a folder, or the name of a set that settings.ini says where to find (key = folder below a data folder)
     settings: dict | None = None,  # see `read_settings`
 ) -> Path | None:  # None if `source` is neither
-    "Where a source's tables lie. `DRUGNB_DATA` replaces the settings' data folder. Raises `InputError` for a named set that is not there."
+    "Where a source's tables lie. Raises `InputError` for a named set that is in no data folder."
     s = settings or read_settings()
     if source not in s or source in DEFAULTS: return Path(source).expanduser() if Path(source).expanduser().is_dir() else None
-    folder = project_path(os.environ.get("DRUGNB_DATA") or s["data"])/s[source]
-    if not folder.is_dir():
-        raise InputError(f"The set {source} is not in {folder}: set DRUGNB_DATA to the folder that holds {s[source]}/, "
-                         "or data = … in settings.ini.")
-    return folder
+    places = [folder/s[source] for folder in data_folders(s)]
+    found = next((p for p in places if p.is_dir()), None)
+    if not found:
+        raise InputError(f"The set {source} is not in {' nor in '.join(map(str, places))}: get it with drugnb fetch {s[source]}, "
+                         f"or set DRUGNB_DATA to the folder that holds {s[source]}/.")
+    return found
 
 def read_folder(
     folder: Path | str,  # holds the five files

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from drugnb.load import project_path, read_settings
+from drugnb.load import data_folders, project_path, read_settings
 from drugnb.simulate import simulate, write_study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,14 +17,14 @@ def at_root(monkeypatch): monkeypatch.chdir(ROOT)
 @pytest.fixture(scope="session")
 def data() -> Path:
     "The real tables; tests that need them are skipped where they are not."
-    folder = project_path(os.environ.get("DRUGNB_DATA") or read_settings(ROOT)["data"])
-    if not (folder/"weighting").is_dir(): pytest.skip(f"the real tables are not in {folder}: set DRUGNB_DATA to the folder that holds weighting/")
+    folder = next((f for f in data_folders(read_settings(ROOT)) if (f/"weighting").is_dir()), None)
+    if not folder: pytest.skip("the real tables are in no data folder: set DRUGNB_DATA to the folder that holds weighting/")
     return folder
 
 @pytest.fixture(scope="session")
 def mirror() -> Path:
     "Public raw files as a local mirror; tests that need them are skipped where they are not."
-    folder = project_path(os.environ.get("DRUGNB_MIRROR") or Path(read_settings(ROOT)["data"]).with_name("mirror"))
+    folder = project_path(os.environ.get("DRUGNB_MIRROR") or data_folders(read_settings(ROOT))[-1].with_name("mirror"))
     if not (folder/"SOURCES.csv").exists(): pytest.skip(f"the mirror of raw files is not in {folder}: set DRUGNB_MIRROR to its folder")
     return folder
 
