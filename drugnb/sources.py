@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pandas as pd
 import pooch
 import requests
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .load import InputError, _unlink, data_folders, project_path
 
@@ -106,6 +106,7 @@ def resuming(
                 have = part.stat().st_size if part.exists() else 0
                 failed = 0 if have > before else failed + 1
                 if failed == TRIES:
+                    if not have: _unlink(part)
                     raise InputError(f"{url} was cut off after {have:,} of {size:,} bytes ({e}): what has come is kept, "
                                      "and the same command goes on from there.") from e
                 time.sleep(0.1*4**failed if failed else 0)
