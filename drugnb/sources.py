@@ -9,15 +9,17 @@ __all__ = ['HOME', 'PATIENCE', 'TRIES', 'registry', 'mirror_place', 'resuming', 
 import os
 import shutil
 import time
+import warnings
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
-import pooch
 import requests
 from tqdm import tqdm
 
 from .load import InputError, _unlink, data_folders, project_path
+
+with warnings.catch_warnings(action="ignore"): import pooch  # it would warn that ipywidgets is not there, for a bar that is not used here
 
 # %% ../nbs/00a_sources.ipynb #c541de19
 HOME = "https://raw.githubusercontent.com"  # where a public repository's files lie, as REPOSITORY/COMMIT/PATH
