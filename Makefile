@@ -3,15 +3,17 @@
 # make test-all  the same and the slow checks
 # make lab       the notebooks in JupyterLab
 # make real      the report's table on the real set (DRUGNB_DATA or settings.ini say where it lies)
+# make rebuilt   the real set from public files into data/ (DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere), compared with PREPARED tables
 # make bench     every claim of speed and memory beside its peer at 74,709 signatures x 978 genes, into figures/benchmarks (minutes; keep the machine quiet)
 # make maps      compute the saved t-SNE maps anew (they are committed; only needed when the simulated study changes)
 PYTHON ?= python3
+PREPARED ?= ../shared/data/weighting
 BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test test-all checks lab real bench maps notebooks
+.PHONY: help figures test test-all checks lab real rebuilt bench maps notebooks
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -43,6 +45,14 @@ real: $(READY)
 	mkdir -p figures/weighting/l1000-a375
 	cp runs/weighting/l1000-a375/figures/comparison.* figures/weighting/l1000-a375/
 	for table in comparison optimism robustness masking coverage; do cp runs/weighting/l1000-a375/$$table.csv figures/weighting/l1000-a375/ || exit 1; done
+
+rebuilt: export DRUGNB_DATA = $(CURDIR)/data
+rebuilt: $(READY)
+	$(BIN)/drugnb fetch weighting
+	mkdir -p figures/weighting/l1000-a375
+	$(BIN)/papermill --no-progress-bar --cwd nbs nbs/00h_tables.ipynb runs/tables.ipynb -p data $(DRUGNB_DATA) -p prepared $(PREPARED)
+	$(BIN)/drugnb run weighting --data l1000-a375 --run runs/weighting/l1000-a375-rebuilt
+	cp runs/weighting/l1000-a375-rebuilt/comparison.csv figures/weighting/l1000-a375/rebuilt_comparison.csv
 
 bench: $(READY)
 	mkdir -p runs

@@ -29,8 +29,8 @@ def first_block(
 
 # %% ../nbs/00e_match.ipynb #f72f4e3f
 def match_compounds(
-    wanted: pd.DataFrame,  # indexed by id; used where there: name, inchikey
-    known: pd.DataFrame,  # indexed by id; used where there: name, inchikey, synonyms (separated by , or |)
+    wanted: pd.DataFrame,  # indexed by id; used where there: name, synonyms (separated by , or |), inchikey
+    known: pd.DataFrame,  # the other catalogue, likewise
 ) -> pd.DataFrame:  # one row a match: wanted, known, route
     "Find the compounds of one catalogue in another. Raises `InputError` for an id that stands twice in a catalogue."
     for which, table in (("wanted", wanted), ("known", known)):

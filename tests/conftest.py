@@ -17,8 +17,9 @@ def at_root(monkeypatch): monkeypatch.chdir(ROOT)
 @pytest.fixture(scope="session")
 def data() -> Path:
     "The real tables; tests that need them are skipped where they are not."
-    folder = next((f for f in data_folders(read_settings(ROOT)) if (f/"weighting").is_dir()), None)
-    if not folder: pytest.skip("the real tables are in no data folder: set DRUGNB_DATA to the folder that holds weighting/")
+    prepared = lambda f: (f/"weighting").is_dir() and not (f/"weighting/made_from.json").exists()  # and not rebuilt by drugnb fetch
+    folder = next(filter(prepared, data_folders(read_settings(ROOT))), None)
+    if not folder: pytest.skip("the prepared real tables are in no data folder: set DRUGNB_DATA to the folder that holds weighting/")
     return folder
 
 @pytest.fixture(scope="session")
@@ -49,5 +50,5 @@ def spoil():
 def scratch(tmp_path) -> Path:
     "A copy of the project, without its history, to run commands in."
     copy = tmp_path/"project"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "figures", "__pycache__", ".*_cache"))
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "data", "figures", "__pycache__", ".*_cache"))
     return copy

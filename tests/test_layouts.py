@@ -10,8 +10,6 @@ import scipy.io
 from drugnb.layouts import (
     DOSE_UNITS,
     amounts,
-    mini_viability,
-    mini_world,
     plain_cell,
     read_ctrp,
     read_ctrp_curves,
@@ -22,9 +20,9 @@ from drugnb.layouts import (
     read_mixseq,
     read_pert_info,
     read_sig_info,
-    write_miniatures,
 )
 from drugnb.load import InputError
+from drugnb.miniatures import mini_viability, mini_world, write_miniatures
 
 
 @pytest.fixture
@@ -124,7 +122,7 @@ def test_an_unpacked_file_stands_for_its_gz(mini):
 def test_ctrp_by_dose_is_the_mean_over_experiments(mini):
     folder, truth = mini
     found, meant = read_ctrp(folder/"ctrp"), truth["ctrp"]["doses"]
-    assert list(found.columns) == ["compound", "name", "cell", "dose", "viability", "experiments"] and len(found) == len(meant) == 12*3*6
+    assert list(found.columns) == ["compound", "name", "cell", "dose", "viability", "experiments", "mechanism"] and len(found) == len(meant) == 12*3*6
     found = found.set_index(["compound", "cell", "dose"]).loc[meant.index]
     np.testing.assert_allclose(found.viability, meant["mean"], rtol=1e-12)
     assert (found.experiments == meant["count"]).all() and sorted(set(found.experiments)) == [1, 2]

@@ -15,7 +15,10 @@ from drugnb.weight import UNWEIGHTED, cluster_weights
 
 
 @pytest.fixture(scope="module")
-def a375(data): return open_study("l1000-a375")
+def a375(data):
+    with pytest.MonkeyPatch.context() as m:
+        m.setenv("DRUGNB_DATA", str(data))
+        return open_study("l1000-a375")
 
 def test_the_real_set_opens_in_one_language(a375):
     assert a375.signatures.shape == (700, 978) and a375.labelled.sum() == 294 and a375.outside.shape == (110, 978)

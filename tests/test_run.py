@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from drugnb.load import InputError, RunFolder, atomic, load_frame
+from drugnb.miniatures import write_miniatures
 from drugnb.model import load_model
 from drugnb.run import STUDIES, plan, run_notebook
 
@@ -49,7 +50,7 @@ def follow(scratch, lines):
 def test_the_readme_names_make_targets_that_exist(scratch):
     "They are looked up, not run: this may be make test."
     named = set(re.findall(r"make [a-z-]+", "\n".join(re.findall(r"`[^`]+`", (ROOT/"README.md").read_text().replace("```", "")))))
-    assert blocks()[0] == ["make figures", "make test"] and len(blocks()) == 4 and named == {"make figures", "make lab", "make bench"}
+    assert blocks()[0] == ["make figures", "make test"] and len(blocks()) == 6 and named == {"make figures", "make lab", "make real", "make bench"}
     for line in {*blocks()[0], *named}:
         recipe = subprocess.run(["make", "-n", *line.split()[1:]], cwd=scratch, capture_output=True, text=True)
         assert recipe.returncode == 0 and recipe.stdout.strip()
@@ -93,6 +94,25 @@ def test_the_readme_under_other_parameters_and_a_second_run(scratch, monkeypatch
     assert len(lines) > 10 and not [line for line in lines if "reloaded" not in line]
     assert stamps == {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
     assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
+
+def test_the_readme_from_public_files(scratch, mirror, monkeypatch):
+    "`drugnb fetch weighting`, from a mirror, and the study on what it makes, in a clone that has no data."
+    monkeypatch.delenv("DRUGNB_DATA", raising=False)
+    monkeypatch.setenv("DRUGNB_MIRROR", str(mirror))
+    assert blocks()[4] == ["drugnb fetch weighting", "drugnb run weighting --data l1000-a375"]
+    follow(scratch, blocks()[4])
+    made = {p.name for p in (scratch/"data/weighting").iterdir()}
+    assert {"matching.csv", "made_from.json", "lm_700.csv.gz"} <= made and len(list((scratch/"data/raw").rglob("*.gctx"))) == 2
+    table = pd.read_csv(scratch/"runs/weighting/l1000-a375/comparison.csv").set_index(["compounds", "model"])
+    assert table.n["all"].iloc[0] == 114 and 0.1 < table.pearson["all", "unweighted, alpha chosen in training"] < 0.6
+
+def test_the_readme_from_ones_own_downloads(scratch, tmp_path):
+    write_miniatures(scratch/"my_downloads")
+    assert blocks()[5][0] == "drugnb build my_downloads my_tables --response ctrp" and blocks()[5][1] == "drugnb run weighting --data my_tables"
+    done = drugnb(scratch, *shlex.split(blocks()[5][0])[1:])
+    assert done.returncode == 0 and "matched by id" in done.stdout and done.stdout.rstrip().endswith("Run it: drugnb run weighting --data my_tables")
+    done = drugnb(scratch, *shlex.split(blocks()[5][1])[1:], *QUICK)
+    assert done.returncode == 0 and "all compounds: 18 samples" in done.stdout, done.stderr[-2000:]
 
 def test_a_run_killed_at_any_moment_leaves_nothing_half_and_resumes(scratch, folder):
     arguments = ["run", "weighting", "--data", str(folder), "--run", str(scratch/"r"), *QUICK]
