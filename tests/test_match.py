@@ -30,12 +30,13 @@ def catalogue(rng, n, prefix):
 
 def by_loop(wanted, known):
     "The same matches, one pair at a time."
-    names = lambda r: {plain_name(pd.Series([v]))[0] for v in [r["name"], *r["synonyms"].replace("|", ",").split(",")]} - {""}
+    plain = lambda r: set(plain_name(pd.Series([r["name"], *r["synonyms"].replace("|", ",").split(",")]))) - {""}
+    each = {id(table): {i: plain(r) for i, r in table.iterrows()} for table in (wanted, known)}
     found = []
     for i, w in wanted.iterrows():
         tests = {"id": lambda j, k, i=i: i[:13] == j[:13] if i.startswith("BRD-K") else i == j,
                  "InChIKey": lambda j, k, w=w: len(w.inchikey) > 20 and w.inchikey[:14] == k.inchikey[:14],
-                 "name": lambda j, k, w=w: bool(names(w) & names(k))}
+                 "name": lambda j, k, i=i: bool(each[id(wanted)][i] & each[id(known)][j])}
         for route, same in tests.items():
             hits = [(i, j, route) for j, k in known.iterrows() if same(j, k)]
             if hits: break

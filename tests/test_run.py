@@ -95,6 +95,7 @@ def test_the_readme_under_other_parameters_and_a_second_run(scratch, monkeypatch
     assert stamps == {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
     assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
 
+@pytest.mark.slow
 def test_the_readme_from_public_files(scratch, mirror, monkeypatch):
     "`drugnb fetch weighting`, from a mirror, and the study on what it makes, in a clone that has no data."
     monkeypatch.delenv("DRUGNB_DATA", raising=False)
@@ -106,6 +107,7 @@ def test_the_readme_from_public_files(scratch, mirror, monkeypatch):
     table = pd.read_csv(scratch/"runs/weighting/l1000-a375/comparison.csv").set_index(["compounds", "model"])
     assert table.n["all"].iloc[0] == 114 and 0.1 < table.pearson["all", "unweighted, alpha chosen in training"] < 0.6
 
+@pytest.mark.slow
 def test_the_readme_from_ones_own_downloads(scratch, tmp_path):
     write_miniatures(scratch/"my_downloads")
     assert blocks()[5][0] == "drugnb build my_downloads my_tables --response ctrp" and blocks()[5][1] == "drugnb run weighting --data my_tables"

@@ -104,7 +104,7 @@ def test_labels_by_dose_are_those_of_the_table(raw):
 
 def test_repeats_are_merged_and_counted(raw):
     tables, report = folder_tables(raw)
-    s, x = tables["siginfo_merged.csv"], tables["lm_merged.csv.gz"]
+    s, x = tables["siginfo_merged.csv"], tables["lm_merged.parquet"]
     assert not s.duplicated(["pert_id", "cell_id", "dose_um", "time_h"]).any() and list(x.index) == list(s.index) and x.shape[1] == 30
     assert report.signatures[report.outcome.str.startswith("matched")].sum() == 431 and any("431 signatures are 3" in o for o in report.outcome)
     assert "4 doses in GSE92742_Broad_LINCS_sig_info.txt.gz are not concentrations and count as unknown" in set(report.outcome)
@@ -124,7 +124,7 @@ def test_published_counts_of_mixseq_need_doses(raw, tmp_path):
     truth = mini_viability(mini_world(3), meta.assign(compound=meta.pert_id.map({n: i for i, n in mini_world(3)["compounds"].name.items()}),
                                                        cell=meta.cell_id, dose=1.11))
     assert len(meta) == 4 and (meta.viability - truth).abs().max() < 0.25 and (meta.dose_um == 1).all()
-    assert "outside, ctrp" in set(report.table) and tables["lfc_with_viab_calced.csv.gz"].shape == (30, 4)
+    assert "outside, ctrp" in set(report.table) and tables["lfc_with_viab_calced.parquet"].shape == (30, 4)
 
 def test_gdsc_matches_by_name(raw):
     shutil.rmtree(raw/"ctrp")
