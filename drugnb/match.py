@@ -83,7 +83,7 @@ def _labels(samples, matches, viability, routes, unlabelled):
     routes_of = matches.drop_duplicates("wanted").set_index("wanted").route
     found = samples["compound"].map(routes_of)
     why = pd.Series(NOT_MEASURED, samples.index).where(found.notna(), NOT_FOUND)
-    for reason, ids in unlabelled.items(): why[samples.index.isin(ids)] = reason
+    for reason, ids in unlabelled.items(): why[samples.index.isin(ids.unique())] = reason
     labels = pd.DataFrame({"viability": viability.reindex(samples.index), "route": routes.reindex(samples.index), "why": why}, samples.index)
     return labels.assign(why=labels.why.where(labels.viability.isna(), ""), route=labels.route.where(labels.viability.notna(), ""))
 

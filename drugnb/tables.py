@@ -195,7 +195,7 @@ def training_part(
     signatures, samples = read_lincs(_home(raw, "*_sig_info*.txt*") or raw, keep=wanted)
     notes = samples.attrs["report"]
     samples = samples.assign(viability=pd.concat(labels).viability.reindex(samples.index))
-    repeat = samples[["compound", "cell", "dose", "time"]].astype(str).agg("|".join, axis=1)
+    repeat = samples.groupby(["compound", "cell", "dose", "time"], sort=False, dropna=False).ngroup()
     merged, _ = merge_repeats(signatures, repeat)
     samples = samples.assign(repeats=samples.groupby(repeat, sort=False).repeats.transform("sum"))[~repeat.duplicated()]
     note = f"{len(signatures)} signatures are {len(merged)} after merging repeats of a compound, cell line, dose and time"
