@@ -251,11 +251,13 @@ def write_tables(
 ) -> Path:  # the folder
     "Write a study's tables. Raises `InputError` for a folder that holds tables of somebody else's."
     folder = Path(folder).expanduser()
-    if any(folder.glob("lm_*")) and not (folder/"made_from.json").exists():
-        raise InputError(f"{folder} holds tables that drugnb did not make: choose another folder.")
-    for old in [*folder.glob("lm_*"), *folder.glob("siginfo_*"), *folder.glob("lfc_with_viab_calced*")]: old.unlink()
-    with atomic(folder/"made_from.json") as part: part.write_text(json.dumps(made_from, indent=1))
-    for name, table in {**tables, "matching.csv": report.set_index("table")}.items():
+    log, tables = folder/"made_from.json", {**tables, "matching.csv": report.set_index("table")}
+    ours = json.loads(log.read_text())["tables"] if log.exists() else []
+    theirs = [p.name for kind in ("lm_*", "siginfo_*", "lfc_*", "meta_*", "cpd_*") for p in sorted(folder.glob(kind)) if p.name not in ours]
+    if theirs: raise InputError(f"{folder} holds a table that drugnb did not make ({theirs[0]}): choose another folder.")
+    for name in ours: (folder/name).unlink(missing_ok=True)
+    with atomic(log) as part: part.write_text(json.dumps({**made_from, "tables": list(tables)}, indent=1))
+    for name, table in tables.items():
         with atomic(folder/name) as part: _write(table, part)
     return folder
 

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from drugnb.command import main
-from drugnb.layouts import read_ctrp
+from drugnb.layouts import read_ctrp, read_lincs
 from drugnb.load import InputError, read_folder
 from drugnb.miniatures import mini_viability, mini_world, write_miniatures
 from drugnb.simulate import open_study
-from drugnb.tables import build_folder, compare_tables, folder_tables, read_tables_of
+from drugnb.tables import build_folder, compare_tables, folder_tables, read_tables_of, write_tables
 
 # the real set
 
@@ -70,12 +70,21 @@ def test_prepared_tables_are_not_overwritten(mirror, tmp_path, monkeypatch, caps
     monkeypatch.setenv("DRUGNB_DATA", str(tmp_path))
     monkeypatch.setenv("DRUGNB_MIRROR", str(mirror))
     with pytest.raises(SystemExit) as e: main(["fetch", "weighting"])
-    assert e.value.code == 2 and "tables that drugnb did not make" in capsys.readouterr().err
+    assert e.value.code == 2 and "a table that drugnb did not make" in capsys.readouterr().err
     assert [p.name for p in (tmp_path/"weighting").iterdir()] == ["lm_mine.csv"]
 
 def test_a_set_that_is_nowhere_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("DRUGNB_DATA", str(tmp_path))
     with pytest.raises(InputError, match="get it with drugnb fetch weighting, or set DRUGNB_DATA"): open_study("l1000-a375")
+
+def test_tables_made_anew_replace_their_own_and_nobody_elses(tmp_path):
+    table, report = pd.DataFrame({"TP53": [1.0]}, ["a"]), pd.DataFrame({"table": ["t"], "outcome": ["x"]})
+    write_tables({"lm_1.csv.gz": table, "siginfo_1.csv": table}, report, tmp_path, {})
+    (tmp_path/"notes.txt").write_text("mine")
+    write_tables({"lm_2.csv": table}, report, tmp_path, {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lm_2.csv", "made_from.json", "matching.csv", "notes.txt"]
+    (tmp_path/"lm_mine.csv").write_text("x")
+    with pytest.raises(InputError, match="did not make \\(lm_mine.csv\\)"): write_tables({"lm_3.csv": table}, report, tmp_path, {})
 
 # a set of one's own
 
@@ -106,6 +115,8 @@ def test_repeats_are_merged_and_counted(raw):
     tables, report = folder_tables(raw)
     s, x = tables["siginfo_merged.csv"], tables["lm_merged.parquet"]
     assert not s.duplicated(["pert_id", "cell_id", "dose_um", "time_h"]).any() and list(x.index) == list(s.index) and x.shape[1] == 30
+    every = read_lincs(raw/"lincs")[1]
+    assert s.repeats.sum() == every.repeats[every.dose.notna()].sum(), "wells are counted through both mergings"
     assert report.signatures[report.outcome.str.startswith("matched")].sum() == 431 and any("431 signatures are 3" in o for o in report.outcome)
     assert "4 doses in GSE92742_Broad_LINCS_sig_info.txt.gz are not concentrations and count as unknown" in set(report.outcome)
 
@@ -145,7 +156,7 @@ def test_what_is_missing_or_spoilt_is_named(raw, spoil, said, tmp_path, capsys):
 
 def test_an_unknown_response_and_a_folder_of_somebody_elses(raw, tmp_path, capsys, folder):
     for arguments, said in ((["build", str(raw), str(tmp_path/"m"), "--response", "prism"], "no response 'prism'"),
-                            (["build", str(raw), str(folder)], "tables that drugnb did not make"),
+                            (["build", str(raw), str(folder)], "a table that drugnb did not make"),
                             (["build", "nowhere", str(tmp_path/"m")], "no folder nowhere")):
         with pytest.raises(SystemExit) as e: main(arguments)
         assert e.value.code == 2 and said in capsys.readouterr().err
