@@ -338,6 +338,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'drugnb.simulate.simulate': ('simulate.html#simulate', 'drugnb/simulate.py'),
                                  'drugnb.simulate.write_study': ('simulate.html#write_study', 'drugnb/simulate.py')},
             'drugnb.sources': { 'drugnb.sources._CutOff': ('sources.html#_cutoff', 'drugnb/sources.py'),
+                                'drugnb.sources._size': ('sources.html#_size', 'drugnb/sources.py'),
                                 'drugnb.sources._start_again': ('sources.html#_start_again', 'drugnb/sources.py'),
                                 'drugnb.sources._transfer': ('sources.html#_transfer', 'drugnb/sources.py'),
                                 'drugnb.sources.copying': ('sources.html#copying', 'drugnb/sources.py'),

@@ -18,7 +18,8 @@ import pandas as pd
 import scipy.io
 import scipy.sparse
 
-from .load import DEFAULTS, SAMPLE_COLUMNS, InputError, find_table, read_annotations, read_gctx, read_matrix
+from .load import DEFAULTS, SAMPLE_COLUMNS, InputError, _first_line, find_table, read_annotations, read_gctx, read_matrix
+from .match import broad_core
 
 # %% ../nbs/00g_layouts.ipynb #4ac9ab2f
 MISSING = ["", "-666", "-666.0", "-666.000000", "NA", "NaN", "nan", "restricted"]
@@ -44,7 +45,7 @@ def _read(
                             na_values=MISSING, keep_default_na=False, low_memory=False, **how)
     except InputError: raise
     except (ValueError, OSError, EOFError, zlib.error) as e:
-        raise InputError(f"{path.name} cannot be read as a table ({str(e).strip().splitlines()[0].rstrip('.')}).") from e
+        raise InputError(f"{path.name} cannot be read as a table ({_first_line(e)}).") from e
     for c in text: table[c] = table[c].str.strip()
     return table[[*text, *numbers]].assign(**{c: pd.Series(None, table.index, dtype=str) for c in optional if c not in header})
 
@@ -187,7 +188,7 @@ def _ctrp_names(folder):
     path = _one(folder, *CTRP["experiments"])
     experiments = _read(path, numbers=["experiment_id", "master_ccl_id"]).drop_duplicates()
     cells = _read(_one(folder, *CTRP["cells"]), ["ccl_name"], ["master_ccl_id"]).drop_duplicates("master_ccl_id").set_index("master_ccl_id").ccl_name
-    compounds["broad_cpd_id"] = compounds.broad_cpd_id.str.replace(r"^(BRD-[A-Z]\d{8})\b.*", r"\1", regex=True)
+    compounds["broad_cpd_id"] = broad_core(compounds.broad_cpd_id).where(compounds.broad_cpd_id.notna())
     experiments = _indexed(experiments, "experiment_id", path)
     return compounds.drop_duplicates("master_cpd_id").set_index("master_cpd_id"), experiments.master_ccl_id.map(cells)
 
@@ -261,7 +262,7 @@ def _mixseq_profile(folder):
         genes, barcodes = (pd.read_csv(folder/f, sep="\t", header=None, dtype=str, quoting=csv.QUOTE_NONE) for f in ("genes.tsv", "barcodes.tsv"))
         counts = scipy.sparse.csc_matrix(scipy.io.mmread(folder/"matrix.mtx"), dtype=np.float64)
     except (ValueError, OSError, EOFError) as e:
-        raise InputError(f"{folder.name} cannot be read as a condition of MIX-seq ({str(e).splitlines()[0].rstrip('.')}).") from e
+        raise InputError(f"{folder.name} cannot be read as a condition of MIX-seq ({_first_line(e)}).") from e
     if counts.shape != (len(genes), len(barcodes)) or genes.shape[1] < 2:
         raise InputError(f"{folder.name}/matrix.mtx is {counts.shape[0]} x {counts.shape[1]}, "
                          f"but genes.tsv and barcodes.tsv say {len(genes)} x {len(barcodes)}.")

@@ -17,6 +17,7 @@ import scipy.io
 import scipy.sparse
 
 from .load import landmark_genes
+from .match import hill_viability
 
 # %% ../nbs/00f_miniatures.ipynb #cd2636ac
 MINI_CELLS = {"A375": "A375_SKIN", "MCF7": "MCF7_BREAST", "PC3": "PC3_PROSTATE"}
@@ -47,7 +48,7 @@ def mini_viability(
 ) -> np.ndarray:  # 1 = untreated
     "Viability on the true curve."
     c = world["curves"].loc[pd.MultiIndex.from_frame(wells[["compound", "cell"]])]
-    return (c.lower + (1 - c.lower)/(1 + (wells.dose.to_numpy()/c.half)**c.slope)).to_numpy()
+    return hill_viability(wells.dose.to_numpy(), c["half"].to_numpy(), c.slope.to_numpy(), c.lower.to_numpy())
 
 # %% ../nbs/00f_miniatures.ipynb #9eafa1e8
 def _put(table, path, rng=None):

@@ -55,7 +55,7 @@ class _CutOff(Exception): "The transfer ended too early; what has come is kept."
 
 def _transfer(url, part, size, bar):
     "One attempt: append to `part` what is still missing of the `size` bytes at `url`."
-    have = part.stat().st_size if part.exists() else 0
+    have = _size(part)
     if have > size: have = _start_again(part, have, bar)
     if have == size: return
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
@@ -84,6 +84,8 @@ def _transfer(url, part, size, bar):
     except requests.RequestException as e: raise _CutOff(type(e).__name__) from e
     if have < size: raise _CutOff("the server stopped sending")
 
+def _size(part): return part.stat().st_size if part.exists() else 0
+
 def _start_again(part, have, bar):
     "Forget what has come."
     _unlink(part)
@@ -97,15 +99,15 @@ def resuming(
 ):  # a function of (url, output_file, pooch), as pooch calls it
     "A downloader for pooch that resumes. Raises `InputError` when the file is not there, has another size or does not come."
     def download(url, output_file, _):
-        if part.exists(): bar.update(part.stat().st_size)
+        bar.update(_size(part))
         failed = 0
         while True:
-            before = part.stat().st_size if part.exists() else 0
+            before = _size(part)
             try:
                 _transfer(url, part, size, bar)
                 return os.replace(part, output_file)
             except _CutOff as e:
-                have = part.stat().st_size if part.exists() else 0
+                have = _size(part)
                 failed = 0 if have > before else failed + 1
                 if failed == TRIES:
                     if not have: _unlink(part)
@@ -151,7 +153,9 @@ def fetch(
             bar.set_postfix_str(Path(name).name)
             target = raw/name
             how.append("fetched" if not target.exists() else "there already" if pooch.file_hash(target) == files.sha256[name] else "fetched anew")
-            if how[-1] == "there already": bar.update(size)
+            if how[-1] == "there already":
+                bar.update(size)
+                continue
             downloader = resuming(size, target.with_name(f"{target.name}.part"), bar) if isinstance(place, str) else copying(place, name, bar)
             try: keeper.fetch(name, downloader=downloader)
             except InputError: raise
