@@ -245,15 +245,15 @@ def folder_tables(
 # %% ../nbs/00h_tables.ipynb #66feac09
 def write_tables(
     tables: dict[str, pd.DataFrame],  # by file name
-    report: pd.DataFrame,  # what was matched and dropped
     folder: Path | str,  # made if it is not there; earlier tables of drugnb's are replaced
     made_from: dict,  # what they were made from
+    kinds=("lm_*", "siginfo_*", "lfc_*", "meta_*", "cpd_*"),  # names that a reader of the folder would take for its tables
 ) -> Path:  # the folder
     "Write a study's tables. Raises `InputError` for a folder that holds tables of somebody else's."
     folder = Path(folder).expanduser()
-    log, tables = folder/"made_from.json", {**tables, "matching.csv": report.set_index("table")}
+    log = folder/"made_from.json"
     ours = json.loads(log.read_text())["tables"] if log.exists() else []
-    theirs = [p.name for kind in ("lm_*", "siginfo_*", "lfc_*", "meta_*", "cpd_*") for p in sorted(folder.glob(kind)) if p.name not in ours]
+    theirs = [p.name for kind in kinds for p in sorted(folder.glob(kind)) if p.name not in ours]
     if theirs: raise InputError(f"{folder} holds a table that drugnb did not make ({theirs[0]}): choose another folder.")
     for name in ours: (folder/name).unlink(missing_ok=True)
     with atomic(log) as part: part.write_text(json.dumps({**made_from, "tables": list(tables)}, indent=1))
@@ -275,7 +275,7 @@ def build_a375(
     data = Path(data)
     files = registry("weighting")
     tables, report = a375_tables(data/"raw")
-    return write_tables(tables, report, data/read_settings()["l1000-a375"], {"files": dict(files.sha256)}), report
+    return write_tables({**tables, "matching.csv": report.set_index("table")}, data/read_settings()["l1000-a375"], {"files": dict(files.sha256)}), report
 
 def build_folder(
     raw: Path | str,  # see `folder_tables`
@@ -286,7 +286,7 @@ def build_folder(
     tables, report = folder_tables(raw, response)
     raw = Path(raw).expanduser()
     files = {str(p.relative_to(raw)): p.stat().st_size for p in sorted(raw.rglob("*")) if p.is_file()}
-    return write_tables(tables, report, folder, {"raw": str(raw), "response": response, "files": files}), report
+    return write_tables({**tables, "matching.csv": report.set_index("table")}, folder, {"raw": str(raw), "response": response, "files": files}), report
 
 # %% ../nbs/00h_tables.ipynb #8b3f4bb4
 def read_tables_of(

@@ -78,13 +78,13 @@ def test_a_set_that_is_nowhere_says_how_to_get_it(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="get it with drugnb fetch weighting, or set DRUGNB_DATA"): open_study("l1000-a375")
 
 def test_tables_made_anew_replace_their_own_and_nobody_elses(tmp_path):
-    table, report = pd.DataFrame({"TP53": [1.0]}, ["a"]), pd.DataFrame({"table": ["t"], "outcome": ["x"]})
-    write_tables({"lm_1.csv.gz": table, "siginfo_1.csv": table}, report, tmp_path, {})
+    table = pd.DataFrame({"TP53": [1.0]}, ["a"])
+    write_tables({"lm_1.csv.gz": table, "siginfo_1.csv": table}, tmp_path, {})
     (tmp_path/"notes.txt").write_text("mine")
-    write_tables({"lm_2.csv": table}, report, tmp_path, {})
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["lm_2.csv", "made_from.json", "matching.csv", "notes.txt"]
+    write_tables({"lm_2.csv": table}, tmp_path, {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lm_2.csv", "made_from.json", "notes.txt"]
     (tmp_path/"lm_mine.csv").write_text("x")
-    with pytest.raises(InputError, match="did not make \\(lm_mine.csv\\)"): write_tables({"lm_3.csv": table}, report, tmp_path, {})
+    with pytest.raises(InputError, match="did not make \\(lm_mine.csv\\)"): write_tables({"lm_3.csv": table}, tmp_path, {})
 
 # a set of one's own
 
