@@ -1,8 +1,8 @@
-# make figures   the weighting report, from the embedded study, into figures/weighting
-# make test      everything that must hold, in a few minutes
+# make figures   the reports of both studies, from simulated sets, into figures/weighting and figures/combos
+# make test      everything that must hold, in some minutes (installs torch, which the networks of pairs need)
 # make test-all  the same and the slow checks
 # make lab       the notebooks in JupyterLab
-# make real      the report's table on the real set (DRUGNB_DATA or settings.ini say where it lies)
+# make real      the reports' tables on the real sets (DRUGNB_DATA or settings.ini say where they lie; installs torch)
 # make rebuilt   the real set from public files into data/ (DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere), compared with PREPARED tables
 # make bench     every claim of speed and memory beside its peer at 74,709 signatures x 978 genes, into figures/benchmarks (minutes; keep the machine quiet)
 # make maps      compute the saved t-SNE maps anew (they are committed; only needed when the simulated study changes)
@@ -11,6 +11,7 @@ PREPARED ?= ../shared/data/weighting
 BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 READY := .venv/.ready
+DEEP := .venv/.deep
 
 .DEFAULT_GOAL := help
 .PHONY: help figures test test-all checks lab real rebuilt bench maps notebooks
@@ -23,10 +24,15 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
+$(DEEP): $(READY)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[deep]"
+	@touch $@
+
 figures: $(READY)
 	$(BIN)/drugnb run weighting --figures figures/weighting
+	$(BIN)/drugnb run combos -p folds=6 --figures figures/combos
 
-checks: $(READY)
+checks: $(DEEP)
 	$(BIN)/ruff check drugnb tests
 	$(BIN)/python tests/agree.py
 	$(ONE_THREAD) $(BIN)/nbdev-test --n-workers 2
@@ -40,11 +46,14 @@ test-all: checks
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir nbs
 
-real: $(READY)
+real: $(DEEP)
 	$(BIN)/drugnb run weighting --data l1000-a375
 	mkdir -p figures/weighting/l1000-a375
 	cp runs/weighting/l1000-a375/figures/comparison.* figures/weighting/l1000-a375/
 	for table in comparison optimism robustness masking coverage; do cp runs/weighting/l1000-a375/$$table.csv figures/weighting/l1000-a375/ || exit 1; done
+	$(BIN)/drugnb run combos --data melanoma -p "models=mean pair,stronger drug,average,sum,scaled sum,lines,ridge,stack,network,stack with network"
+	mkdir -p figures/combos/melanoma
+	cp runs/combos/melanoma/figures/* runs/combos/melanoma/scores.csv figures/combos/melanoma/
 
 rebuilt: export DRUGNB_DATA = $(CURDIR)/data
 rebuilt: $(READY)
@@ -63,7 +72,7 @@ maps: $(READY)
 	for source in simulated simulated-small; do $(BIN)/papermill --no-progress-bar --cwd nbs nbs/01_embed.ipynb runs/maps-$$source.ipynb -p source $$source -p run runs/maps-$$source -p keep True || exit 1; done
 
 # outputs are committed: run the notebooks in place, then clean their metadata (those of 90_benchmarks are of a full run and stay)
-notebooks: $(READY)
+notebooks: $(DEEP)
 	cd nbs && for n in [0-8]*.ipynb index.ipynb; do ../$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace $$n || exit 1; done
 	$(BIN)/nbdev-clean
 	$(BIN)/python tests/agree.py --write

@@ -28,7 +28,7 @@ def pair_splits(
 
 def strangers(
     drugs,  # pairs x 2
-    n_folds: int = 5,  # parts into which drugs are divided
+    n_folds: int = 6,  # parts into which drugs are divided
     seed: int = 0,
 ) -> list[tuple[np.ndarray, np.ndarray]]:  # each pair is tested once
     "Folds in which both drugs of a tested pair are new. Raises as `pair_splits`."
@@ -108,13 +108,13 @@ class PairRidge(BaseEstimator):
         lengths=(0.1, 0.2, 0.4, 0.8, 1.6),  # reach of the kernel, in units of the median distance between drugs
         alphas=(1, 3, 10, 30),  # penalties of the kernel ridge; () leaves the kernel out
         folds=10,  # by which they are chosen
-        seed=0,  # of the folds
-    ): self.shrinkages, self.lengths, self.alphas, self.folds, self.seed = shrinkages, lengths, alphas, folds, seed
+        random_state=0,  # of the folds
+    ): self.shrinkages, self.lengths, self.alphas, self.folds, self.random_state = shrinkages, lengths, alphas, folds, random_state
 
     def fit(self, single_a, single_b, pair, groups=None, variance_a=None, variance_b=None):
         "Choose and fit. `groups` label the pairs (one or two labels each); every pair is its own group if None."
         a, b, y = check_pairs(single_a, single_b, pair)
-        splits = pair_splits(np.arange(len(y)) if groups is None else groups, self.folds, self.seed)
+        splits = pair_splits(np.arange(len(y)) if groups is None else groups, self.folds, self.random_state)
         error = [sum(np.square(y[te] - _line_at(_lines(a[tr] + b[tr], y[tr], s), a[te] + b[te])).sum() for tr, te in splits) for s in self.shrinkages]
         self.shrinkage_ = self.shrinkages[int(np.argmin(error))]
         self.lines_ = _lines(a + b, y, self.shrinkage_)
@@ -171,7 +171,7 @@ def _kernel(distances, length):
 
 def _median_distance(distances):
     "Between drugs that differ."
-    d = np.concatenate([distances[0].ravel(), distances[1].ravel(), distances[3].ravel()])
+    d = np.concatenate([d.ravel() for d in distances])
     d = np.sqrt(d[d > 1e-9*d.max()])
     return float(np.median(d)) if len(d) else 1.0
 
@@ -184,18 +184,18 @@ class Stack(BaseEstimator):
         learning_rate=0.05,
         leaf=40,  # least rows in a leaf
         folds=10,  # of the cross-fit
-        rows=100_000,  # most rows that the trees learn from, drawn at random
-        seed=0,  # of folds, rows and trees
+        rows=50_000,  # most rows that the trees learn from, drawn at random
+        random_state=0,  # of folds, rows and trees
     ):
         self.models, self.rounds, self.learning_rate, self.leaf = models, rounds, learning_rate, leaf
-        self.folds, self.rows, self.seed = folds, rows, seed
+        self.folds, self.rows, self.random_state = folds, rows, random_state
 
     def fit(self, single_a, single_b, pair, groups=None, variance_a=None, variance_b=None):
         a, b, y = check_pairs(single_a, single_b, pair)
         groups = np.arange(len(y)) if groups is None else np.asarray(groups)
         variances = _known(variance_a, a), _known(variance_b, b)
-        models = [PairRidge(seed=self.seed)] if self.models is None else list(self.models)
-        rng, parts = np.random.default_rng(self.seed), pair_splits(groups, self.folds, self.seed)
+        models = [PairRidge(random_state=self.random_state)] if self.models is None else list(self.models)
+        rng, parts = np.random.default_rng(self.random_state), pair_splits(groups, self.folds, self.random_state)
         share = min(1, self.rows/(sum(len(te) for _, te in parts)*y.shape[1]))
         x, left, of = [], [], []
         for tr, te in parts:
@@ -214,13 +214,13 @@ class Stack(BaseEstimator):
 
     def _trees(self, x, left, rounds):
         return HistGradientBoostingRegressor(max_iter=rounds, learning_rate=self.learning_rate, min_samples_leaf=self.leaf, max_leaf_nodes=15,
-                                             early_stopping=False, random_state=self.seed).fit(x, left)
+                                             early_stopping=False, random_state=self.random_state).fit(x, left)
 
     def _choose_rounds(self, x, left, of, groups):
         "The number of rounds with the least error on held-out groups; 0 where no tree helps."
         error = np.zeros(self.rounds + 1)
         if not self.rounds: return 0
-        for tr, te in pair_splits(groups, 3, self.seed):
+        for tr, te in pair_splits(groups, 3, self.random_state):
             inside, outside = np.isin(of, tr), np.isin(of, te)
             trees = self._trees(x[inside], left[inside], self.rounds)
             error[0] += np.square(left[outside]).sum()

@@ -133,7 +133,8 @@ def _averaged(matrix, names):
 
 # %% ../nbs/10_combos.ipynb #6ad2ef22
 SIMULATED = {  # arguments of `simulate_combos`
-    "simulated": dict(n_pairs=257, n_studies=148, n_genes=11525),
+    "simulated": dict(n_pairs=257, n_studies=148, n_genes=978),
+    "simulated-published": dict(n_pairs=257, n_studies=148, n_genes=11525),
     "simulated-small": dict(n_pairs=80, n_studies=40, n_genes=400, n_drugs=60, n_mechanisms=10, limit=4),
 }
 
@@ -237,7 +238,7 @@ def write_combos(
     return folder
 
 def open_combos(
-    source: str = "simulated",  # "simulated", "simulated-small", a set named in settings.ini ("melanoma"), or a folder
+    source: str = "simulated",  # a key of `SIMULATED`, a set named in settings.ini ("melanoma"), or a folder
 ) -> Combos:
     "The set that `source` names. Raises `InputError` when nothing is called that."
     if source in SIMULATED: return replace(simulate_combos(**SIMULATED[source]), name=source)
@@ -261,8 +262,8 @@ def melanoma_tables(
     conditions = pd.DataFrame([[drug for g in (c + [[None, None]])[:2] for drug in g] for c in given], columns=["drug_a", "dose_a", "drug_b", "dose_b"],
                               index=pd.Index([",".join(line) for line in lines], name="condition"))
     profiles = values.set_axis(nodes, axis=1).set_axis(conditions.index, axis=0)
-    acts = [n for n in nodes if n.startswith("a") and n[1:2].isupper()]  # aMEK, aAKT, ...: what a drug acts on
     alone = conditions.drug_b.isna()
+    acts = nodes[-conditions.drug_a[alone].nunique():]  # the last columns, one a drug: aMEK, aAKT, ...
     target = profiles.loc[alone, acts].abs().idxmax(axis=1).str[1:].groupby(conditions.drug_a[alone].to_numpy()).first()
     return {"melanoma_profiles.csv": profiles.drop(columns=acts), "melanoma_conditions.csv": conditions,
             "melanoma_drugs.csv": (target + " inhibitor").rename("mechanism").rename_axis("drug").to_frame()}

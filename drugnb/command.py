@@ -41,6 +41,9 @@ def fetch_command(study):
         from drugnb.tables import build_a375
         print_tables(*build_a375(raw_folder().parent))
         print("Run it: drugnb run weighting --data l1000-a375")
+    if "combos" in files.study.values:
+        from drugnb.combos import build_melanoma
+        print(f"\nTables are in {build_melanoma(raw_folder().parent)}.\nRun it: drugnb run combos --data melanoma")
 
 def build_command(raw, folder, response=""):
     "A study's tables from LINCS, CTRP or GDSC, and MIX-seq files."
@@ -55,8 +58,11 @@ def print_tables(folder, report):
         counts = "" if r.table == "note" else f"{r.signatures:>9,} signatures of {r.compounds:>6,} compounds"
         print(f"  {r.table:<28} {r.outcome:<32}{counts}")
 
-def example_command(folder):
+def example_command(folder, study="weighting"):
     "A small simulated study as a folder of tables."
+    if study == "combos":
+        from drugnb.combos import open_combos, write_combos
+        return print(f"Five tables of simulated drugs and pairs are in {write_combos(open_combos('simulated-small'), folder)}.")
     from drugnb.simulate import simulate, write_study
     print(f"Five tables of a simulated study, and a published model, are in {write_study(simulate(600, 120), folder)}.")
 
@@ -66,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run a study's notebooks")
     run.add_argument("study", help=", ".join(STUDIES))
-    run.add_argument("--data", default="simulated", help="simulated, simulated-small, l1000-a375, or a folder with the five files")
+    run.add_argument("--data", default="simulated", help="simulated, simulated-small, a real set (weighting: l1000-a375; combos: melanoma), or a folder with the study's tables")
     run.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE",
                      help="a notebook parameter; may be given many times")
     run.add_argument("--run", default="", metavar="FOLDER", help="run folder (runs/STUDY/DATA)")
@@ -99,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("folder", help="where the tables go; made if it is not there")
     build.add_argument("--response", default="", help="ctrp (nearest dose), ctrp-curves or gdsc; the first of them that is there if left out")
     example = commands.add_parser("example", help="write a small study as five files, to copy the layout from")
+    example.add_argument("--study", default="weighting", choices=list(STUDIES), help="whose layout (weighting)")
     example.add_argument("folder", help="made if it is not there")
     return top
 
@@ -134,7 +141,7 @@ def main(arguments=None):
         if a.command == "predict": predict_command(a.signatures, a.model, a.out, a.like, a.level)
         if a.command == "fetch": fetch_command(a.study)
         if a.command == "build": build_command(a.raw, a.folder, a.response)
-        if a.command == "example": example_command(a.folder)
+        if a.command == "example": example_command(a.folder, a.study)
     except (InputError, RuntimeError, KeyboardInterrupt) as e:
         stopped = "stopped; what is finished is kept, and the same command goes on from there."
         print(f"drugnb: {stopped if isinstance(e, KeyboardInterrupt) else e}", file=sys.stderr)

@@ -23,6 +23,7 @@ from .load import InputError, RunFolder, _unlink, atomic, project_path, project_
 # %% ../nbs/07_run.ipynb #785a7fed
 STUDIES = {
     "weighting": ["00_load", "01_embed", "02_cluster", "02a_domain", "03_weight", "04b_learn", "05b_compare", "06_figures"],
+    "combos": ["10_combos", "10_connect", "10a_pairs", "11b_held_out"],
 }
 
 def notebook_path(
@@ -138,16 +139,31 @@ def table_text(
     folder: Path,  # a run folder
 ) -> str:  # "" where the study makes no comparison
     "The comparison table of a run, for the terminal."
-    path = folder/"comparison.csv"
-    if not path.exists(): return ""
-    t = pd.read_csv(path).fillna({"choice": ""})
+    for name, text in (("comparison.csv", _comparison_text), ("scores.csv", _scores_text)):
+        if (folder/name).exists(): return text(pd.read_csv(folder/name))
+    return ""
+
+def _span(row, score, form="5.2f"): return f"{getattr(row, score):{form}} ({getattr(row, score + '_low'):{form}} to {getattr(row, score + '_high'):{form}})"
+
+def _comparison_text(t):
+    "Viability: Pearson r of each model by which compounds are counted."
     lines = []
-    for which, rows in t.groupby("compounds", sort=False):
+    for which, rows in t.fillna({"choice": ""}).groupby("compounds", sort=False):
         where = {"inside": "inside training, held-out"}.get(which, which)
         lines += [f"\n{where} compounds: {rows.n.iloc[0]} samples of {rows.groups.iloc[0]} compounds",
                   f"  {'model':<50} {'Pearson r (95%)':<22} {'p':>6} {'gain (95%)':<23} {'Spearman':>8} {'RMSE':>6} {'slope':>6}  choice"]
         for r in rows.itertuples():
-            span = lambda m, r=r: f"{getattr(r, m):5.2f} ({getattr(r, m + '_low'):5.2f} to {getattr(r, m + '_high'):5.2f})"
-            lines.append(f"  {r.model:<50} {span('pearson'):<22} {r.p:6.3f} {span('gain'):<23} "
+            lines.append(f"  {r.model:<50} {_span(r, 'pearson'):<22} {r.p:6.3f} {_span(r, 'gain'):<23} "
                          f"{r.spearman:8.2f} {r.rmse:6.3f} {r.slope:6.2f}  {r.choice}".replace("  nan", "     "))
+    return "\n".join(lines)
+
+def _scores_text(t):
+    "Pairs of drugs: direction accuracy and error of each model by what was left out."
+    lines = []
+    for split, rows in t.groupby("split", sort=False):
+        lines += [f"\n{split}: {rows.pairs.iloc[0]} pairs, intervals by pair",
+                  f"  {'model':<20} {'directions right (95%)':<25} {'RMSE (95%)':<25} {'RMSE less sum (95%)':<28} {'slope':>6} {'Spearman':>8}"]
+        for r in rows.itertuples():
+            gain = _span(r, "rmse_gain", "+6.3f") if "rmse_gain" in t and r.model != "sum" else ""
+            lines.append(f"  {r.model:<20} {_span(r, 'accuracy', '6.3f'):<25} {_span(r, 'rmse', '6.3f'):<25} {gain:<28} {r.slope:6.2f} {r.spearman:8.2f}")
     return "\n".join(lines)

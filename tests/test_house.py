@@ -31,6 +31,13 @@ def test_a_notebook_imports_only_from_lower_numbers(path):
     where = {module(p): p.stem for p in NUMBERED if module(p)}
     assert all(where[m] < path.stem for m in imported(path)), f"{path.stem} imports {imported(path)}"
 
+@pytest.mark.parametrize("path", [p for p in NUMBERED if "10" <= p.stem[:2] < "90"], ids=lambda p: p.stem)
+def test_a_companion_imports_what_is_shared_and_its_own_decade(path):
+    "What is shared: where data come from (the 00s, but not the other study's simulation), how results are judged, how figures are kept."
+    where = {module(p): p.stem for p in NUMBERED if module(p)}
+    shared = {"load", "sources", "tables", "evaluate", "figures"}
+    assert all(m in shared or where[m][0] == path.stem[0] for m in imported(path)), f"{path.stem} imports {imported(path)}"
+
 def test_the_order_of_names_is_the_order_of_numbers():
     "Down means down: 00_load, then 00b, 00c, 01, ... 05, 05a, 06."
     key = lambda p: (int(re.match(r"\d+", p.stem)[0]), re.match(r"\d+([a-z]?)", p.stem)[1])
@@ -56,16 +63,17 @@ def test_a_notebook_is_light_whole_and_has_parameters(path):
 def test_no_path_of_a_machine_and_no_number_of_a_kernel_is_left():
     for path in NOTEBOOKS: assert not re.search(r"/tmp/ipykernel|/root/|/home/", path.read_text()), path.stem
 
-def test_parameters_of_one_name_mean_and_default_to_one_thing():
+@pytest.mark.parametrize("study", STUDIES)
+def test_parameters_of_one_name_mean_and_default_to_one_thing(study):
     seen = {}
-    for name in STUDIES["weighting"]:
+    for name in STUDIES[study]:
         for p, (default, _) in notebook_parameters(name).items():
             if p in ("source", "alphas", "path"): continue
             assert seen.setdefault(p, default) == default, f"{p} is {default} in {name}"
 
 def test_settings_file_and_defaults_know_the_same_keys():
     written = {k: v for k, v in read_settings(ROOT).items() if v != DEFAULTS.get(k)}
-    assert set(written) <= {"data", "l1000-a375"}, "the file only restates the built-in defaults, save for where data lie"
+    assert set(written) <= {"data", "l1000-a375", "melanoma"}, "the file only restates the built-in defaults, save for where data lie"
 
 def test_importing_drugnb_is_light_and_silent():
     code = "import sys, drugnb, drugnb.compare; assert not {'torch', 'dask', 'papermill', 'anndata'} & set(sys.modules)"
