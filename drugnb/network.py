@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHRINKAGES', 'PUBLISHED', 'MOST', 'WATCHED', 'get_torch', 'one_thread', 'swap_effects', 'shrunken_slopes',
            'inner_folds', 'choose_shrinkage', 'principal_axes', 'start_shared', 'read_shared', 'start_dense',
-           'read_dense', 'SwapNetwork']
+           'read_dense', 'SwapNetwork', 'descend']
 
 # %% ../nbs/11a_network.ipynb #00c3807f
 from contextlib import contextmanager
@@ -136,7 +136,7 @@ class SwapNetwork(BaseEstimator):
         residual: bool = True,  # learn the departure from the slopes of genes (else the pair's effect itself)
         hidden: int = 32,  # units of the hidden layer; the shared network's second layer has half of them
         rank: int = 4,  # principal axes by which the shared network knows drugs and genes
-        swap: str = "genes",  # what is exchanged: "genes", "drugs" or "none"
+        swap: str = "drugs",  # what is exchanged: "genes", "drugs" or "none"
         input_dropout: float = 0.0,  # share of effects set to zero while learning
         hidden_dropout: float = 0.0,  # share of hidden units set to zero while learning
         rate: tuple = (1e-2, 1e-2),  # learning rate at the first and last step
@@ -222,7 +222,7 @@ def _learn(self, torch, a, b, pair, seed, watch=None):
     start, departure = _start(self, torch, a, b, pair, generator)
     a, b, target = (_tensor(torch, x) for x in (a/self.scale_, b/self.scale_, departure/self.departure_scale_))
     learnt = {k: v.requires_grad_() for k, v in start.items()}
-    w, optimiser = _weights(self, torch, learnt), _optimiser(self, torch, learnt.values())
+    w, memory = _weights(self, torch, learnt), [(torch.zeros_like(v), torch.zeros_like(v)) for v in start.values()]
     def drop(share): return lambda z: z if not share else z*(torch.rand(z.shape, generator=generator, dtype=z.dtype) >= share)/(1 - share)
     looks, batches, losses = set(np.linspace(0, self.steps_, self.checks + 1).astype(int).tolist()), [], []
     for step in range(self.steps_ + 1):
@@ -232,28 +232,38 @@ def _learn(self, torch, a, b, pair, seed, watch=None):
             if losses and not np.isfinite(losses[-1]): raise InputError(f"The network diverged before step {step}: lower rate, or scale the effects.")
             losses = []
         if step == self.steps_: break
-        _schedule(self, optimiser, step)
         batches = batches or list(torch.randperm(len(a), generator=generator).split(self.batch))
         rows = batches.pop()
         genes = torch.randperm(a.shape[1], generator=generator)[:self.genes] if self.shared and self.genes else slice(None)
         x, z = (drop(self.input_dropout)(v) for v in swap_effects(a[rows], b[rows], self.swap, generator))
         loss = ((read(torch, w, x, z, genes, drop(self.hidden_dropout)) - target[rows][:, genes])**2).mean((1, 2))
-        optimiser.zero_grad()
-        loss.sum().backward()
-        optimiser.step()
+        gradient = torch.autograd.grad(loss.sum(), list(learnt.values()))
+        with torch.no_grad():
+            descend(torch, list(learnt.values()), gradient, memory, step, _line(self.rate, step, self.steps), _line(self.momentum, step, self.steps), self.decay)
         losses.append(loss.mean().item())
 
-def _optimiser(self, torch, weights):
-    "AdamW, or Nesterov's descent where a momentum is given."
-    if self.momentum is None: return torch.optim.AdamW(weights, lr=self.rate[0], weight_decay=self.decay, fused=True)
-    return torch.optim.SGD(weights, lr=self.rate[0], momentum=self.momentum[0], nesterov=True, weight_decay=self.decay)
+def descend(
+    torch,
+    weights: list,  # tensors, changed in place
+    slopes: list,  # the loss's gradient by each of them
+    memory: list,  # two tensors like each weight, zero at first, changed in place
+    step: int,  # from 0
+    rate: float,
+    momentum: float | None,  # Nesterov's; None for AdamW
+    decay: float,  # weight decay: by AdamW apart from the gradient, by Nesterov's descent as a part of it
+):
+    "One step down by AdamW (Loshchilov and Hutter 2019), or by Nesterov's descent with the velocity that holds the rate (Sutskever 2013)."
+    for w, g, (m, v) in zip(weights, slopes, memory, strict=True):
+        if momentum is None:
+            m.mul_(0.9).add_(g, alpha=0.1)
+            v.mul_(0.999).addcmul_(g, g, value=0.001)
+            w.mul_(1 - rate*decay).addcdiv_(m/(1 - 0.9**(step + 1)), (v/(1 - 0.999**(step + 1))).sqrt_().add_(1e-8), value=-rate)
+        else:
+            g = g + decay*w
+            m.mul_(momentum).sub_(g, alpha=rate)
+            w.add_(momentum*m - rate*g)
 
-def _schedule(self, optimiser, step):
-    "Rate and momentum on their straight lines."
-    along = step/max(self.steps - 1, 1)
-    for group in optimiser.param_groups:
-        group["lr"] = self.rate[0] + (self.rate[1] - self.rate[0])*along
-        if self.momentum: group["momentum"] = self.momentum[0] + (self.momentum[1] - self.momentum[0])*along
+def _line(ends, step, steps): return None if ends is None else ends[0] + (ends[1] - ends[0])*step/max(steps - 1, 1)
 
 def _choose(self, torch, a, b, pair, folds):
     "Set `steps_` and `share_` by the inner folds, and keep what was seen as `curve_`."
