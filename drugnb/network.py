@@ -173,7 +173,8 @@ class SwapNetwork(BaseEstimator):
         "Effect of each pair, pairs x genes; the same in all bits when the drugs are exchanged."
         check_is_fitted(self)
         torch, (a, b) = get_torch(), _same_shape(single_a=single_a, single_b=single_b)
-        if a.shape[1] != self.n_genes_: raise InputError(f"single_a has {a.shape[1]} genes where the network learnt {self.n_genes_}: use the same, in the same order.")
+        if a.shape[1] != self.n_genes_:
+            raise InputError(f"single_a has {a.shape[1]} genes where the network learnt {self.n_genes_}: use the same, in the same order.")
         with one_thread(torch), torch.no_grad(): both = (self._read(torch, a, b) + self._read(torch, b, a))/2
         return (a + b)*self.slopes_ + self.share_*both
 
@@ -186,7 +187,8 @@ def _same_shape(**tables):
     for name, y in others:
         if y.shape != x.shape: raise InputError(f"{name} has shape {y.shape} and {first} {x.shape}: they should hold the same pairs and genes.")
     for name, y in arrays.items():
-        if not np.isfinite(y).all(): raise InputError(f"{name} holds {(~np.isfinite(y)).sum()} values that are missing or infinite: leave those genes or pairs out.")
+        if not np.isfinite(y).all():
+            raise InputError(f"{name} holds {(~np.isfinite(y)).sum()} values that are missing or infinite: leave those genes or pairs out.")
     return list(arrays.values())
 
 def _tensor(torch, x): return torch.tensor(np.ascontiguousarray(x), dtype=torch.float32)
@@ -239,7 +241,8 @@ def _learn(self, torch, a, b, pair, seed, watch=None):
         loss = ((read(torch, w, x, z, genes, drop(self.hidden_dropout)) - target[rows][:, genes])**2).mean((1, 2))
         gradient = torch.autograd.grad(loss.sum(), list(learnt.values()))
         with torch.no_grad():
-            descend(torch, list(learnt.values()), gradient, memory, step, _line(self.rate, step, self.steps), _line(self.momentum, step, self.steps), self.decay)
+            rate, momentum = (_line(ends, step, self.steps) for ends in (self.rate, self.momentum))
+            descend(torch, list(learnt.values()), gradient, memory, step, rate, momentum, self.decay)
         losses.append(loss.mean().item())
 
 def descend(
@@ -276,7 +279,8 @@ def _choose(self, torch, a, b, pair, folds):
             left = (pair[test] - (a + b)[test]*self.slopes_)[:, genes]
             seen.append((step, loss*self.departure_scale_**2, (left**2).sum(), (left*p).sum(), (p**2).sum(), p.size))
         _learn(self, torch, a[learn], b[learn], pair[learn], self.random_state + 1 + fold, watch)
-    t = pd.DataFrame(seen, columns=["step", "loss", "ll", "lp", "pp", "n"]).groupby("step").agg({"loss": "mean", "ll": "sum", "lp": "sum", "pp": "sum", "n": "sum"})
+    t = pd.DataFrame(seen, columns=["step", "loss", "ll", "lp", "pp", "n"]).groupby("step").sum()
+    t.loss /= len(folds)
     share = (t.lp/t.pp.where(t.pp > 0)).clip(0, 1).fillna(0)
     error = lambda s: np.sqrt((t.ll - 2*s*t.lp + s**2*t.pp)/t.n)
     self.curve_ = pd.DataFrame({"learning": np.sqrt(t.loss), "inner": error(1), "shared out": error(share), "share": share})
