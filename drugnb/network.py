@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHRINKAGES', 'PUBLISHED', 'MOST', 'WATCHED', 'get_torch', 'one_thread', 'swap_effects', 'shrunken_slopes',
            'inner_folds', 'choose_shrinkage', 'principal_axes', 'start_shared', 'read_shared', 'start_dense',
-           'read_dense', 'SwapNetwork']
+           'read_dense', 'SwapNetwork', 'descend']
 
 # %% ../nbs/11a_network.ipynb #00c3807f
 from contextlib import contextmanager
@@ -136,7 +136,7 @@ class SwapNetwork(BaseEstimator):
         residual: bool = True,  # learn the departure from the slopes of genes (else the pair's effect itself)
         hidden: int = 32,  # units of the hidden layer; the shared network's second layer has half of them
         rank: int = 4,  # principal axes by which the shared network knows drugs and genes
-        swap: str = "genes",  # what is exchanged: "genes", "drugs" or "none"
+        swap: str = "drugs",  # what is exchanged: "genes", "drugs" or "none"
         input_dropout: float = 0.0,  # share of effects set to zero while learning
         hidden_dropout: float = 0.0,  # share of hidden units set to zero while learning
         rate: tuple = (1e-2, 1e-2),  # learning rate at the first and last step
@@ -173,7 +173,8 @@ class SwapNetwork(BaseEstimator):
         "Effect of each pair, pairs x genes; the same in all bits when the drugs are exchanged."
         check_is_fitted(self)
         torch, (a, b) = get_torch(), _same_shape(single_a=single_a, single_b=single_b)
-        if a.shape[1] != self.n_genes_: raise InputError(f"single_a has {a.shape[1]} genes where the network learnt {self.n_genes_}: use the same, in the same order.")
+        if a.shape[1] != self.n_genes_:
+            raise InputError(f"single_a has {a.shape[1]} genes where the network learnt {self.n_genes_}: use the same, in the same order.")
         with one_thread(torch), torch.no_grad(): both = (self._read(torch, a, b) + self._read(torch, b, a))/2
         return (a + b)*self.slopes_ + self.share_*both
 
@@ -186,7 +187,8 @@ def _same_shape(**tables):
     for name, y in others:
         if y.shape != x.shape: raise InputError(f"{name} has shape {y.shape} and {first} {x.shape}: they should hold the same pairs and genes.")
     for name, y in arrays.items():
-        if not np.isfinite(y).all(): raise InputError(f"{name} holds {(~np.isfinite(y)).sum()} values that are missing or infinite: leave those genes or pairs out.")
+        if not np.isfinite(y).all():
+            raise InputError(f"{name} holds {(~np.isfinite(y)).sum()} values that are missing or infinite: leave those genes or pairs out.")
     return list(arrays.values())
 
 def _tensor(torch, x): return torch.tensor(np.ascontiguousarray(x), dtype=torch.float32)
@@ -222,7 +224,7 @@ def _learn(self, torch, a, b, pair, seed, watch=None):
     start, departure = _start(self, torch, a, b, pair, generator)
     a, b, target = (_tensor(torch, x) for x in (a/self.scale_, b/self.scale_, departure/self.departure_scale_))
     learnt = {k: v.requires_grad_() for k, v in start.items()}
-    w, optimiser = _weights(self, torch, learnt), _optimiser(self, torch, learnt.values())
+    w, memory = _weights(self, torch, learnt), [(torch.zeros_like(v), torch.zeros_like(v)) for v in start.values()]
     def drop(share): return lambda z: z if not share else z*(torch.rand(z.shape, generator=generator, dtype=z.dtype) >= share)/(1 - share)
     looks, batches, losses = set(np.linspace(0, self.steps_, self.checks + 1).astype(int).tolist()), [], []
     for step in range(self.steps_ + 1):
@@ -232,28 +234,39 @@ def _learn(self, torch, a, b, pair, seed, watch=None):
             if losses and not np.isfinite(losses[-1]): raise InputError(f"The network diverged before step {step}: lower rate, or scale the effects.")
             losses = []
         if step == self.steps_: break
-        _schedule(self, optimiser, step)
         batches = batches or list(torch.randperm(len(a), generator=generator).split(self.batch))
         rows = batches.pop()
         genes = torch.randperm(a.shape[1], generator=generator)[:self.genes] if self.shared and self.genes else slice(None)
         x, z = (drop(self.input_dropout)(v) for v in swap_effects(a[rows], b[rows], self.swap, generator))
         loss = ((read(torch, w, x, z, genes, drop(self.hidden_dropout)) - target[rows][:, genes])**2).mean((1, 2))
-        optimiser.zero_grad()
-        loss.sum().backward()
-        optimiser.step()
+        gradient = torch.autograd.grad(loss.sum(), list(learnt.values()))
+        with torch.no_grad():
+            rate, momentum = (_line(ends, step, self.steps) for ends in (self.rate, self.momentum))
+            descend(torch, list(learnt.values()), gradient, memory, step, rate, momentum, self.decay)
         losses.append(loss.mean().item())
 
-def _optimiser(self, torch, weights):
-    "AdamW, or Nesterov's descent where a momentum is given."
-    if self.momentum is None: return torch.optim.AdamW(weights, lr=self.rate[0], weight_decay=self.decay, fused=True)
-    return torch.optim.SGD(weights, lr=self.rate[0], momentum=self.momentum[0], nesterov=True, weight_decay=self.decay)
+def descend(
+    torch,
+    weights: list,  # tensors, changed in place
+    slopes: list,  # the loss's gradient by each of them
+    memory: list,  # two tensors like each weight, zero at first, changed in place
+    step: int,  # from 0
+    rate: float,
+    momentum: float | None,  # Nesterov's; None for AdamW
+    decay: float,  # weight decay: by AdamW apart from the gradient, by Nesterov's descent as a part of it
+):
+    "One step down by AdamW (Loshchilov and Hutter 2019), or by Nesterov's descent with the velocity that holds the rate (Sutskever 2013)."
+    for w, g, (m, v) in zip(weights, slopes, memory, strict=True):
+        if momentum is None:
+            m.mul_(0.9).add_(g, alpha=0.1)
+            v.mul_(0.999).addcmul_(g, g, value=0.001)
+            w.mul_(1 - rate*decay).addcdiv_(m/(1 - 0.9**(step + 1)), (v/(1 - 0.999**(step + 1))).sqrt_().add_(1e-8), value=-rate)
+        else:
+            g = g + decay*w
+            m.mul_(momentum).sub_(g, alpha=rate)
+            w.add_(momentum*m - rate*g)
 
-def _schedule(self, optimiser, step):
-    "Rate and momentum on their straight lines."
-    along = step/max(self.steps - 1, 1)
-    for group in optimiser.param_groups:
-        group["lr"] = self.rate[0] + (self.rate[1] - self.rate[0])*along
-        if self.momentum: group["momentum"] = self.momentum[0] + (self.momentum[1] - self.momentum[0])*along
+def _line(ends, step, steps): return None if ends is None else ends[0] + (ends[1] - ends[0])*step/max(steps - 1, 1)
 
 def _choose(self, torch, a, b, pair, folds):
     "Set `steps_` and `share_` by the inner folds, and keep what was seen as `curve_`."
@@ -266,7 +279,8 @@ def _choose(self, torch, a, b, pair, folds):
             left = (pair[test] - (a + b)[test]*self.slopes_)[:, genes]
             seen.append((step, loss*self.departure_scale_**2, (left**2).sum(), (left*p).sum(), (p**2).sum(), p.size))
         _learn(self, torch, a[learn], b[learn], pair[learn], self.random_state + 1 + fold, watch)
-    t = pd.DataFrame(seen, columns=["step", "loss", "ll", "lp", "pp", "n"]).groupby("step").agg({"loss": "mean", "ll": "sum", "lp": "sum", "pp": "sum", "n": "sum"})
+    t = pd.DataFrame(seen, columns=["step", "loss", "ll", "lp", "pp", "n"]).groupby("step").sum()
+    t.loss /= len(folds)
     share = (t.lp/t.pp.where(t.pp > 0)).clip(0, 1).fillna(0)
     error = lambda s: np.sqrt((t.ll - 2*s*t.lp + s**2*t.pp)/t.n)
     self.curve_ = pd.DataFrame({"learning": np.sqrt(t.loss), "inner": error(1), "shared out": error(share), "share": share})
