@@ -90,6 +90,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'drugnb.connect._es_of_set': ('connect.html#_es_of_set', 'drugnb/connect.py'),
                                 'drugnb.connect._extremes': ('connect.html#_extremes', 'drugnb/connect.py'),
                                 'drugnb.connect._flat': ('connect.html#_flat', 'drugnb/connect.py'),
+                                'drugnb.connect._gene_sides': ('connect.html#_gene_sides', 'drugnb/connect.py'),
                                 'drugnb.connect._known': ('connect.html#_known', 'drugnb/connect.py'),
                                 'drugnb.connect._ks_of_set': ('connect.html#_ks_of_set', 'drugnb/connect.py'),
                                 'drugnb.connect._legend': ('connect.html#_legend', 'drugnb/connect.py'),

@@ -27,10 +27,7 @@ def matched(
     "A query and profiles over the same genes. Raises `InputError` for text, infinite values, repeated names, or no gene in common."
     query, profiles = _numbers(query, "query"), _numbers(profiles, "profiles")
     axes = [axis.astype(str).tolist() for table in (query, profiles) for axis in (table.columns, table.index)]
-    symbols = np.split(gene_symbols(sum(axes, [])).to_numpy(object), np.cumsum([len(a) for a in axes])[:-1])
-    sets, landmarks = [set(a) for a in symbols], set(landmark_genes().symbol)
-    worth = lambda ways: (len((both := sets[ways[0]] & sets[ways[1]]) & landmarks), len(both)/len(sets[ways[0]]))
-    here, there = max(((0, 2), (1, 2), (0, 3), (1, 3)), key=worth)
+    here, there, symbols = _gene_sides(axes)
     query = _by_gene(query.T if here == 1 else query, symbols[here], "query")
     profiles = _by_gene(profiles.T if there == 3 else profiles, symbols[there], "profiles")
     total, gaps = query.notna().sum(axis=1), int(profiles.isna().to_numpy().sum())
@@ -44,6 +41,16 @@ def matched(
     report += f" among {profiles.shape[1]} genes of {len(profiles)} profiles" + (f" ({gaps} missing values in profiles set to 0)" if gaps else "")
     queries.attrs = {"found": dict(zip(queries.index, (n/total).tolist())), "report": report}
     return queries, profiles.fillna(0) if gaps else profiles
+
+def _gene_sides(axes):
+    "Which axis of the query (0 columns, 1 rows) and of the profiles (2, 3) holds genes, and each axis as symbols."
+    q, q_rows, p, p_rows = map(set, axes)
+    plain = len(q & p) >= len(q)/2 and not (q & p_rows or q_rows & p or q_rows & p_rows)  # nothing else is shared
+    asked = [a if i % 2 == 0 or not plain else [] for i, a in enumerate(axes)]
+    symbols = np.split(gene_symbols(sum(asked, [])).to_numpy(object), np.cumsum([len(a) for a in asked])[:-1])
+    sets, landmarks = [set(a) for a in symbols], set(landmark_genes().symbol)
+    worth = lambda ways: (len((both := sets[ways[0]] & sets[ways[1]]) & landmarks), len(both)/max(len(sets[ways[0]]), 1))
+    return *max(((0, 2), (1, 2), (0, 3), (1, 3)), key=worth), symbols
 
 def _numbers(table, what):
     "A table of finite numbers out of a series, a frame or a file."

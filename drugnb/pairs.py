@@ -39,12 +39,11 @@ class _Pairs:
             for j in range(i if rows is None else 0, n, TILE):
                 c = np.arange(j, min(j + TILE, n))
                 d = self.left[r] @ self.right[c].T
-                near = np.argwhere(d <= 3e-4*self.squares[r][:, None])
-                np.sqrt(d.clip(0, out=d), out=d)
                 if rows is None and i == j: d[np.tril_indices(len(r), 0, len(c))] = np.nan
                 if rows is not None: d[r[:, None] == c] = np.nan
                 if self.own is not None: d[self.own[r][:, None] == self.own[c]] = np.nan
-                yield r, c, d, near[~np.isnan(d[near[:, 0], near[:, 1]])]
+                near = np.argwhere(d <= 3e-4*self.squares[r][:, None])
+                with np.errstate(invalid="ignore"): yield r, c, np.sqrt(d, out=d), near
 
     def exact(self, q, i, j):
         "Scores of the pairs i, j formed one by one; q is centred where it should be, and of length 1."

@@ -244,6 +244,12 @@ def test_genes_missing_on_either_side_and_a_query_larger_than_the_profiles():
     assert score["drug 1"] == pytest.approx(np.corrcoef(small.loc["drug 1"], [3, 1, 2])[0, 1], abs=1e-6), "over the genes that both know"
     assert query_drugs(q, p, "ks", permutations=0).score.abs().max() > 0
 
+def test_genes_are_told_from_drugs_also_where_drugs_are_shared():
+    p = table(8)
+    for q, profiles in ((p.T, p.T), (p.T, p), (p, p.T), (p.iloc[:3], p), (p.rename(columns={"TP53": "7157"}), p.T)):
+        queries, same = matched(q, profiles)
+        assert list(queries.index) == list(p.index[:len(queries)]) and np.allclose(queries[same.columns], p.iloc[:len(queries)][same.columns])
+
 def test_repeated_genes_are_averaged_and_gaps_are_no_change():
     p = table()
     twice = p.assign(**{"7157": p.TP53 + 2})
@@ -402,7 +408,9 @@ def test_exact_cancellation_scores_nothing():
     found = query_pairs(pd.Series(np.random.default_rng(1).standard_normal(20), p.columns), p, 10_000).set_index(["drug_a", "drug_b"]).score
     assert found["d00", "d02"] == found["d05", "d06"] == found["d08", "d10"] == 0 and found.notna().all()
 
-def test_pairs_of_one_drug_and_of_different_drugs():
+@pytest.mark.parametrize("tile", [2, 512])
+def test_pairs_of_one_drug_and_of_different_drugs(monkeypatch, tile):
+    monkeypatch.setattr(pairs, "TILE", tile)
     p, q = nasty(3), pd.Series(np.random.default_rng(8).standard_normal(20), nasty().columns)
     with_d20 = loop(q, p).loc[lambda s: [("d20" in k) for k in s.index]]
     found = query_pairs(q, p, 1000, drug="d20")
