@@ -319,6 +319,13 @@ def test_permutation_p_of_r_is_near_its_t_test_and_independent_of_blocks(monkeyp
     monkeypatch.setattr(connect, "CELLS", 4*100*37)
     assert np.array_equal(permutation_p(x, v, pearson, 3000), p)
 
+def test_genes_that_a_query_lacks_stay_lacking():
+    x = np.r_[np.nan, np.arange(9.0), np.nan]
+    seen = []
+    permutation_p(x, np.ones((2, 11)), lambda q, shelf: (seen.append(q), np.zeros((len(q), 2)))[1], 20)
+    dealt = np.vstack(seen)
+    assert np.isnan(dealt[:, [0, 10]]).all() and (np.sort(dealt[:, 1:10]) == np.arange(9)).all() and len(np.unique(dealt[:, 1:10], axis=0)) > 15
+
 def test_rare_drugs_get_more_permutations():
     rng = np.random.default_rng(7)
     x, v = rng.standard_normal(80), rng.standard_normal((5, 80))
@@ -384,7 +391,7 @@ def nasty(seed=0, n=37, genes=20):
     rng = np.random.default_rng(seed)
     v = rng.standard_normal((n, genes)) + 3
     v[1], v[2], v[3], v[4] = v[0], -v[0], -v[0] + 1e-6*rng.standard_normal(genes), -v[0] + 1e-9*rng.standard_normal(genes)
-    v[5], v[6], v[7], v[8] = 0, 2, -v[9] + 1e-3*rng.standard_normal(genes), 5 - v[10]
+    v[5], v[6], v[7], v[8] = 0, 2, -v[9] + 1e-3*rng.standard_normal(genes), 1/3 - v[10]
     v[11], v[12] = 1e4*v[13], 1e-4*v[14]
     return pd.DataFrame(v, [f"d{i:02d}" for i in range(n)], [f"g{i}" for i in range(genes)])
 
