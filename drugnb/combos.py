@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .load import InputError, _by_symbol, atomic, digest, find_table, frame_key, landmark_genes, read_annotations, read_matrix, read_settings, source_folder
+from drugnb.load import (
+    InputError, _by_symbol, atomic, digest, find_table, frame_key, landmark_genes, read_annotations, read_matrix, read_settings, source_folder,
+)
 from .sources import registry
 from .tables import write_tables
 
@@ -73,7 +75,8 @@ def assemble_combos(
         spread = spread.div(n, axis=0)
         report.append(f"variances are known for {spread.notna().to_numpy().mean():.0%} of the single effects")
     known = pair & first.isin(singles.index) & second.isin(singles.index)
-    if (pair & ~known).any(): report.append(f"{(pair & ~known).sum()} pairs left out: a single treatment at their dose, in their study, is not among the conditions")
+    if (pair & ~known).any():
+        report.append(f"{(pair & ~known).sum()} pairs left out: a single treatment at their dose, in their study, is not among the conditions")
     order = pd.DataFrame({"a": np.where(first <= second, first, second), "b": np.where(first <= second, second, first)}, index=rows.index)[known]
     names = order.a + " + " + order.b
     measured, _ = _averaged(profiles[known], names)
@@ -81,24 +84,28 @@ def assemble_combos(
     treatments = rows[single].assign(name=first[single]).drop_duplicates("name").set_index("name").loc[singles.index, ["drug_a", "dose_a", "study"]]
     treatments.columns = ["drug", "dose", "study"]
     treatments["mechanism"] = None if drugs is None else treatments.drug.map(drugs.mechanism)
-    pairs = order.assign(drug_a=treatments.drug.loc[order.a].to_numpy(), drug_b=treatments.drug.loc[order.b].to_numpy(), study=treatments.study.loc[order.a].to_numpy())
+    of = lambda column, side: treatments[column].loc[order[side]].to_numpy()
+    pairs = order.assign(drug_a=of("drug", "a"), drug_b=of("drug", "b"), study=of("study", "a"))
     for what, table, given in (("single treatments", singles, single), ("pairs", measured, known)):
         report.append(f"{len(table)} {what}" + (f" (of {given.sum()} conditions: repeats are averaged)" if given.sum() > len(table) else ""))
-    report.append(f"{treatments.drug.nunique()} drugs, {singles.shape[1]} genes" + (f", {pairs.study.nunique()} studies" if pairs.study.nunique() > 1 else ""))
+    studies = f", {pairs.study.nunique()} studies" if pairs.study.nunique() > 1 else ""
+    report.append(f"{treatments.drug.nunique()} drugs, {singles.shape[1]} genes{studies}")
     if queries is not None:
         genes = singles.columns
         if _by_symbol(queries.T, None).columns.isin(genes).sum() > _by_symbol(queries, None).columns.isin(genes).sum(): queries = queries.T
         queries = _by_symbol(queries, None)
         report.append(f"{len(queries)} queries, {queries.columns.isin(genes).mean():.0%} of their genes found")
     tables = [profiles, conditions.astype(str)] + [t for t in (variances, drugs, queries) if t is not None]
-    return Combos(name, singles, treatments, pairs, measured, spread, queries, tuple(report), truth or {}, key or digest([frame_key(t) for t in tables]))
+    key = key or digest([frame_key(t) for t in tables])
+    return Combos(name, singles, treatments, pairs, measured, spread, queries, tuple(report), truth or {}, key)
 
 def _oriented(matrix, ids, what, report):
     "The matrix with conditions as rows, those that are known, and present symbols as columns."
     if matrix.columns.isin(ids).sum() > matrix.index.isin(ids).sum(): matrix = matrix.T
     both = matrix.index[matrix.index.isin(ids)]
     if not len(both):
-        raise InputError(f"The {what} and the conditions share no id: one begins {', '.join(map(str, matrix.index[:2]))}, the other {', '.join(map(str, ids[:2]))}.")
+        raise InputError(f"The {what} and the conditions share no id: one begins {', '.join(map(str, matrix.index[:2]))}, "
+                         f"the other {', '.join(map(str, ids[:2]))}.")
     for n, where, other in ((len(matrix) - len(both), what, "conditions"), (len(ids) - len(both), "conditions", what)):
         if n: report.append(f"{n} rows of the {where} are not among the {other} and are left out")
     return _by_symbol(matrix.loc[both], None)
@@ -156,7 +163,8 @@ def simulate_combos(
 ) -> Combos:  # with `truth`: effect of each pair without noise, mechanisms behind each query
     "Pairs and singles of many small studies, with known truth."
     rng = np.random.default_rng(seed)
-    programme, common, joint = programmes(rng, n_mechanisms, n_genes, 0.15), programmes(rng, 1, n_genes, 0.6)[0], programmes(rng, n_mechanisms, n_genes, 0.1)
+    programme, common = programmes(rng, n_mechanisms, n_genes, 0.15), programmes(rng, 1, n_genes, 0.6)[0]
+    joint = programmes(rng, n_mechanisms, n_genes, 0.1)
     mechanism, strength = rng.integers(0, n_mechanisms, n_drugs), rng.lognormal(-0.5, 0.6, n_drugs)
     effect = strength[:, None]*(0.6*programme[mechanism] + 0.3*programmes(rng, n_drugs, n_genes, 0.3) + 0.7*common)
 
@@ -172,7 +180,8 @@ def simulate_combos(
     alone = pd.DataFrame({"study": np.r_[study, study], "drug": np.r_[a, b]}).drop_duplicates().sort_values(["study", "drug"])
     drugs = np.array([f"drug{i:03d}" for i in range(n_drugs)])
     studies = np.array([f"study{i:03d}" for i in range(n_studies)])
-    conditions = pd.DataFrame({"study": studies[np.r_[alone.study, study]], "drug_a": drugs[np.r_[alone.drug, a]], "drug_b": np.r_[np.full(len(alone), None), drugs[b]]})
+    conditions = pd.DataFrame({"study": studies[np.r_[alone.study, study]], "drug_a": drugs[np.r_[alone.drug, a]],
+                               "drug_b": np.r_[np.full(len(alone), None), drugs[b]]})
     conditions.index = [f"condition{i:04d}" for i in range(len(conditions))]
     genes = gene_names(n_genes)
     profiles = np.vstack([noisy(effect[alone.drug], alone.study.to_numpy()), noisy(true, study)])
@@ -182,8 +191,10 @@ def simulate_combos(
     disease = np.array([-programme[m].sum(0) + 0.7*programmes(rng, 1, n_genes, 0.2)[0] + 0.5*rng.standard_normal(n_genes) for m in behind])
     names = np.array([f"mechanism {chr(65 + m)}" for m in range(n_mechanisms)])
     found = assemble_combos(
-        "simulated", pd.DataFrame(profiles, conditions.index, genes), conditions, pd.DataFrame(seen[alone.study], conditions.index[:len(alone)], genes),
-        pd.DataFrame({"mechanism": names[mechanism]}, drugs), pd.DataFrame(disease.astype(np.float32), [f"disease {i + 1}" for i in range(n_queries)], genes),
+        "simulated", pd.DataFrame(profiles, conditions.index, genes), conditions,
+        variances=pd.DataFrame(seen[alone.study], conditions.index[:len(alone)], genes),
+        drugs=pd.DataFrame({"mechanism": names[mechanism]}, drugs),
+        queries=pd.DataFrame(disease.astype(np.float32), [f"disease {i + 1}" for i in range(n_queries)], genes),
         key=digest(["combos", 1, n_pairs, n_studies, n_genes, n_drugs, n_mechanisms, limit, n_queries, missing, seed]))
     at = found.measured.index.get_indexer([f"{s}:{min(p)} + {s}:{max(p)}" for s, p in zip(studies[study], zip(drugs[a], drugs[b]))])
     effects = pd.DataFrame(true[np.argsort(at)].astype(np.float32), found.measured.index, genes)
@@ -213,12 +224,14 @@ def read_combos(
 ) -> Combos:
     "The set in a folder. Raises `InputError` naming the file, column or id at fault."
     folder, s = Path(folder).expanduser(), {**LAYOUT, **(settings or read_settings())}
-    files = {t: find_table(folder, s[t], required=t in ("profiles", "conditions")) for t in ("profiles", "conditions", "variances", "drugs", "queries")}
+    files = {t: find_table(folder, s[t]) for t in ("profiles", "conditions")}
+    files |= {t: find_table(folder, s[t], required=False) for t in ("variances", "drugs", "queries")}
     columns = {c: s[c] for c in ("drug_a", "dose_a", "drug_b", "dose_b", "study")}
     conditions = read_annotations(files["conditions"], {"id": s["condition"], **columns}, ["id", "drug_a", "drug_b"])
     matrices = {t: read_matrix(files[t]) if files[t] else None for t in ("profiles", "variances", "queries")}
-    drugs = read_annotations(files["drugs"], {"id": s["drug"], "mechanism": s["drug_mechanism"]}, ["id", "mechanism"]) if files["drugs"] else None
-    if drugs is not None and not drugs.index.is_unique: raise InputError(f"{files['drugs'].name} names the drug {drugs.index[drugs.index.duplicated()][0]!r} twice.")
+    drugs = files["drugs"] and read_annotations(files["drugs"], {"id": s["drug"], "mechanism": s["drug_mechanism"]}, ["id", "mechanism"])
+    if drugs is not None and not drugs.index.is_unique:
+        raise InputError(f"{files['drugs'].name} names the drug {drugs.index[drugs.index.duplicated()][0]!r} twice: keep one row of each.")
     return assemble_combos(name or folder.resolve().name, matrices["profiles"], conditions, matrices["variances"], drugs, matrices["queries"])
 
 def write_combos(
@@ -228,8 +241,10 @@ def write_combos(
     "Write a set as the tables that `read_combos` reads, to copy the layout from."
     folder, t, p = Path(folder).expanduser(), combos.treatments, combos.pairs
     single = pd.DataFrame({"drug_a": t.drug, "dose_a": t.dose, "drug_b": None, "dose_b": np.nan, "study": t.study})
-    pair = pd.DataFrame({"drug_a": p.drug_a, "dose_a": t.dose.loc[p.a].to_numpy(), "drug_b": p.drug_b, "dose_b": t.dose.loc[p.b].to_numpy(), "study": p.study})
-    tables = {"profiles": pd.concat([combos.singles, combos.measured]).rename_axis("condition"), "conditions": pd.concat([single, pair]).rename_axis("condition"),
+    dose = {f"dose_{s}": t.dose.loc[p[s]].to_numpy() for s in "ab"}
+    pair = pd.DataFrame({"drug_a": p.drug_a, "dose_a": dose["dose_a"], "drug_b": p.drug_b, "dose_b": dose["dose_b"], "study": p.study})
+    tables = {"profiles": pd.concat([combos.singles, combos.measured]).rename_axis("condition"),
+              "conditions": pd.concat([single, pair]).rename_axis("condition"),
               "variances": None if combos.variances is None else combos.variances.rename_axis("condition"),
               "drugs": t[["drug", "mechanism"]].dropna().drop_duplicates().set_index("drug"), "queries": combos.queries}
     for name, table in tables.items():
@@ -257,9 +272,10 @@ def melanoma_tables(
     lines = [line.split()[0].split(",") for line in (folder/"expr_index.txt").read_text().splitlines() if line.strip()]
     nodes = (folder/"node_Index.csv").read_text().split()
     values = pd.read_csv(folder/"expr.csv", header=None)
-    if values.shape != (len(lines), len(nodes)): raise InputError(f"{folder} holds {values.shape} values for {len(lines)} conditions and {len(nodes)} nodes: fetch it again.")
+    if values.shape != (len(lines), len(nodes)):
+        raise InputError(f"{folder} holds {values.shape} values for {len(lines)} conditions and {len(nodes)} nodes: fetch it again.")
     given = [[part.split("|") for part in line] for line in lines]
-    conditions = pd.DataFrame([[drug for g in (c + [[None, None]])[:2] for drug in g] for c in given], columns=["drug_a", "dose_a", "drug_b", "dose_b"],
+    conditions = pd.DataFrame([sum((c + [[None, None]])[:2], []) for c in given], columns=["drug_a", "dose_a", "drug_b", "dose_b"],
                               index=pd.Index([",".join(line) for line in lines], name="condition"))
     profiles = values.set_axis(nodes, axis=1).set_axis(conditions.index, axis=0)
     alone = conditions.drug_b.isna()

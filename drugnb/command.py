@@ -72,7 +72,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run a study's notebooks")
     run.add_argument("study", help=", ".join(STUDIES))
-    run.add_argument("--data", default="simulated", help="simulated, simulated-small, a real set (weighting: l1000-a375; combos: melanoma), or a folder with the study's tables")
+    run.add_argument("--data", default="simulated",
+                     help="simulated, simulated-small, a real set (weighting: l1000-a375; combos: melanoma), or a folder with the study's tables")
     run.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE",
                      help="a notebook parameter; may be given many times")
     run.add_argument("--run", default="", metavar="FOLDER", help="run folder (runs/STUDY/DATA)")

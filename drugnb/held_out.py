@@ -28,9 +28,10 @@ def pair_models(
     seed: int = 0,
 ) -> dict:  # name -> estimator
     "The models that are compared, by name. Raises `InputError` for a name that is none."
+    both = [PairRidge(random_state=seed), SwapNetwork(random_state=seed)]
     known = {"mean pair": MeanPair(), "stronger drug": Stronger(), "average": Average(), "sum": Sum(), "scaled sum": ScaledSum(),
              "lines": PairRidge(alphas=(), random_state=seed), "ridge": PairRidge(random_state=seed), "stack": Stack(random_state=seed),
-             "network": SwapNetwork(random_state=seed), "stack with network": Stack(models=[PairRidge(random_state=seed), SwapNetwork(random_state=seed)], random_state=seed)}
+             "network": both[1], "stack with network": Stack(models=both, random_state=seed)}
     wanted = [n.strip() for n in names.split(",") if n.strip()] or [n for n in known if "network" not in n]
     for n in wanted:
         if n not in known: raise InputError(f"There is no model {n!r} of pairs: use some of {', '.join(known)}.")
@@ -75,7 +76,8 @@ def tally(
     n_classes = len(SIZES)
     at = (np.arange(len(measured))[:, None]*n_classes + classes + 1).ravel()
     y, p = np.asarray(measured, float).ravel(), np.asarray(predicted, float).ravel()
-    sums = {"n": np.ones(len(y)), "right": (np.sign(p) == np.sign(y)) & (y != 0), "error": (p - y)**2, "p": p, "y": y, "pp": p*p, "py": p*y, "yy": y*y}
+    right = (np.sign(p) == np.sign(y)) & (y != 0)
+    sums = {"n": np.ones(len(y)), "right": right, "error": (p - y)**2, "p": p, "y": y, "pp": p*p, "py": p*y, "yy": y*y}
     out = pd.DataFrame({k: np.bincount(at, v, minlength=len(measured)*n_classes) for k, v in sums.items()})
     ranks = [rankdata(t, axis=1) for t in (measured, predicted)]
     ranks = [r - r.mean(1, keepdims=True) for r in ranks]

@@ -143,7 +143,9 @@ def table_text(
         if (folder/name).exists(): return text(pd.read_csv(folder/name))
     return ""
 
-def _span(row, score, form="5.2f"): return f"{getattr(row, score):{form}} ({getattr(row, score + '_low'):{form}} to {getattr(row, score + '_high'):{form}})"
+def _span(row, score, form="5.2f"):
+    value, low, high = (format(getattr(row, score + end), form) for end in ("", "_low", "_high"))
+    return f"{value} ({low} to {high})"
 
 def _comparison_text(t):
     "Viability: Pearson r of each model by which compounds are counted."
@@ -165,5 +167,6 @@ def _scores_text(t):
                   f"  {'model':<20} {'directions right (95%)':<25} {'RMSE (95%)':<25} {'RMSE less sum (95%)':<28} {'slope':>6} {'Spearman':>8}"]
         for r in rows.itertuples():
             gain = _span(r, "rmse_gain", "+6.3f") if "rmse_gain" in t and r.model != "sum" else ""
-            lines.append(f"  {r.model:<20} {_span(r, 'accuracy', '6.3f'):<25} {_span(r, 'rmse', '6.3f'):<25} {gain:<28} {r.slope:6.2f} {r.spearman:8.2f}")
+            lines.append(f"  {r.model:<20} {_span(r, 'accuracy', '6.3f'):<25} {_span(r, 'rmse', '6.3f'):<25} {gain:<28} "
+                         f"{r.slope:6.2f} {r.spearman:8.2f}".replace("   nan", "      "))
     return "\n".join(lines)

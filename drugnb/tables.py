@@ -275,7 +275,8 @@ def build_a375(
     data = Path(data)
     files = registry("weighting")
     tables, report = a375_tables(data/"raw")
-    return write_tables({**tables, "matching.csv": report.set_index("table")}, data/read_settings()["l1000-a375"], {"files": dict(files.sha256)}), report
+    tables["matching.csv"] = report.set_index("table")
+    return write_tables(tables, data/read_settings()["l1000-a375"], {"files": dict(files.sha256)}), report
 
 def build_folder(
     raw: Path | str,  # see `folder_tables`
@@ -286,7 +287,8 @@ def build_folder(
     tables, report = folder_tables(raw, response)
     raw = Path(raw).expanduser()
     files = {str(p.relative_to(raw)): p.stat().st_size for p in sorted(raw.rglob("*")) if p.is_file()}
-    return write_tables({**tables, "matching.csv": report.set_index("table")}, folder, {"raw": str(raw), "response": response, "files": files}), report
+    tables["matching.csv"] = report.set_index("table")
+    return write_tables(tables, folder, {"raw": str(raw), "response": response, "files": files}), report
 
 # %% ../nbs/00h_tables.ipynb #8b3f4bb4
 def read_tables_of(

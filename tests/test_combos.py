@@ -12,6 +12,7 @@ from drugnb.held_out import SIZES, figure_by_size, held_out, pair_models, pair_s
 from drugnb.load import InputError
 from drugnb.sources import registry
 
+
 @pytest.fixture(scope="module")
 def combos(): return simulate_combos(n_pairs=40, n_studies=12, n_genes=60, n_drugs=14, n_mechanisms=5, n_queries=2, seed=3)
 
@@ -34,10 +35,12 @@ def test_a_set_survives_its_files_and_any_order_of_rows_genes_and_drugs(combos, 
     turned = conditions.copy()
     pair = turned.drug_b.notna() & (rng.random(len(turned)) < 0.5)
     turned.loc[pair, ["drug_a", "drug_b"]] = turned.loc[pair, ["drug_b", "drug_a"]].to_numpy()
-    again = assemble_combos("again", profiles.sample(frac=1, random_state=0).sample(frac=1, axis=1, random_state=1), turned.sample(frac=1, random_state=2))
+    shuffled = profiles.sample(frac=1, random_state=0).sample(frac=1, axis=1, random_state=1)
+    again = assemble_combos("again", shuffled, turned.sample(frac=1, random_state=2))
     assert {*again.pairs.index} == {*combos.pairs.index}
     for table in ("singles", "measured"):
-        np.testing.assert_allclose(getattr(again, table).loc[getattr(combos, table).index, combos.singles.columns], getattr(combos, table), rtol=1e-4, atol=1e-5)
+        ours = getattr(combos, table)
+        np.testing.assert_allclose(getattr(again, table).loc[ours.index, ours.columns], ours, rtol=1e-4, atol=1e-5)
     assert read_combos(tmp_path).queries.shape == combos.queries.shape
 
 def test_a_single_of_another_study_or_dose_is_not_the_pairs_own():
@@ -139,7 +142,7 @@ def test_the_kernel_learns_what_a_drug_does_only_in_company():
     hidden[::2] = 0
     i, j = np.triu_indices(12, 1)
     y = effect[i] + effect[j] + hidden[i] + hidden[j]
-    pairs = np.array([[f"d{p}", f"d{q}"] for p, q in zip(i, j)])
+    pairs = np.array([[f"d{p}", f"d{q}"] for p, q in zip(i, j, strict=True)])
     error = {alphas: [] for alphas in ((), (0.1, 1, 10))}
     for train, test in pair_splits(np.arange(len(y)), 6):
         for alphas in error:
@@ -154,10 +157,11 @@ def test_a_stack_learns_saturation_and_which_effects_to_trust():
     a, b = 2*rng.normal(size=(2, 60, 80))
     v = np.where(rng.random((2, 60, 80)) < 0.3, np.nan, rng.choice([0.01, 4], (2, 60, 80)))
     y = 3*np.tanh((a + b)/3)
-    seen = a + np.sqrt(np.nan_to_num(v[0], nan=1))*rng.normal(size=a.shape), b + np.sqrt(np.nan_to_num(v[1], nan=1))*rng.normal(size=a.shape)
+    seen = [x + np.sqrt(np.nan_to_num(s, nan=1))*rng.normal(size=a.shape) for x, s in zip((a, b), v, strict=True)]
     train, test = np.arange(40), np.arange(40, 60)
     error = {}
-    for name, model, vs in (("scaled", ScaledSum(), (None, None)), ("stack", Stack(models=[ScaledSum()]), (None, None)), ("with variances", Stack(models=[ScaledSum()]), v)):
+    trees = Stack(models=[ScaledSum()])
+    for name, model, vs in (("scaled", ScaledSum(), (None, None)), ("stack", trees, (None, None)), ("with variances", trees, v)):
         cut = lambda rows, vs=vs: [None if u is None else u[rows] for u in vs]
         m = model.fit(seen[0][train], seen[1][train], y[train], None, *cut(train))
         error[name] = np.square(m.predict(seen[0][test], seen[1][test], *cut(test)) - y[test]).mean()
@@ -179,7 +183,7 @@ def test_what_a_stack_learns_from_was_predicted_by_models_that_had_not_seen_the_
             return super().predict(single_a, single_b)
     a, b, y = arrays(combos)
     Stack(models=[Spy()], folds=5, rounds=1).fit(a, b, y, drugs(combos))
-    known = {x.tobytes(): {*d} for x, d in zip(np.hstack([a, b]), drugs(combos))}
+    known = {x.tobytes(): {*d} for x, d in zip(np.hstack([a, b]), drugs(combos), strict=True)}
     assert len(seen) == 5 and all(known[x.tobytes()] - learnt for learnt, tested in seen for x in tested)
 
 # splits and scores
@@ -205,9 +209,10 @@ def test_scores_are_those_of_the_predictions_themselves(combos):
     a, b, y = arrays(combos)
     found = pair_scores(tallies, combos.pairs, repeats=200)
     for name, p in (("sum", a + b), ("average", (a + b)/2)):
-        assert np.isclose(found.accuracy[name], (np.sign(p) == np.sign(y))[y != 0].mean()) and np.isclose(found.rmse[name], np.sqrt(np.mean((p - y)**2)))
+        assert np.isclose(found.accuracy[name], (np.sign(p) == np.sign(y))[y != 0].mean())
+        assert np.isclose(found.rmse[name], np.sqrt(np.mean((p - y)**2)))
         assert np.isclose(found.slope[name], np.polyfit(p.ravel(), y.ravel(), 1)[0])
-        rho = [pd.Series(u).corr(pd.Series(v), method="spearman") for u, v in zip(p, y)]
+        rho = [pd.Series(u).corr(pd.Series(v), method="spearman") for u, v in zip(p, y, strict=True)]
         assert sorted(rho)[len(rho)//2 - 1] - 1e-9 <= found.spearman[name] <= sorted(rho)[len(rho)//2] + 1e-9
     assert found.accuracy_gain["average"] == 0 and found.rmse_gain["average"] < 0 and len(examples) == 2*y.size
     assert (found.rmse_high - found.rmse_low < found.rmse_high_drugs - found.rmse_low_drugs).all(), "pairs share drugs"
@@ -262,7 +267,8 @@ def test_trees_alone_do_not_do_better_on_melanoma(melanoma):
     for train, test in study_splits(melanoma, 12)["leaving drugs out"][0]:
         rows = lambda at, mean: np.stack([np.minimum(a, b)[at], np.maximum(a, b)[at], np.tile(mean, (len(at), 1))], -1).reshape(-1, 3)
         mean = y[train].mean(0)
-        trees = HistGradientBoostingRegressor(random_state=0).fit(rows(train, mean), y[train].ravel()).predict(rows(test, mean)).reshape(len(test), -1)
+        trees = HistGradientBoostingRegressor(random_state=0).fit(rows(train, mean), y[train].ravel())
+        trees = trees.predict(rows(test, mean)).reshape(len(test), -1)
         error["trees"] += np.square(trees - y[test]).sum()
         ridge = PairRidge().fit(a[train], b[train], y[train], drugs(melanoma)[train]).predict(a[test], b[test])
         error["ridge"] += np.square(ridge - y[test]).sum()
