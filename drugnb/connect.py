@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CELLS', 'FLAT', 'METHODS', 'BY_TOP', 'BY_EXTREMES', 'REFINE', 'matched', 'Shelf', 'top_genes', 'ks', 'wtcs', 'xsum',
            'xcos', 'zhang', 'cosine', 'pearson', 'spearman', 'lamb', 'ncs', 'tau', 'score_drugs', 'permutation_p',
-           'query_drugs', 'mechanisms', 'figure_ranking']
+           'query_drugs', 'run_query', 'mechanisms', 'figure_ranking']
 
 # %% ../nbs/10_connect.ipynb #55acdcd7
 from pathlib import Path
@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from scipy.stats import false_discovery_control, rankdata
 
+from .combos import Combos
 from .figures import styled
 from .load import InputError, gene_symbols, landmark_genes, project_path, read_matrix
 
@@ -339,6 +340,18 @@ def query_drugs(
     table = table.iloc[order].reset_index(drop=True)
     table.attrs = dict(queries.attrs)
     return table
+
+# %% ../nbs/10_connect.ipynb #542fd797
+def run_query(
+    combos: Combos,
+    query: str = "",  # a row of the set's queries or measured pairs, or a file; the first query (or pair) if empty
+) -> tuple[pd.DataFrame | str, pd.DataFrame]:  # the query, and the set's other signatures
+    "The query of a run. Raises `InputError` where the set has no signature and none is named."
+    signatures = combos.measured if combos.queries is None or combos.queries.empty else combos.queries
+    if not query and signatures.empty:
+        raise InputError("The set holds neither queries nor measured pairs: name a file of your own with -p query=FILE.")
+    named = next((t.loc[[query]] for t in (signatures, combos.measured) if query in t.index), query) if query else signatures.iloc[[0]]
+    return named, signatures.drop(named.index, errors="ignore") if isinstance(named, pd.DataFrame) else signatures
 
 # %% ../nbs/10_connect.ipynb #a4b45a35
 def mechanisms(

@@ -23,6 +23,7 @@ import time
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -484,6 +485,10 @@ _MATRIX_READERS = {
 # %% ../nbs/00_load.ipynb #1b66b9ed
 def landmark_genes() -> pd.DataFrame:  # entrez_id, symbol, former (separated by |), as text
     "The 978 landmark genes of L1000 (Subramanian et al. 2017, Cell)."
+    return _landmarks().copy()
+
+@cache
+def _landmarks():
     path = Path(__file__).with_name("landmarks.csv") if "__file__" in globals() else project_path("drugnb/landmarks.csv")
     return pd.read_csv(path, dtype=str).fillna("")
 
