@@ -190,8 +190,8 @@ class Stack(BaseEstimator):
     "Boosted trees on top of cross-fitted models; rows are one gene of one pair."
     def __init__(self,
         models=None,  # estimators with this interface; a `PairRidge` if None
-        rounds=60,  # most boosting rounds; how many of them are used is chosen inside training
-        learning_rate=0.1,
+        rounds=40,  # most boosting rounds; how many of them are used is chosen inside training
+        learning_rate=0.15,
         leaf=40,  # least rows in a leaf
         folds=5,  # of the cross-fit
         rows=30_000,  # most rows that the trees learn from, drawn at random
@@ -223,7 +223,7 @@ class Stack(BaseEstimator):
         return self
 
     def _trees(self, x, left, rounds):
-        return HistGradientBoostingRegressor(max_iter=rounds, learning_rate=self.learning_rate, min_samples_leaf=self.leaf, max_leaf_nodes=15,
+        return HistGradientBoostingRegressor(max_iter=rounds, learning_rate=self.learning_rate, min_samples_leaf=self.leaf, max_leaf_nodes=10,
                                              early_stopping=False, random_state=self.random_state).fit(x, left)
 
     def _choose_rounds(self, x, left, of, groups):

@@ -142,7 +142,7 @@ def _averaged(matrix, names):
 SIMULATED = {  # arguments of `simulate_combos`
     "simulated": dict(n_pairs=257, n_studies=148, n_genes=978),
     "simulated-published": dict(n_pairs=257, n_studies=148, n_genes=11525),
-    "simulated-small": dict(n_pairs=80, n_studies=40, n_genes=400, n_drugs=60, n_mechanisms=10, limit=4),
+    "simulated-small": dict(n_pairs=80, n_studies=40, n_genes=200, n_drugs=60, n_mechanisms=10),
 }
 
 def programmes(rng, n, n_genes, share):

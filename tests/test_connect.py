@@ -1,4 +1,5 @@
 """Connectivity scores against the papers' definitions written out plainly, and all pairs against a loop over them."""
+import io
 import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
@@ -527,3 +528,25 @@ def test_scores_by_name():
     np.testing.assert_array_equal(score_drugs(x, v, "wtcs", 5), wtcs(top_genes(x, 5), v))
     np.testing.assert_array_equal(score_drugs(x, v, "xsum", 5, 4), xsum(top_genes(x, 5), v, 4))
     for f in (cosine, spearman, xcos, zhang): assert f(x, v).shape == (len(x), len(v))
+
+# the command
+
+def test_query_on_the_command_line_is_the_function(tmp_path, capsys, monkeypatch):
+    from drugnb.command import main
+    rng = np.random.default_rng(0)
+    profiles = pd.DataFrame(rng.normal(size=(9, 40)), [f"d{i}" for i in range(9)], [f"g{j}" for j in range(40)])
+    signature = pd.Series(rng.normal(size=40), profiles.columns, name="mine")
+    profiles.T.rename_axis("gene").to_csv(tmp_path/"library.tsv", sep="\t")
+    signature.rename_axis("gene").to_frame().to_csv(tmp_path/"mine.csv")
+    monkeypatch.chdir(tmp_path)
+    main(["query", "mine.csv", "--profiles", "library.tsv", "--method", "cosine"])
+    out, err = capsys.readouterr()
+    table = pd.read_csv(io.StringIO(out))
+    assert "40 of 40 genes of the query found" in err
+    assert table.drug.tolist() == query_drugs(signature, profiles, "cosine", permutations=0).drug.tolist()
+    main(["query", "mine.csv", "--profiles", "library.tsv", "--pairs", "--top", "3", "--drug", "d4", "--out", "pairs.csv"])
+    pairs = pd.read_csv("pairs.csv")
+    assert len(pairs) == 6 and ((pairs.drug_a == "d4") | (pairs.drug_b == "d4")).all() and "8 pairs ranked" in capsys.readouterr().err
+    for file, method, says in (("none.csv", "ks", "There is no file"), ("mine.csv", "best", "There is no method 'best'")):
+        with pytest.raises(SystemExit) as e: main(["query", file, "--profiles", "library.tsv", "--method", method])
+        assert e.value.code == 2 and says in capsys.readouterr().err

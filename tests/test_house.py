@@ -76,7 +76,7 @@ def test_settings_file_and_defaults_know_the_same_keys():
     assert set(written) <= {"data", "l1000-a375", "melanoma"}, "the file only restates the built-in defaults, save for where data lie"
 
 def test_importing_drugnb_is_light_and_silent():
-    code = "import sys, drugnb, drugnb.compare; assert not {'torch', 'dask', 'papermill', 'anndata'} & set(sys.modules)"
+    code = "import sys, drugnb, drugnb.compare, drugnb.held_out; assert not {'torch', 'dask', 'papermill', 'anndata'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd="/")
     assert done.returncode == 0 and not done.stdout, done.stderr
 
@@ -85,3 +85,6 @@ def test_figures_of_the_default_run_are_committed():
     assert names == {"knee", "map_viability", "map_cluster", "map_mechanism", "maps", "clusters", "comparison", "predicted", "choice",
                      "robustness", "masking", "coefficients"}
     assert names == {p.stem for p in (ROOT/"figures/weighting").glob("*.svg")} and (ROOT/"figures/weighting/map.html").stat().st_size > 1e6
+    of_pairs = {"ranking", "pairs", "scores", "accuracy_by_size", "error_by_pair", "predicted"}
+    for folder in ("figures/combos", "figures/combos/melanoma"):
+        assert of_pairs == {p.stem for p in (ROOT/folder).glob("*.png")} == {p.stem for p in (ROOT/folder).glob("*.svg")}

@@ -20,6 +20,7 @@ from drugnb.run import STUDIES, plan, run_notebook
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-c", "from drugnb.command import main; main()"]
+PAIRS = ["-p", "folds=3", "-p", "permutations=50", "-p", "repeats=50", "-p", "models=mean pair,sum,lines,ridge"]  # of the study combos
 QUICK = ["-p", "perplexities=", "-p", "seeds=", "-p", "repeats=50", "-p", "factors=1", "-p", "most_masked=3", "-p", "alphas=1,1000"]
 
 def here(copy):
@@ -41,16 +42,18 @@ def follow(scratch, lines):
     (scratch/".venv").symlink_to(BIN.parent)
     for line in lines:
         words = shlex.split(line)
-        if words[0] == "drugnb": done = drugnb(scratch, *words[1:], *(QUICK if words[1] == "run" else []))
+        quick = {"weighting": QUICK, "combos": PAIRS}[words[2]] if words[1] == "run" else []
+        if words[0] == "drugnb": done = drugnb(scratch, *words[1:], *quick)
         else: done = subprocess.run([*words, "-r", "seeds", ""], cwd=scratch, env=here(scratch), capture_output=True, text=True)
         assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
-        if words[1] == "run": assert "unseen compounds" in done.stdout and "weighted, chosen in training" in done.stdout
+        if quick is QUICK: assert "unseen compounds" in done.stdout and "weighted, chosen in training" in done.stdout
+        if quick is PAIRS: assert "both drugs new: " in done.stdout and done.stdout.count("mean pair") == 4
     return scratch/"runs/weighting/my_folder"
 
 def test_the_readme_names_make_targets_that_exist(scratch):
     "They are looked up, not run: this may be make test."
     named = set(re.findall(r"make [a-z-]+", "\n".join(re.findall(r"`[^`]+`", (ROOT/"README.md").read_text().replace("```", "")))))
-    assert blocks()[0] == ["make figures", "make test"] and len(blocks()) == 6 and named == {"make figures", "make lab", "make real", "make bench"}
+    assert blocks()[0] == ["make figures", "make test"] and len(blocks()) == 7 and named == {"make figures", "make lab", "make real", "make bench"}
     for line in {*blocks()[0], *named}:
         recipe = subprocess.run(["make", "-n", *line.split()[1:]], cwd=scratch, capture_output=True, text=True)
         assert recipe.returncode == 0 and recipe.stdout.strip()
@@ -95,13 +98,34 @@ def test_the_readme_under_other_parameters_and_a_second_run(scratch, monkeypatch
     assert stamps == {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
     assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
 
+def test_the_readme_on_pairs_of_ones_own(scratch):
+    "`drugnb example --study combos`, `run combos` and `query`; a second run reloads and leaves the figures as they are."
+    follow(scratch, blocks()[4])
+    run = scratch/"runs/combos/my_pairs"
+    assert {"scores.csv", "splits.csv", "ranking.csv", "mechanisms.csv", "pairs.csv", "reranked.csv"} <= {p.name for p in run.iterdir()}
+    figures = {p.stem for p in (run/"figures").iterdir()}
+    assert figures == {"ranking", "pairs", "scores", "accuracy_by_size", "error_by_pair", "predicted"}
+    ranked = pd.read_csv(scratch/"ranked.csv")
+    assert ranked["query"].nunique() == 6 and (ranked.groupby("query")["rank"].min() == 1).all() and ranked.p_adjusted.between(0, 1).all()
+    scores = pd.read_csv(run/"scores.csv").set_index(["split", "model"])
+    assert (scores.rmse_low <= scores.rmse).all() and (scores.rmse <= scores.rmse_high).all() and scores.rmse_gain.xs("sum", level=1).eq(0).all()
+    splits = pd.read_csv(run/"splits.csv")
+    assert {*splits.split} == {*scores.index.get_level_values("split")} and {*splits.role} == {"train", "test"}
+
+    before = {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
+    done = drugnb(scratch, "run", "combos", "--data", "my_pairs", *PAIRS)
+    assert done.returncode == 0 and "tallies" in done.stdout.split("reloaded")[-1], done.stderr[-2000:]
+    assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
+    done = drugnb(scratch, "run", "combos", "--data", "my_pairs", "-p", "models=rigde")
+    assert done.returncode == 2 and "no model 'rigde' of pairs" in done.stderr and "Traceback" not in done.stderr
+
 @pytest.mark.slow
 def test_the_readme_from_public_files(scratch, mirror, monkeypatch):
     "`drugnb fetch weighting`, from a mirror, and the study on what it makes, in a clone that has no data."
     monkeypatch.delenv("DRUGNB_DATA", raising=False)
     monkeypatch.setenv("DRUGNB_MIRROR", str(mirror))
-    assert blocks()[4] == ["drugnb fetch weighting", "drugnb run weighting --data l1000-a375"]
-    follow(scratch, blocks()[4])
+    assert blocks()[5] == ["drugnb fetch weighting", "drugnb run weighting --data l1000-a375"]
+    follow(scratch, blocks()[5])
     made = {p.name for p in (scratch/"data/weighting").iterdir()}
     assert {"matching.csv", "made_from.json", "lm_700.csv.gz"} <= made and len(list((scratch/"data/raw").rglob("*.gctx"))) == 2
     table = pd.read_csv(scratch/"runs/weighting/l1000-a375/comparison.csv").set_index(["compounds", "model"])
@@ -110,10 +134,10 @@ def test_the_readme_from_public_files(scratch, mirror, monkeypatch):
 @pytest.mark.slow
 def test_the_readme_from_ones_own_downloads(scratch, tmp_path):
     write_miniatures(scratch/"my_downloads")
-    assert blocks()[5][0] == "drugnb build my_downloads my_tables --response ctrp" and blocks()[5][1] == "drugnb run weighting --data my_tables"
-    done = drugnb(scratch, *shlex.split(blocks()[5][0])[1:])
+    assert blocks()[6][0] == "drugnb build my_downloads my_tables --response ctrp" and blocks()[6][1] == "drugnb run weighting --data my_tables"
+    done = drugnb(scratch, *shlex.split(blocks()[6][0])[1:])
     assert done.returncode == 0 and "matched by id" in done.stdout and done.stdout.rstrip().endswith("Run it: drugnb run weighting --data my_tables")
-    done = drugnb(scratch, *shlex.split(blocks()[5][1])[1:], *QUICK)
+    done = drugnb(scratch, *shlex.split(blocks()[6][1])[1:], *QUICK)
     assert done.returncode == 0 and "all compounds: 18 samples" in done.stdout, done.stderr[-2000:]
 
 def test_a_run_killed_at_any_moment_leaves_nothing_half_and_resumes(scratch, folder):
