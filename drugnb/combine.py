@@ -110,17 +110,31 @@ def lines(
     shrinkage: float,  # weight of the shared slope, in units of a gene's mean sum of squares
 ) -> tuple:  # of each gene: mean sum, mean effect of the pair, slope
     "A line for each gene, its slope drawn towards the one that all share."
+    at, mean, *sums = _about_means(total, pair)
+    return at, mean, _slopes(*sums, shrinkage)
+
+def _about_means(total, pair):
+    "Means, and sums of products and squares about them, of each gene."
     at, mean = total.mean(0), pair.mean(0)
-    s, y = total - at, pair - mean
-    products, squares = (s*y).sum(0), (s**2).sum(0)
-    return at, mean, (products + shrinkage*products.mean())/np.maximum(squares + shrinkage*squares.mean(), np.finfo(float).tiny)
+    s = total - at
+    return at, mean, (s*(pair - mean)).sum(0), (s**2).sum(0)
+
+def _slopes(products, squares, shrinkage):
+    return (products + shrinkage*products.mean())/np.maximum(squares + shrinkage*squares.mean(), np.finfo(float).tiny)
 
 def line_at(found, total): return found[1] + found[2]*(total - found[0])
 
 def choose_shrinkage(total, pair, splits, shrinkages=SHRINKAGES) -> tuple[float, float]:  # the best shrinkage, and its squared error
-    "The shrinkage with the least squared error on the test sides of the splits."
-    error = [sum(np.square(pair[te] - line_at(lines(total[tr], pair[tr], s), total[te])).sum() for tr, te in splits) for s in shrinkages]
-    return shrinkages[int(np.argmin(error))], min(error)
+    "The shrinkage with the least squared error on the test sides of the splits; each side is gone through once."
+    error = np.zeros(len(shrinkages))
+    for tr, te in splits:
+        at, mean, *sums = _about_means(total[tr], pair[tr])
+        s, y = total[te] - at, pair[te] - mean
+        yy, sy, ss = (y**2).sum(), (s*y).sum(0), (s**2).sum(0)
+        for k, shrinkage in enumerate(shrinkages):
+            slope = _slopes(*sums, shrinkage)
+            error[k] += yy - 2*slope @ sy + slope**2 @ ss
+    return shrinkages[int(error.argmin())], float(error.min())
 
 class PairRidge(BaseEstimator):
     "A line for each gene, drawn towards one that all share, and a symmetric kernel ridge on what the lines leave."
