@@ -4,7 +4,7 @@
 # make lab       the notebooks in JupyterLab
 # make real      the reports' tables on the real sets (DRUGNB_DATA or settings.ini say where they lie; installs torch)
 # make rebuilt   the real set from public files into data/ (DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere), compared with PREPARED tables
-# make bench     every claim of speed and memory beside its peer at 74,709 signatures x 978 genes, into figures/benchmarks (minutes; keep the machine quiet)
+# make bench     every claim of speed and memory beside its peer at 74,709 signatures x 978 genes and 1,309 drugs, into figures/benchmarks (minutes; keep the machine quiet)
 # make maps      compute the saved t-SNE maps anew (they are committed; only needed when the simulated study changes)
 PYTHON ?= python3
 PREPARED ?= ../shared/data/weighting
@@ -65,7 +65,7 @@ rebuilt: $(READY)
 
 bench: $(READY)
 	mkdir -p runs
-	$(BIN)/papermill --no-progress-bar --cwd nbs nbs/90_benchmarks.ipynb runs/benchmarks.ipynb -p n 74709 -p genes 978 -p weightings 1000 \
+	$(BIN)/papermill --no-progress-bar --cwd nbs nbs/90_benchmarks.ipynb runs/benchmarks.ipynb -p n 74709 -p genes 978 -p weightings 1000 -p drugs 1309 \
 	  -p sizes 5000,20000 -p map_sizes 1500 -p steps 6 -p arguments "-p perplexities= -p seeds=" -p figures figures/benchmarks
 
 maps: $(READY)
