@@ -5,8 +5,9 @@ import sys
 import numpy as np
 import pytest
 
+from drugnb.combine import SHRINKAGES, PairRidge, line_at, lines
 from drugnb.load import InputError
-from drugnb.network import PUBLISHED, SwapNetwork, descend, get_torch, inner_folds, principal_axes, shrunken_slopes, swap_effects
+from drugnb.network import SwapNetwork, descend, get_torch, principal_axes, published, swap_effects
 
 torch = pytest.importorskip("torch")
 FAST = dict(steps=60, batch=8, genes=None, folds=0, members=1)
@@ -82,28 +83,48 @@ def test_exchange_while_learning_teaches_that_there_is_no_first_drug():
     assert gap["none"] > 0.5 and gap["drugs"] < gap["none"]/4, gap
     assert gap["drugs"] < gap["genes"] < 0.7*gap["none"], "half of the genes of half of the pairs are a quarter of the values"
 
-def test_learns_saturation_that_no_slope_can_express():
+def test_learns_saturation_that_no_line_can_express():
     a, b, pair = drawn(120)
     learn, test = slice(0, 80), slice(80, None)
     m = SwapNetwork(**{**FAST, "steps": 400}, random_state=0).fit(a[learn], b[learn], pair[learn])
     error = rmse(m.predict(a[test], b[test]), pair[test])
-    scaled = rmse((a + b)[test]*shrunken_slopes((a + b)[learn], pair[learn], 0), pair[test])
+    straight = rmse(line_at(m.lines_, (a + b)[test]), pair[test])
     nothing = rmse(pair[learn].mean(0), pair[test])
-    assert error < scaled/2 and error < nothing/5, (error, scaled, nothing)
+    assert error < straight/2 and error < nothing/5, (error, straight, nothing)
 
 def test_noise_is_not_learnt():
-    "Where the departure is noise, the guards keep the network near the simple model."
+    "Where the departure is noise, the guards keep the network near the lines."
     rng = np.random.default_rng(1)
     a, b = rng.standard_normal((2, 60, 25))
     pair = 0.7*(a + b) + rng.standard_normal((60, 25))
     m = SwapNetwork(**{**FAST, "folds": 4, "steps": 200}).fit(a[:40], b[:40], pair[:40])
-    simple = (a + b)[40:]*m.slopes_
-    assert rmse(m.predict(a[40:], b[40:]), pair[40:]) < 1.03*rmse(simple, pair[40:])
+    assert rmse(m.predict(a[40:], b[40:]), pair[40:]) < 1.03*rmse(line_at(m.lines_, (a + b)[40:]), pair[40:])
 
-def test_without_steps_it_is_the_simple_model():
-    a, b, pair = drawn()
+def test_without_steps_it_is_the_lines():
+    (a, b, pair), groups = drawn(), np.arange(40)//4
+    pair = pair + np.arange(30)  # offsets, which no slope through zero has
     m = SwapNetwork(**{**FAST, "steps": 0}).fit(a, b, pair)
-    np.testing.assert_array_equal(m.predict(a, b), (a + b)*shrunken_slopes(a + b, pair, np.inf))
+    np.testing.assert_array_equal(m.predict(a, b), line_at(lines(a + b, pair, max(SHRINKAGES)), a + b))
+    m = SwapNetwork(**{**FAST, "steps": 0, "folds": 5}).fit(a, b, pair, groups)
+    np.testing.assert_array_equal(m.predict(a, b), PairRidge(alphas=(), folds=5).fit(a, b, pair, groups).predict(a, b))
+
+def test_inner_folds_share_no_label(monkeypatch):
+    "No inner network sees a drug of the pairs by which it is judged."
+    groups, folds = np.array([(i, j) for i in "ABCDEFG" for j in "ABCDEFG" if i < j]), []
+    monkeypatch.setattr(SwapNetwork, "_choose", lambda self, torch, a, b, pair, found: folds.extend(found))
+    SwapNetwork(**{**FAST, "folds": 3, "steps": 0}).fit(*drawn(len(groups)), groups)
+    for learn, test in folds:
+        out = set(groups.ravel()) - set(groups[learn].ravel())
+        assert out and all(set(g) & out for g in groups[test]) and not set(learn) & set(test)
+    assert len(folds) == 3 and set(np.concatenate([t for _, t in folds])) == set(range(len(groups)))
+
+def test_marks_are_axes_slope_and_mean_effect():
+    a, b, pair = drawn()
+    pair = pair + np.arange(30)
+    m = SwapNetwork(**{**FAST, "steps": 0}).fit(a, b, pair)
+    assert m.marks_.shape == (30, 3 + 2) and np.allclose((m.marks_**2).mean(0), 1), "three axes are all there are"
+    for mark, of in ((m.marks_[:, -1], pair.mean(0)), (m.marks_[:, -2], m.lines_[2] - m.lines_[2].mean())):
+        np.testing.assert_allclose(mark, of/np.sqrt((of**2).mean()))
 
 def test_units_do_not_matter():
     (a, b, pair), make = drawn(), lambda: SwapNetwork(**{**FAST, "folds": 3})
@@ -112,11 +133,12 @@ def test_units_do_not_matter():
 
 def test_the_published_recipe_runs_and_learns():
     a, b, pair = drawn(60)
-    m = SwapNetwork(**{**PUBLISHED, "hidden": 100, "steps": 400}).fit(a, b, pair)
-    assert not m.slopes_.any() and m.weights_["whole"].shape == (1, 60, 100)
+    m = SwapNetwork(**{**published(60), "hidden": 100, "steps": 400}).fit(a, b, pair)
+    assert not np.any(m.lines_) and m.weights_["whole"].shape == (1, 60, 100)
     assert rmse(m.predict(a, b), pair) < 0.8*rmse(pair.mean(0), pair)
     assert np.array_equal(m.predict(a, b), m.predict(b, a))
-    assert PUBLISHED["hidden"] == 2500 and PUBLISHED["steps"] == 5000*-(-257//70) and PUBLISHED["input_dropout"] == 0.85
+    assert published(257)["hidden"] == 2500 and published(257)["input_dropout"] == 0.85
+    assert [published(n)["steps"] for n in (1, 70, 71, 257)] == [5000, 5000, 10_000, 20_000]
 
 @pytest.mark.parametrize("momentum", [None, 0.9])
 def test_a_step_down_is_torchs_own(momentum):
@@ -133,24 +155,6 @@ def test_a_step_down_is_torchs_own(momentum):
         reference.step()
     np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-9)
 
-def test_inner_folds_share_no_label():
-    groups = np.array([(i, j) for i in "ABCDEFG" for j in "ABCDEFG" if i < j])
-    folds = inner_folds(groups, 3, seed=0)
-    for learn, test in folds:
-        out = set(groups.ravel()) - set(groups[learn].ravel())
-        assert out and all(set(g) & out for g in groups[test]) and not set(learn) & set(test)
-    assert set(np.concatenate([t for _, t in folds])) == set(range(len(groups)))
-    single = inner_folds(np.repeat(np.arange(6), 2), 3)
-    assert sorted(np.concatenate([t for _, t in single])) == list(range(12))
-
-def test_slopes_by_hand():
-    total, pair = np.array([[1.0, 2.0], [1.0, 0.0]]), np.array([[1.0, 1.0], [0.0, 3.0]])
-    assert shrunken_slopes(total, pair, 0) == pytest.approx([0.5, 0.5])
-    pair[0, 1] = 4  # sums of squares 2 and 4, products 1 and 8, common slope 9/6
-    assert shrunken_slopes(total, pair, np.inf) == pytest.approx([1.5, 1.5])
-    assert shrunken_slopes(total, pair, 1) == pytest.approx([(1 + 3*1.5)/5, (8 + 3*1.5)/7])
-    assert np.isfinite(shrunken_slopes(0*total, pair, 0)).all()
-
 @pytest.mark.parametrize("shape", [(8, 30), (30, 8)])
 def test_axes_are_those_of_the_singular_values(shape):
     x = np.random.default_rng(0).standard_normal(shape)
@@ -160,23 +164,24 @@ def test_axes_are_those_of_the_singular_values(shape):
 def test_parameters_are_kept_as_given():
     m = SwapNetwork(hidden=7, rate=(0.1, 0.2))
     assert m.get_params()["hidden"] == 7 and m.set_params(rank=9).rank == 9 and m.get_params()["rate"] == (0.1, 0.2)
-    assert set(PUBLISHED) <= set(m.get_params())
+    assert set(published(9)) <= set(m.get_params())
 
 def test_wrong_input_is_named():
     (a, b, pair), m = drawn(), SwapNetwork(**FAST)
     holed = np.where(a == a.max(), np.nan, a)
     endless = np.where(pair == pair.max(), np.inf, pair)
-    for call, what in ((lambda: m.fit(a, b[:5], pair), r"single_b has shape \(5, 30\) and single_a \(40, 30\)"),
-                       (lambda: m.fit(a, b, pair[:, 1:]), "pair has shape"), (lambda: m.fit(a, b, endless), "pair holds 1"),
-                       (lambda: m.fit(holed, b, pair), "single_a holds 1 values that are missing"),
+    for call, what in ((lambda: m.fit(a, b[:5], pair), r"not \(40, 30\), \(5, 30\), \(40, 30\)"),
+                       (lambda: m.fit(a, b, pair[:, 1:]), r"\(40, 29\)"), (lambda: m.fit(a, b, endless), "pair holds missing or infinite"),
+                       (lambda: m.fit(holed, b, pair), "single_a holds missing"), (lambda: m.fit(a, holed, pair), "single_b holds missing"),
                        (lambda: m.fit(a[0], b[0], pair[0]), "pairs x genes"), (lambda: m.fit(a[:0], b[:0], pair[:0]), "at least one"),
                        (lambda: m.fit(a, b, pair, groups=[1, 2]), "groups holds 2 rows for 40 pairs"),
-                       (lambda: SwapNetwork().fit(a, b, pair, groups=np.zeros(40)), "too few labels"),
+                       (lambda: SwapNetwork().fit(a, b, pair, groups=np.zeros(40)), "two groups or more and found 1"),
                        (lambda: SwapNetwork(swap="half").fit(a, b, pair), "swap is 'half'"),
                        (lambda: m.fit(a, b, pair).predict(a[:, 1:], b[:, 1:]), "29 genes where the network learnt 30"),
-                       (lambda: m.predict(holed, b), "single_a holds 1")):
+                       (lambda: m.predict(holed, b), "single_a holds missing")):
         with pytest.raises(InputError, match=what) as e: call()
         assert "\n" not in str(e.value)
+    assert m.predict(a[:0], b[:0]).shape == (0, 30)
 
 def test_missing_torch_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
