@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIMULATED', 'LAYOUT', 'Combos', 'assemble_combos', 'programmes', 'simulate_combos', 'gene_names', 'read_combos',
-           'write_combos', 'open_combos', 'melanoma_tables', 'build_melanoma']
+           'write_combos', 'write_example', 'open_combos', 'melanoma_tables', 'build_melanoma']
 
 # %% ../nbs/10_combos.ipynb #7389ede2
 from dataclasses import dataclass, field, replace
@@ -252,6 +252,8 @@ def write_combos(
             with atomic(folder/f"{name}.csv") as part: table.to_csv(part, float_format="%.5g" if name not in ("conditions", "drugs") else None)
     return folder
 
+def write_example(folder): "A small simulated set as tables; returns the folder."; return write_combos(open_combos("simulated-small"), folder)
+
 def open_combos(
     source: str = "simulated",  # a key of `SIMULATED`, a set named in settings.ini ("melanoma"), or a folder
 ) -> Combos:
@@ -286,8 +288,9 @@ def melanoma_tables(
 
 def build_melanoma(
     data: Path | str,  # the data folder, with the fetched files in raw/
-) -> Path:  # where the tables are
+) -> tuple[Path, pd.DataFrame]:  # where the tables are, and a report: table ("note"), outcome
     "Make the set melanoma from fetched files."
     data, files = Path(data), registry("combos")
-    tables = melanoma_tables((data/"raw"/files.index[0]).parent)
-    return write_tables(tables, data/read_settings()["melanoma"], {"files": dict(files.sha256)}, kinds=["*_profiles*", "*_conditions*", "*_drugs*"])
+    tables, kinds = melanoma_tables((data/"raw"/files.index[0]).parent), ["*profiles*", "*conditions*", "*drugs*"]
+    folder = write_tables(tables, data/read_settings()["melanoma"], {"files": dict(files.sha256)}, kinds)
+    return folder, pd.DataFrame({"table": "note", "outcome": read_combos(folder).report})

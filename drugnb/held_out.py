@@ -20,18 +20,20 @@ from .combos import Combos
 from .evaluate import group_counts, interval, split_frame
 from .figures import styled
 from .load import InputError
-from .network import SwapNetwork
+from .network import SwapNetwork, published
 
 # %% ../nbs/11b_held_out.ipynb #d7621729
 def pair_models(
     names: str = "",  # separated by commas; all that need no extra if empty
+    n_pairs: int = 257,  # pairs of the set: the published network learns for as many batches as go into 5,000 passes over them
     seed: int = 0,
 ) -> dict:  # name -> estimator
     "The models that are compared, by name. Raises `InputError` for a name that is none."
     both = [PairRidge(random_state=seed), SwapNetwork(random_state=seed)]
     known = {"mean pair": MeanPair(), "stronger drug": Stronger(), "average": Average(), "sum": Sum(), "scaled sum": ScaledSum(),
              "lines": PairRidge(alphas=(), random_state=seed), "ridge": PairRidge(random_state=seed), "stack": Stack(random_state=seed),
-             "network": both[1], "stack with network": Stack(models=both, random_state=seed)}
+             "network": both[1], "stack with network": Stack(models=both, random_state=seed),
+             "published network": SwapNetwork(**published(n_pairs), random_state=seed)}
     wanted = [n.strip() for n in names.split(",") if n.strip()] or [n for n in known if "network" not in n]
     for n in wanted:
         if n not in known: raise InputError(f"There is no model {n!r} of pairs: use some of {', '.join(known)}.")
@@ -153,8 +155,8 @@ def _scores(tallies, tested, weights):
     return np.array([right/(weights @ with_direction.to_numpy()), np.sqrt(error/n), slope, rho[order][half.argmax(1)]])
 
 # %% ../nbs/11b_held_out.ipynb #798afd64
-COLOURS = {"mean pair": "C6", "stronger drug": "C5", "average": "C4", "sum": "C1", "scaled sum": "C7", "lines": "C2", "ridge": "C0", "stack": "C3",
-           "network": "0.3", "stack with network": "0"}  # of each model, in every figure
+COLOURS = {"mean pair": "C6", "stronger drug": "C5", "average": "0.55", "sum": "C1", "scaled sum": "C7", "lines": "C2", "ridge": "C0", "stack": "C3",
+           "network": "0.3", "stack with network": "0", "published network": "C4"}  # of each model, in every figure
 
 @styled
 def figure_scores(

@@ -94,7 +94,7 @@ def test_melanoma_from_its_files_is_the_prepared_set(mirror, data, tmp_path, mon
     pd.testing.assert_frame_equal(ours.measured, theirs.measured)
     pd.testing.assert_frame_equal(ours.singles, theirs.singles)
     assert ours.treatments.mechanism["PLX@60"] == "BRAFm inhibitor" and ours.treatments.mechanism["901@1.5"] == "MEK inhibitor"
-    assert build_melanoma(tmp_path) == tmp_path/"combos", "made again, in place"
+    assert build_melanoma(tmp_path)[0] == tmp_path/"combos", "made again, in place"
 
 # models
 
