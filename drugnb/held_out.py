@@ -198,6 +198,8 @@ def figure_by_size(
     ax.axhline(0.5, color="0.7", lw=1, ls=":")
     ax.set(xscale="log", xlabel="size of the measured effect (|log2 change|, median of its class)", ylabel="directions right (share)",
            title=f"Large effects are easy to tell ({split})")
+    ax.set_xticks(sizes, [f"{s:.2g}" for s in sizes])
+    ax.minorticks_off()
     ax.legend(loc="lower right")
     return fig
 
@@ -233,11 +235,12 @@ def figure_predicted(
     "Predicted against measured."
     e = examples[examples.split == split]
     reach = np.quantile(e[["measured", "predicted"]].abs().to_numpy(), 0.998)
-    fig, axes = plt.subplots(1, len(names), figsize=(2.9*len(names) + 0.4, 3.3), sharex=True, sharey=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(names), figsize=(2.9*len(names) + 0.4, 3.5), sharex=True, sharey=True, squeeze=False)
     for ax, name in zip(axes.flat, names):
         these, s = e[e.model == name], scores.loc[(split, name)]
-        ax.plot([-reach, reach], [-reach, reach], color="0.7", lw=1)
         ax.scatter(these.predicted, these.measured, s=4, alpha=0.35, color=COLOURS[name], rasterized=True)
-        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="predicted (log2 change)", title=f"{name}: RMSE {s.rmse:.2f}, slope {s.slope:.2f}")
+        ax.plot([-reach, reach], [-reach, reach], color="0.4", lw=1)
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="predicted (log2 change)",
+               title=f"{name}\nRMSE {s.rmse:.2f}, slope {s.slope:.2f}")
     axes[0, 0].set_ylabel("measured (log2 change)")
     return fig

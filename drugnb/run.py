@@ -166,7 +166,7 @@ def _scores_text(t):
         lines += [f"\n{split}: {rows.pairs.iloc[0]} pairs, intervals by pair",
                   f"  {'model':<20} {'directions right (95%)':<25} {'RMSE (95%)':<25} {'RMSE less sum (95%)':<28} {'slope':>6} {'Spearman':>8}"]
         for r in rows.itertuples():
-            gain = _span(r, "rmse_gain", "+6.3f") if "rmse_gain" in t and r.model != "sum" else ""
-            lines.append(f"  {r.model:<20} {_span(r, 'accuracy', '6.3f'):<25} {_span(r, 'rmse', '6.3f'):<25} {gain:<28} "
+            gain = _span(r, "rmse_gain", "+.3f") if "rmse_gain" in t and r.model != "sum" else ""
+            lines.append(f"  {r.model:<20} {_span(r, 'accuracy', '.3f'):<25} {_span(r, 'rmse', '.3f'):<25} {gain:<28} "
                          f"{r.slope:6.2f} {r.spearman:8.2f}".replace("   nan", "      "))
     return "\n".join(lines)
