@@ -3,6 +3,7 @@
 # make test-all  the same and the slow checks
 # make lab       the notebooks in JupyterLab
 # make real      the reports' tables on the real sets (DRUGNB_DATA or settings.ini say where they lie; installs torch)
+# make networks  the published network of pairs on the real set, beside the sum (half an hour)
 # make rebuilt   the real set from public files into data/ (DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere), compared with PREPARED tables
 # make bench     every claim of speed and memory beside its peer at 74,709 signatures x 978 genes and 1,309 drugs, into figures/benchmarks (minutes; keep the machine quiet)
 # make maps      compute the saved t-SNE maps anew (they are committed; only needed when the simulated study changes)
@@ -12,9 +13,10 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 READY := .venv/.ready
 DEEP := .venv/.deep
+MODELS := mean pair,stronger drug,average,sum,scaled sum,lines,ridge,stack
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test test-all checks lab real rebuilt bench maps notebooks
+.PHONY: help figures test test-all checks lab real networks rebuilt bench maps notebooks
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -51,9 +53,14 @@ real: $(DEEP)
 	mkdir -p figures/weighting/l1000-a375
 	cp runs/weighting/l1000-a375/figures/comparison.* figures/weighting/l1000-a375/
 	for table in comparison optimism robustness masking coverage; do cp runs/weighting/l1000-a375/$$table.csv figures/weighting/l1000-a375/ || exit 1; done
-	$(BIN)/drugnb run combos --data melanoma -p "models=mean pair,stronger drug,average,sum,scaled sum,lines,ridge,stack,network,stack with network"
+	$(BIN)/drugnb run combos --data melanoma -p "models=$(MODELS),network"
 	mkdir -p figures/combos/melanoma
 	cp runs/combos/melanoma/figures/* runs/combos/melanoma/scores.csv figures/combos/melanoma/
+
+networks: $(DEEP)
+	$(BIN)/drugnb run combos --data melanoma --run runs/combos/melanoma-networks -p "only=leaving drugs out" -p "models=sum,published network"
+	mkdir -p figures/combos/melanoma
+	cp runs/combos/melanoma-networks/scores.csv figures/combos/melanoma/networks.csv
 
 rebuilt: export DRUGNB_DATA = $(CURDIR)/data
 rebuilt: $(READY)

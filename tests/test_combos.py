@@ -227,9 +227,9 @@ def test_intervals_by_pair_are_those_of_drawing_pairs(combos):
     np.testing.assert_allclose([found.rmse_low, found.rmse_high], np.quantile(drawn, [0.025, 0.975]), rtol=0.02)
 
 def test_effects_of_zero_have_no_direction_and_predictions_of_zero_are_wrong():
-    y = np.array([[0.0, 1, -1, 2]])
-    t = tally(y, np.array([[5.0, 0, -2, 1]]), size_classes(y)[0])
-    assert t.right.sum() == 2 and t[t["size"] < 0].n.sum() == 1
+    y = np.array([[0.0, 0, 1, -1, 2]])
+    t = tally(y, np.array([[5.0, 0, 0, -2, 1]]), size_classes(y)[0])
+    assert t.right.sum() == 2 and t[t["size"] < 0].n.sum() == 2
     at, sizes = size_classes(np.linspace(-1, 1, 1001)[None])
     assert np.bincount(at[at >= 0]).tolist() == pytest.approx(list(1000*np.diff(SIZES)), abs=2) and (np.diff(sizes) > 0).all()
 

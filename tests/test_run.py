@@ -98,7 +98,7 @@ def test_the_readme_under_other_parameters_and_a_second_run(scratch, monkeypatch
     assert stamps == {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
     assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
 
-def test_the_readme_on_pairs_of_ones_own(scratch):
+def test_the_readme_on_pairs_of_ones_own(scratch, monkeypatch):
     "`drugnb example --study combos`, `run combos` and `query`; a second run reloads and leaves the figures as they are."
     follow(scratch, blocks()[4])
     run = scratch/"runs/combos/my_pairs"
@@ -113,11 +113,12 @@ def test_the_readme_on_pairs_of_ones_own(scratch):
     assert {*splits.split} == {*scores.index.get_level_values("split")} and {*splits.role} == {"train", "test"}
 
     before = {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
-    done = drugnb(scratch, "run", "combos", "--data", "my_pairs", *PAIRS)
-    assert done.returncode == 0 and "tallies" in done.stdout.split("reloaded")[-1], done.stderr[-2000:]
+    monkeypatch.chdir(scratch)
+    given = plan("combos", {"source": str(scratch/"my_pairs"), "run": str(run), **dict(q.split("=") for q in PAIRS[1::2])})["11b_held_out"]
+    lines = run_notebook("11b_held_out", given, run)
+    assert [line.split(":")[0] for line in lines] == ["tallies", "examples"] and all("reloaded" in line for line in lines)
     assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
-    done = drugnb(scratch, "run", "combos", "--data", "my_pairs", "-p", "models=rigde")
-    assert done.returncode == 2 and "no model 'rigde' of pairs" in done.stderr and "Traceback" not in done.stderr
+    with pytest.raises(InputError, match="no model 'rigde' of pairs"): run_notebook("11b_held_out", given | {"models": "rigde"}, run)
 
 @pytest.mark.slow
 def test_the_readme_from_public_files(scratch, mirror, monkeypatch):
