@@ -323,6 +323,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'drugnb.load._number': ('load.html#_number', 'drugnb/load.py'),
                              'drugnb.load._picked': ('load.html#_picked', 'drugnb/load.py'),
                              'drugnb.load._positions': ('load.html#_positions', 'drugnb/load.py'),
+                             'drugnb.load._present_symbols': ('load.html#_present_symbols', 'drugnb/load.py'),
                              'drugnb.load._read_coefficients': ('load.html#_read_coefficients', 'drugnb/load.py'),
                              'drugnb.load._read_csv_matrix': ('load.html#_read_csv_matrix', 'drugnb/load.py'),
                              'drugnb.load._read_files': ('load.html#_read_files', 'drugnb/load.py'),

@@ -49,7 +49,7 @@ def _gene_sides(axes):
     plain = len(q & p) >= len(q)/2 and not (q & p_rows or q_rows & p or q_rows & p_rows)  # nothing else is shared
     asked = [a if i % 2 == 0 or not plain else [] for i, a in enumerate(axes)]
     symbols = np.split(gene_symbols(sum(asked, [])).to_numpy(object), np.cumsum([len(a) for a in asked])[:-1])
-    sets, landmarks = [set(a) for a in symbols], set(landmark_genes().symbol)
+    sets, landmarks = [set(a) for a in symbols], set(landmark_genes().symbol.to_numpy(object))
     worth = lambda ways: (len((both := sets[ways[0]] & sets[ways[1]]) & landmarks), len(both)/max(len(sets[ways[0]]), 1))
     return *max(((0, 2), (1, 2), (0, 3), (1, 3)), key=worth), symbols
 

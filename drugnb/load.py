@@ -492,14 +492,19 @@ def _landmarks():
     path = Path(__file__).with_name("landmarks.csv") if "__file__" in globals() else project_path("drugnb/landmarks.csv")
     return pd.read_csv(path, dtype=str).fillna("")
 
+@cache
+def _present_symbols():
+    "Present symbol by symbol, Entrez id and former symbol."
+    genes = _landmarks().astype(object)
+    former = {f: s for s, fs in zip(genes.symbol, genes.former) for f in fs.split("|") if f}
+    return dict(zip(genes.symbol, genes.symbol)) | dict(zip(genes.entrez_id, genes.symbol)) | former
+
 def gene_symbols(
     ids,  # gene names of any kind, as text
     extra: pd.DataFrame | None = None,  # more genes: columns pr_gene_id and pr_gene_symbol, further id columns allowed
 ) -> pd.Index:  # one symbol each; what is unknown keeps its name
     "The present symbol of each gene."
-    genes = landmark_genes()
-    known = dict(zip(genes.symbol, genes.symbol)) | dict(zip(genes.entrez_id, genes.symbol))
-    known |= {f: s for s, fs in zip(genes.symbol, genes.former) for f in fs.split("|") if f}
+    known = dict(_present_symbols())
     if extra is not None:
         symbols = [known.get(s, s) for s in extra["pr_gene_symbol"].astype(str)]
         for column in extra.columns.difference(["pr_gene_symbol"]): known = dict(zip(extra[column].astype(str), symbols)) | known

@@ -227,8 +227,10 @@ def figure_pairs(
     mechanism: pd.Series | None = None,  # of each profile by name
     most: int = 30,  # pairs that reverse most
 ) -> plt.Figure:
-    "The best reversing pairs as a network."
-    one = pairs[(pairs["query"] == pairs["query"].iloc[0]) & (pairs.score < 0)].nsmallest(most, "rank")
+    "The best reversing pairs as a network; where fewer than three reverse, the best mimicking ones."
+    one = pairs[pairs["query"] == pairs["query"].iloc[0]]
+    reverse = (one.score < 0).sum() >= 3
+    one = one[one.score < 0].nsmallest(most, "rank") if reverse else one[one.score > 0].nlargest(most, "rank")
     names = sorted({*one.drug_a, *one.drug_b})
     graph = igraph.Graph([(names.index(a), names.index(b)) for a, b in zip(one.drug_a, one.drug_b)])
     xy = np.array(graph.layout_kamada_kawai(seed=graph.layout_circle()).coords) if len(one) else np.empty((0, 2))  # no random start
@@ -242,8 +244,8 @@ def figure_pairs(
         for (x, y), name, n in zip(xy, names, degree):
             ax.annotate(name, (x, y), textcoords="offset points", xytext=(0, 5 + np.sqrt(40 + 25*n)/2), ha="center", fontsize=7,
                         bbox=dict(boxstyle="round,pad=0.05", fc="white", ec="none", alpha=0.7))
-    hub = f"{len(names)} treatments make the {len(one)} best reversing pairs" if len(one) else "No pair reverses the query"
-    ax.set(xticks=[], yticks=[], title=hub + (f" (scores {-size.max():.2f} to {-size.min():.2f})" if len(one) else ""))
+    hub = f"{len(names)} treatments make the {len(one)} best {'reversing' if reverse else 'mimicking'} pairs" if len(one) else "No pair has a score"
+    ax.set(xticks=[], yticks=[], title=hub + (f" (scores {one.score.min():.2f} to {one.score.max():.2f})" if len(one) else ""))
     ax.margins(0.12)
     for side in ax.spines.values(): side.set_visible(False)
     _legend(ax, colours, "other or unknown" if any(w not in colours for w in what) else "", loc="upper left", bbox_to_anchor=(1, 1))

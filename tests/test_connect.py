@@ -507,7 +507,8 @@ def test_figures_have_the_same_bytes_and_say_what_is_seen(tmp_path):
         first, second = (save_figure(make(), tmp_path/str(i), name) for i in range(2))
         assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True)), name
     assert t.drug.iloc[0] in figure_ranking(t).axes[0].get_title("left") and "best reversing pairs" in figure_pairs(best).axes[0].get_title("left")
-    assert "No pair" in figure_pairs(best.assign(score=1.0)).axes[0].get_title("left")
+    assert "best mimicking pairs" in figure_pairs(best.assign(score=1.0)).axes[0].get_title("left")
+    assert "No pair" in figure_pairs(best.assign(score=0.0)).axes[0].get_title("left")
     assert "No drug" in figure_ranking(t.assign(score=0.5)).axes[0].get_title("left")
 
 def test_the_melanoma_set(data, monkeypatch):
