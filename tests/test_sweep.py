@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -346,6 +347,13 @@ def until(condition, seconds=120):
         time.sleep(0.1)
     return found
 
+def interrupt(process):
+    "Ctrl-C, and again after half a minute where nothing happened, as a person would; what was printed."
+    for _ in range(3):
+        os.killpg(process.pid, signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired): return process.communicate(timeout=30)
+    raise AssertionError("the sweep goes on after three times Ctrl-C")
+
 def test_the_readme_s_sweep_stopped_killed_and_resumed(scratch, folder):
     "The README's line with two cells left of it: Ctrl-C, a kill, then to the end; then again, when nothing runs."
     line, = re.findall(r"^\.venv/bin/drugnb (sweep .*)$", (ROOT/"README.md").read_text(), re.M)
@@ -362,8 +370,7 @@ def test_the_readme_s_sweep_stopped_killed_and_resumed(scratch, folder):
     process = start()
     until(lambda: len(list(out.glob("*/01_embed.ipynb"))) == 2)
     family = below(process.pid)
-    os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=60)
+    said = interrupt(process)
     assert process.returncode == 130 and said[1].splitlines()[-1] == (
         "drugnb: stopped; what is finished is kept, and the same command goes on from there."), said[1]
     assert "Traceback" not in said[1] and len(family) >= 4
