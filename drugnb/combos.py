@@ -69,7 +69,7 @@ def assemble_combos(
     if not len(singles): raise InputError("No condition is of one drug alone: drug_b should be empty where a single drug was given.")
     spread = None
     if variances is not None:
-        variances = _by_symbol(_oriented(variances, conditions.index, "variances", []), None).reindex(index=profiles.index, columns=profiles.columns)
+        variances = _oriented(variances, conditions.index, "variances", []).reindex(index=profiles.index, columns=profiles.columns)
         if (variances < 0).any(axis=None): raise InputError("The variances hold a negative value: they should be squared standard errors.")
         spread, _ = _averaged(variances[single], first[single])
         spread = spread.div(n, axis=0)

@@ -101,7 +101,8 @@ def held_out(
     a, b, y = combos.single_a, combos.single_b, combos.measured.to_numpy(np.float64)
     classes, _ = size_classes(y)
     rng, tallies, kept = np.random.default_rng(seed), [], []
-    cut = lambda rows: [None if v is None else v[rows] for v in (combos.variance_a, combos.variance_b)]
+    variances = combos.variance_a, combos.variance_b
+    cut = lambda rows: [None if v is None else v[rows] for v in variances]
     for split, (folds, groups) in splits.items():
         share = min(1, examples/(sum(len(test) for _, test in folds)*y.shape[1]))
         for fold, (train, test) in enumerate(folds):
@@ -127,10 +128,9 @@ def pair_scores(
     "Scores and intervals from tallies."
     tested = pd.Index(pairs.index[pairs.index.isin(tallies.pair)])
     names = list(dict.fromkeys(tallies.model))
-    by_pair = np.random.default_rng(seed).multinomial(len(tested), np.full(len(tested), 1/len(tested)), size=repeats)
     drugs, codes = np.unique(pairs.loc[tested, ["drug_a", "drug_b"]].to_numpy(str), return_inverse=True)
     drawn = group_counts(len(drugs), repeats, seed)[:, codes.reshape(-1, 2)].prod(2)
-    draws = {"": np.ones((1, len(tested))), "pair": by_pair, "drugs": drawn[drawn.sum(1) > 0]}
+    draws = {"": np.ones((1, len(tested))), "pair": group_counts(len(tested), repeats, seed), "drugs": drawn[drawn.sum(1) > 0]}
     scored = {how: np.array([_scores(tallies[tallies.model == m], tested, w) for m in names]) for how, w in draws.items()}
     if reference in names:
         at = names.index(reference)
