@@ -12,22 +12,25 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from .load import InputError, atomic, read_matrix
-from .run import STUDIES, run_study, table_text
+from .core.artefacts import atomic
+from .core.read import read_matrix
+from .core.settings import InputError
+from .run import run_study, table_text
+from .studies import STUDIES
 
 # %% ../nbs/07b_command.ipynb #4a4dad76
-REAL = {"weighting": ("tables.build_a375", "l1000-a375"), "combos": ("combos.build_melanoma", "melanoma")}  # what makes a real set, and its name
+REAL = {"weighting": ("weighting.tables.build_a375", "l1000-a375"), "combos": ("combos.data.build_melanoma", "melanoma")}  # what makes a real set, and its name
 
 def study_function(
     name: str,  # MODULE.FUNCTION
 ):
     "A function of a study's own rooms, by name: the command knows names and imports no study."
-    module, function = name.split(".")
+    module, _, function = name.rpartition(".")
     return getattr(import_module(f"drugnb.{module}"), function)
 
 def predict_command(signatures, model, out, like="", level=0.9):
     "Viability for a table of signatures, with intervals, as CSV."
-    from drugnb.model import load_model
+    from drugnb.weighting.model import load_model
     model = load_model(model)
     predicted = model.predict(read_matrix(Path(signatures)), read_matrix(Path(like)) if like else None, level)
     print(f"{len(predicted)} signatures; {predicted.attrs['genes_found']:.0%} of the model's {len(model.genes)} genes found; "
@@ -39,7 +42,7 @@ def predict_command(signatures, model, out, like="", level=0.9):
 
 def fetch_command(study):
     "Public files into the data folder, checked, and the real set that is made from them."
-    from drugnb.sources import fetch, raw_folder, registry, terms
+    from drugnb.sources.fetch import fetch, raw_folder, registry, terms
     print(terms(registry(study)), flush=True)
     files = fetch(study)
     how = ", ".join(f"{n} {how}" for how, n in files.how.value_counts().items())
@@ -52,8 +55,8 @@ def fetch_command(study):
 def query_command(signature, profiles, method, pairs, top, drug, genes, out):
     "Drugs, or pairs of them, that reverse or mimic a signature, as CSV."
     signature, profiles = (Path(p).expanduser().resolve() for p in (signature, profiles))
-    if pairs: table = study_function("pairs.query_pairs")(signature, profiles, top, method or "pearson", genes or None, drug or None)
-    else: table = study_function("connect.query_drugs")(signature, profiles, method or "wtcs")
+    if pairs: table = study_function("combos.pairs.query_pairs")(signature, profiles, top, method or "pearson", genes or None, drug or None)
+    else: table = study_function("combos.connect.query_drugs")(signature, profiles, method or "wtcs")
     print(table.attrs["report"] + (f"; {table.attrs['pairs']:,} pairs ranked" if pairs else ""), file=sys.stderr)
     write_csv(table, out)
 
@@ -65,7 +68,7 @@ def write_csv(frame, out):
 
 def build_command(raw, folder, response=""):
     "A study's tables from LINCS, CTRP or GDSC, and MIX-seq files."
-    from drugnb.tables import build_folder
+    from drugnb.weighting.tables import build_folder
     print_tables(*build_folder(raw, folder, response))
     print(f"Run it: drugnb run weighting --data {folder}")
 
@@ -79,9 +82,9 @@ def print_tables(folder, report):
 def example_command(folder, study="weighting"):
     "A small simulated study as a folder of tables."
     if study == "weighting":
-        from drugnb.simulate import simulate, write_study
+        from drugnb.weighting.simulate import simulate, write_study
         return print(f"Five tables of a simulated study, and a published model, are in {write_study(simulate(600, 120), folder)}.")
-    print(f"The tables of a small simulated set are in {study_function(f'{study}.write_example')(folder)}.")
+    print(f"The tables of a small simulated set are in {study_function(f'{study}.data.write_example')(folder)}.")
 
 def parser() -> argparse.ArgumentParser:
     "The `drugnb` command's arguments."

@@ -31,10 +31,14 @@ from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
 import drugnb
-from .embed import numbers, saved_path
-from .figures import save_figure, styled
-from .load import InputError, RunFolder, _unlink, atomic, digest, load_frame, project_root, read_settings, source_folder
-from .run import STUDIES, _like, notebook_parameters, notebook_path, plan, run_folder, run_study, source_name, study_settings
+from .core.artefacts import atomic, digest, discard, load_frame, RunFolder
+from .core.settings import InputError, project_root, read_settings, source_folder
+from .core.style import save_figure, styled
+from drugnb.run import (
+    like, notebook_parameters, notebook_path, plan, run_folder, run_study, source_name, study_settings,
+)
+from .studies import STUDIES
+from .weighting.embed import numbers, saved_path
 
 # %% ../nbs/07a_sweep.ipynb #bda632cf
 def grid_values(
@@ -73,9 +77,9 @@ def sweep_key(
     source: str,
 ) -> str:
     "What all cells of a sweep hang on: code, settings and input files."
-    cells = {name: json.loads(notebook_path(name).read_text())["cells"] for name in STUDIES[study]}
+    cells = {name: json.loads(notebook_path(name).read_text())["cells"] for name in STUDIES[study].notebooks}
     code = {name: ["".join(c["source"]) for c in found if c["cell_type"] == "code"] for name, found in cells.items()}
-    modules = {p.name: digest(p.read_text()) for p in Path(drugnb.__file__).parent.glob("*.py")}
+    modules = {p.name: digest(p.read_text()) for p in Path(drugnb.__file__).parent.rglob("*.py")}
     folder = source_folder(source)
     files = sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in folder.iterdir() if p.is_file()) if folder else []
     return digest([study, source, code, modules, read_settings(), files, drugnb.__version__])
@@ -95,9 +99,9 @@ def sweep_cells(
     for p in {*grid, *fixed} & {"source", "run", "figures"}:
         raise InputError(f"The parameter {p} is set by the sweep itself: use --data and --run.")
     for p in {*grid} & {*fixed}: raise InputError(f"The parameter {p} is given both as fixed (-p) and as swept (-g).")
-    known = {p: default for name in reversed(STUDIES[study]) for p, (default, _) in notebook_parameters(name).items()}
-    order = dict.fromkeys(p for name in STUDIES[study] for p in notebook_parameters(name))
-    values = {p: [_like(known[p], v, p) for v in grid[p]] for p in order if p in grid}
+    known = {p: default for name in reversed(STUDIES[study].notebooks) for p, (default, _) in notebook_parameters(name).items()}
+    order = dict.fromkeys(p for name in STUDIES[study].notebooks for p in notebook_parameters(name))
+    values = {p: [like(known[p], v, p) for v in grid[p]] for p in order if p in grid}
     for p, v in values.items():
         if not v or len(set(map(_short, v))) < len(v): raise InputError(f"The values of {p} are {', '.join(map(_short, v))}: give each once.")
     base, cells = sweep_key(study, source), []
@@ -336,7 +340,7 @@ def figure_sweep(
 def sweep(
     study: str,  # a key of `STUDIES`
     grid: dict[str, list[str]],  # parameter -> values, as text
-    source: str = "simulated",  # see `simulate.open_study`
+    source: str = "simulated",  # see `load.open_study`
     parameters: dict[str, str] | None = None,  # the same for all cells, as text
     folder: str | Path = "",  # of the sweep; runs/STUDY/SOURCE-sweep if empty
     pool=None,  # a context that gives an executor, see `workers`; one process if None
@@ -366,7 +370,7 @@ def sweep(
                     print(f"{_line(cell, report, folder)} ({report['seconds']:.0f} s, {len(reports)} of {len(cells)})", flush=True)
         else: table = _keep(cells, reports, folder)
     except BaseException:
-        for part in (p for c in todo for p in (folder/c.name).rglob(".partial-*")): _unlink(part)
+        for part in (p for c in todo for p in (folder/c.name).rglob(".partial-*")): discard(part)
         raise
     failed = {c.name: reports[c.name]["error"] for c in cells if reports[c.name]["error"]}
     if len(failed) == len(cells) and all(r["refused"] for r in reports.values()):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from drugnb.load import data_folders, project_path, read_settings
-from drugnb.simulate import simulate, write_study
+from drugnb.core.settings import data_folders, project_path, read_settings
+from drugnb.weighting.simulate import simulate, write_study
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drugnb.combine import PairRidge
-from drugnb.connect import score_drugs
-from drugnb.pairs import query_pairs
+from drugnb.combos.combine import PairRidge
+from drugnb.combos.connect import score_drugs
+from drugnb.combos.pairs import query_pairs
 from drugnb.run import notebook_parameters
 
 ROOT = Path(__file__).resolve().parent.parent

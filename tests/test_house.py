@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from drugnb.load import DEFAULTS, read_settings
-from drugnb.run import STUDIES, notebook_parameters
+from drugnb.core.settings import DEFAULTS, read_settings
+from drugnb.run import notebook_parameters
+from drugnb.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(p for p in (ROOT/"nbs").glob("*.ipynb"))

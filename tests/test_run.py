@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drugnb.load import InputError, RunFolder, atomic, load_frame
-from drugnb.miniatures import write_miniatures
-from drugnb.model import load_model
-from drugnb.run import STUDIES, plan, run_notebook
+from drugnb.core.artefacts import RunFolder, atomic, load_frame
+from drugnb.core.settings import InputError
+from drugnb.run import plan, run_notebook
+from drugnb.sources.miniatures import write_miniatures
+from drugnb.studies import STUDIES
+from drugnb.weighting.model import load_model
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parent.parent

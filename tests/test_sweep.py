@@ -19,8 +19,20 @@ import pytest
 
 from drugnb import run, sweep
 from drugnb.command import main, parser
-from drugnb.load import InputError, RunFolder, load_frame, save_frame
-from drugnb.sweep import cell_row, contenders, figure_sweep, finished, grid_values, share, sweep_cells, sweep_table, sweep_text, workers
+from drugnb.core.artefacts import RunFolder, load_frame, save_frame
+from drugnb.core.settings import InputError
+from drugnb.sweep import (
+    cell_row,
+    contenders,
+    figure_sweep,
+    finished,
+    grid_values,
+    share,
+    sweep_cells,
+    sweep_table,
+    sweep_text,
+    workers,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-c", "from drugnb.command import main; main()"]

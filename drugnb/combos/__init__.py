@@ -1,0 +1,1 @@
+"Drugs and pairs of drugs: which reverse a signature, and what a pair does."

@@ -1,0 +1,1 @@
+"Public files, fetched and turned into tables."
