@@ -34,6 +34,9 @@ class Card:
     check: str
     summary: str
     results: str
+    score: str  # what a sweep compares: the column of `results`
+    measure: str  # and what it is called beside an axis
+    reference: str  # the model that others are compared with
     shared: str = ""
     rules: dict[str, Rule] = field(default_factory=dict)  # of parameters
     commands: dict[str, tuple[str, str]] = field(default_factory=dict)  # further commands: function, and what it does
@@ -48,6 +51,7 @@ WEIGHTING = Card(
     builds={"l1000-a375": "weighting.tables:build_a375"},
     example="weighting.simulate:write_example",
     check="weighting.use:check", summary="weighting.use:summary", results="weighting.use:results",
+    score="r", measure="Pearson r outside (95% interval)", reference="unweighted",
     shared="weighting.use:shared",
     rules={
         "perplexity": Rule(low=1), "perplexities": Rule(low=1, many=True), "seed": Rule(low=0),
@@ -70,7 +74,12 @@ COMBOS = Card(
     builds={"melanoma": "combos.data:build_melanoma"},
     example="combos.data:write_example",
     check="combos.use:check", summary="combos.use:summary", results="combos.use:results",
-    rules={"folds": Rule(low=2), "repeats": Rule(low=1), "seed": Rule(low=0)},
+    score="rmse", measure="RMSE of left-out pairs (log2 change, 95% interval)", reference="sum",
+    rules={
+        "folds": Rule(low=2), "repeats": Rule(low=1), "seed": Rule(low=0), "permutations": Rule(low=1), "top": Rule(low=1),
+        "method": Rule(words=("ks", "wtcs", "xsum", "xcos", "zhang", "cosine", "pearson", "spearman")),
+        "only": Rule(words=("by pair", "by study", "leaving drugs out", "both drugs new"), many=True),
+    },
     commands={"query": ("combos.use:query", "drugs, or pairs of them, that reverse or mimic a signature")},
 )
 
