@@ -1,91 +1,192 @@
-"""The rules of the house: imports run downwards, notebooks are light, settings and notebooks agree, heavy things stay out."""
+"""The rules of the house: wings, imports that run downwards, limits of notebooks, settings, and heavy things that stay out."""
 import ast
+import io
 import json
 import re
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
 
 from drugnb.core.settings import DEFAULTS, read_settings
-from drugnb.run import notebook_parameters
-from drugnb.studies import STUDIES
+from drugnb.run import notebook_parameters, notebook_path
+from drugnb.studies import STUDIES, card, function
 
-ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted(p for p in (ROOT/"nbs").glob("*.ipynb"))
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted(p for p in (ROOT/"nbs").rglob("*.ipynb") if not any(s[0] in "._" for s in p.relative_to(ROOT/"nbs").parts))
 NUMBERED = [p for p in NOTEBOOKS if p.stem[0].isdigit()]
+MODULES = sorted(p for p in (ROOT/"drugnb").rglob("*.py") if p.name not in ("__init__.py", "_modidx.py"))
+CELL, WIDTH = 40, 110  # lines of a code cell, columns of a line
 
+def name_of(path): return str(path.relative_to(ROOT/"nbs").with_suffix(""))
+def source(cell): return "".join(cell["source"])
 def cells(path, kind=None): return [c for c in json.loads(path.read_text())["cells"] if kind in (None, c["cell_type"])]
-def module(path): return next((m[1] for c in cells(path, "code") if (m := re.search(r"^#\| *default_exp (\S+)", "".join(c["source"]), re.M))), None)
+def code(path): return [source(c).strip() for c in cells(path, "code") if source(c).strip()]
 
-def imported(path):
-    "drugnb modules that a notebook imports, its lessons included."
+def module(path):
+    "The module that a notebook exports to, as WING.NAME or NAME; None if it exports nothing."
+    found = [m[1] for c in code(path) if (m := re.search(r"^#\| *default_exp (\S+)", c, re.M))]
+    return found[0] if found else None
+
+def number(path):
+    "The number of a notebook in its folder: (7, 'a') for 07a_sweep."
+    found = re.match(r"(\d+)([a-z]?)_", path.stem)
+    return int(found[1]), found[2]
+
+def imported(text):
+    "drugnb modules that a piece of code imports, as WING.NAME or NAME."
     found = set()
-    for cell in cells(path, "code"):
-        for node in ast.walk(ast.parse("".join(cell["source"]))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("drugnb."): found.add(node.module.split(".")[1])
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "drugnb":
+            rest = node.module.removeprefix("drugnb").lstrip(".")
+            deep = "." in rest or rest in ("studies", "run", "sweep", "command")
+            found |= {rest} if deep else {f"{rest}.{a.name}".lstrip(".") for a in node.names}
+        if isinstance(node, ast.Import):
+            found |= {a.name.removeprefix("drugnb.") for a in node.names if a.name.startswith("drugnb.")}
     return found
 
-@pytest.mark.parametrize("path", NUMBERED, ids=lambda p: p.stem)
-def test_a_notebook_imports_only_from_lower_numbers(path):
-    where = {module(p): p.stem for p in NUMBERED if module(p)}
-    assert all(where[m] < path.stem for m in imported(path)), f"{path.stem} imports {imported(path)}"
+def wing(name): return name.split(".")[0]
 
-@pytest.mark.parametrize("path", [p for p in NUMBERED if "10" <= p.stem[:2] < "90"], ids=lambda p: p.stem)
-def test_a_companion_imports_what_is_shared_and_its_own_decade(path):
-    "What is shared: where data come from (the 00s, but not the other study's simulation), how results are judged, how figures are kept."
-    where = {module(p): p.stem for p in NUMBERED if module(p)}
-    shared = {"load", "sources", "tables", "evaluate", "figures"}
-    assert all(m in shared or where[m][0] == path.stem[0] for m in imported(path)), f"{path.stem} imports {imported(path)}"
+# wings
 
-def test_the_order_of_names_is_the_order_of_numbers():
-    "Down means down: 00_load, then 00b, 00c, 01, ... 05, 05a, 06."
-    key = lambda p: (int(re.match(r"\d+", p.stem)[0]), re.match(r"\d+([a-z]?)", p.stem)[1])
-    assert sorted(NUMBERED, key=key) == sorted(NUMBERED, key=lambda p: p.stem.replace("_", " "))
+def test_a_notebook_and_its_module_lie_on_the_same_path():
+    for path in NUMBERED:
+        if (exported := module(path)) is None: continue
+        folder = name_of(path).rpartition("/")[0]
+        expected = {folder} if folder else {"weighting", "studies", "run", "sweep", "command"}
+        assert wing(exported) in expected and exported.split(".")[-1] == re.sub(r"^\d+[a-z]?_", "", path.stem), path.stem
 
-def test_every_module_has_one_notebook():
+def test_every_module_has_one_notebook_and_every_number_stands_once():
     names = [module(p) for p in NUMBERED if module(p)]
-    assert len(names) == len(set(names)) and {p.stem for p in (ROOT/"drugnb").glob("*.py")} == {*names, "__init__", "_modidx"}
+    there = {".".join(p.relative_to(ROOT/"drugnb").with_suffix("").parts) for p in MODULES}
+    assert len(names) == len(set(names)) and there == set(names)
+    numbers = [(p.parent, number(p)) for p in NUMBERED]
+    assert len(numbers) == len(set(numbers))
+    assert not {p.stem for p in MODULES if p.parent == ROOT/"drugnb"} & {p.name for p in (ROOT/"drugnb").iterdir() if p.is_dir()}
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [p for p in NUMBERED if number(p)[0] < 90], ids=name_of)
+def test_imports_run_downwards_and_stay_in_their_wing(path):
+    "Lessons included: lower numbers of the wing, core, sources, and the cards of studies, which are text."
+    exported = {module(p): p for p in NUMBERED if module(p)}
+    mine = wing(module(path))
+    allowed = {"core": {"core"}, "sources": {"core", "sources"}}.get(mine, {"core", "sources", "studies", mine})
+    if mine in ("run", "sweep", "command"): allowed |= {"run", "sweep"}
+    for name in {m for text in code(path) for m in imported(text)}:
+        assert wing(name) in allowed, f"{path.stem} imports {name}"
+        other = exported.get(name)
+        if other and other.parent == path.parent and name != "studies":
+            assert number(other) <= number(path), f"{path.stem} imports {name} from the later {other.stem}"
+
+def test_no_module_takes_a_private_name_of_another():
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and ("drugnb" in (node.module or "") or node.level):
+                private = [a.name for a in node.names if a.name.startswith("_")]
+                assert not private, f"{path.name} imports {private[0]}"
+
+def test_every_function_on_a_card_is_there():
+    for name, known in STUDIES.items():
+        named = [known.example, known.check, known.summary, known.results, *filter(None, known.sets.values()),
+                 *known.builds.values(), *(f for f, _ in known.commands.values())]
+        assert all(callable(function(f)) for f in [*named, *filter(None, [known.shared])])
+        assert all(wing(f) == name for f in named) and set(known.builds) <= set(known.sets)
+        assert all(notebook_path(n).exists() for n in known.notebooks)
+        assert abs(sum(known.notebooks.values()) - 1) < 0.02, "shares of the time"
+        parameters = {p for n in known.notebooks for p in notebook_parameters(n)}
+        assert set(known.rules) <= parameters, "rules are for parameters that there are"
+
+def test_run_sweep_and_command_name_no_study():
+    "Names of studies, of their models and of their columns stand on cards alone."
+    for name in ("run", "sweep", "command"):
+        text = (ROOT/f"drugnb/{name}.py").read_text()
+        for word in (*STUDIES, "pearson", "compounds", "unweighted", "perplexity"): assert word not in text, f"{name} knows {word}"
+
+# limits
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_a_notebook_fits_a_screen(path):
+    for text in code(path):
+        lines = text.splitlines()
+        assert len(lines) <= CELL, f"a cell of {len(lines)} lines begins {lines[0]!r}"
+        assert max(map(len, lines)) <= WIDTH, max(lines, key=len)
+        tokens = tokenize.generate_tokens(io.StringIO(text + "\n").readline)
+        after = [t.line for t in tokens if t.type == tokenize.OP and t.string == ";" and t.line[t.end[1]:].strip()]
+        assert not after, f"two statements in a line: {after[0]!r}"
+        lambdas = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Lambda)]
+        assert not lambdas, "a lambda with a name is a def"
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
 def test_a_notebook_is_light_whole_and_has_parameters(path):
     assert path.stat().st_size < 400_000
-    assert any(re.search(r"^> \S", "".join(c["source"]), re.M) for c in cells(path)[:4])
+    assert any(re.search(r"^> \S", source(c), re.M) for c in cells(path)[:4])
     outputs = [o for c in cells(path, "code") for o in c["outputs"]]
     assert outputs and not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
-    if path in NUMBERED:
-        tagged = [c for c in cells(path) if "parameters" in c["metadata"].get("tags", [])]
-        assert len(tagged) == 1
-        tree = ast.parse("".join(tagged[0]["source"]))
-        for node in tree.body: ast.literal_eval(node.value)
-        assert all("#" in line for line in tagged[0]["source"]), "each parameter says what it means"
+    assert not re.search(r"/tmp/|/root/|/home/|/work/", path.read_text()), "a path of some machine"
+    if path not in NUMBERED: return
+    tagged = [c for c in cells(path) if "parameters" in c["metadata"].get("tags", [])]
+    assert len(tagged) == 1
+    for node in ast.parse(source(tagged[0])).body: ast.literal_eval(node.value)
+    assert all("#" in line for line in source(tagged[0]).splitlines()), "each parameter says what it means"
 
-def test_no_path_of_a_machine_and_no_number_of_a_kernel_is_left():
-    for path in NOTEBOOKS: assert not re.search(r"/tmp/ipykernel|/root/|/home/", path.read_text()), path.stem
+@pytest.mark.parametrize("path", NUMBERED, ids=name_of)
+def test_running_all_cells_writes_no_module(path):
+    assert not any("nbdev_export" in text for text in code(path))
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_parameters_of_one_name_mean_and_default_to_one_thing(study):
+def test_parameters_of_one_name_default_to_one_thing(study):
     seen = {}
-    for name in STUDIES[study]:
+    for name in card(study).notebooks:
         for p, (default, _) in notebook_parameters(name).items():
-            if p in ("source", "alphas", "path"): continue
-            assert seen.setdefault(p, default) == default, f"{p} is {default} in {name}"
+            if p != "source": assert seen.setdefault(p, default) == default, f"{p} is {default} in {name}"
+
+def public(path):
+    "Public functions and classes of a module, with their public methods."
+    for node in ast.parse(path.read_text()).body:
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"): continue
+        yield node
+        if isinstance(node, ast.ClassDef):
+            yield from (f for f in node.body if isinstance(f, ast.FunctionDef) and not f.name.startswith("_"))
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT/"drugnb")))
+def test_what_is_public_says_what_it_is(path):
+    for node in public(path): assert ast.get_docstring(node), f"{path.name}: {node.name} has no docstring"
+
+# settings, weight, figures
 
 def test_settings_file_and_defaults_know_the_same_keys():
     written = {k: v for k, v in read_settings(ROOT).items() if v != DEFAULTS.get(k)}
-    assert set(written) <= {"data", "l1000-a375", "melanoma"}, "the file only restates the built-in defaults, save for where data lie"
+    named = {name for known in STUDIES.values() for name, made in known.sets.items() if not made}
+    assert set(written) <= {"data", *named}, "the file only restates the built-in defaults, save for where data lie"
 
-def test_importing_drugnb_is_light_and_silent():
-    code = "import sys, drugnb, drugnb.compare, drugnb.held_out; assert not {'torch', 'dask', 'papermill', 'anndata'} & set(sys.modules)"
+def loads(statement):
+    "Modules that are there after a statement, run far from any project."
+    code = f"{statement}\nimport sys\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd="/")
-    assert done.returncode == 0 and not done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
 
-def test_figures_of_the_default_run_are_committed():
+HEAVY = {"torch", "dask", "distributed", "papermill", "anndata", "monai", "rdkit"}
+
+def test_importing_drugnb_imports_next_to_nothing():
+    assert not loads("import drugnb") & {"numpy", "pandas", "drugnb.core", "drugnb.run"}
+    assert not loads("import drugnb.command, drugnb.studies") & {"numpy", "pandas", "matplotlib", "drugnb.run"}
+
+def test_importing_one_study_loads_nothing_of_another_s():
+    combos = loads("import drugnb.combos.connect, drugnb.combos.held_out, drugnb.combos.use")
+    assert not combos & {"openTSNE", "leidenalg", "igraph", "plotly", "kneed", "seaborn", *HEAVY}
+    assert not [m for m in combos if m.startswith("drugnb.weighting")]
+    weighting = loads("import drugnb.weighting.compare, drugnb.weighting.figures, drugnb.weighting.use")
+    assert not weighting & HEAVY and not [m for m in weighting if m.startswith("drugnb.combos")]
+    assert not loads("import drugnb.sweep") & (HEAVY | {"openTSNE", "plotly", "seaborn"})
+
+def test_figures_are_committed():
     names = {p.stem for p in (ROOT/"figures/weighting").glob("*.png")}
-    assert names == {"knee", "map_viability", "map_cluster", "map_mechanism", "maps", "clusters", "comparison", "predicted", "choice",
-                     "robustness", "masking", "coefficients"}
-    assert names == {p.stem for p in (ROOT/"figures/weighting").glob("*.svg")} and (ROOT/"figures/weighting/map.html").stat().st_size > 1e6
+    assert names == {"knee", "map_viability", "map_cluster", "map_mechanism", "maps", "clusters", "comparison", "predicted",
+                     "choice", "robustness", "masking", "coefficients"}
+    assert names == {p.stem for p in (ROOT/"figures/weighting").glob("*.svg")}
+    assert (ROOT/"figures/weighting/map.html").stat().st_size > 1e6
     of_pairs = {"ranking", "pairs", "scores", "accuracy_by_size", "error_by_pair", "predicted"}
     for folder in ("figures/combos", "figures/combos/melanoma"):
         assert of_pairs == {p.stem for p in (ROOT/folder).glob("*.png")} == {p.stem for p in (ROOT/folder).glob("*.svg")}

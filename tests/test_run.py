@@ -1,161 +1,247 @@
-"""The command on a person's own folder: from tables to figures, a second run, a killed run, prediction, the README's commands."""
+"""The package alone: a wheel in a fresh environment, in an empty folder, from a person's tables to figures, a model and predictions."""
+import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from drugnb.core.artefacts import RunFolder, atomic, load_frame
+from drugnb.core.artefacts import JOURNAL, RunFolder, atomic, load_frame, read_journal
 from drugnb.core.settings import InputError
-from drugnb.run import plan, run_notebook
+from drugnb.run import Progress, plan, run_notebook, time_left
 from drugnb.sources.miniatures import write_miniatures
-from drugnb.studies import STUDIES
+from drugnb.studies import card
 from drugnb.weighting.model import load_model
 
-BIN = Path(sys.executable).parent
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-c", "from drugnb.command import main; main()"]
-PAIRS = ["-p", "folds=3", "-p", "permutations=50", "-p", "repeats=50", "-p", "models=mean pair,sum,lines,ridge"]  # of the study combos
 QUICK = ["-p", "perplexities=", "-p", "seeds=", "-p", "repeats=50", "-p", "factors=1", "-p", "most_masked=3", "-p", "alphas=1,1000"]
+PAIRS = ["-p", "folds=3", "-p", "permutations=50", "-p", "repeats=50", "-p", "models=mean pair,sum,lines,ridge"]
+THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # tests run side by side
 
-def here(copy):
-    "The environment in which a copy of the project runs itself, on one thread since tests run side by side."
-    own = {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(copy), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    return {**os.environ, **own}
+def blocks(path):
+    "The sh blocks of a Markdown file or notebook, as lists of command lines."
+    text = path.read_text()
+    if path.suffix == ".ipynb": text = "\n".join("".join(c["source"]) for c in json.loads(text)["cells"])
+    found = re.findall(r"```sh\n(.*?)```", text, re.S)
+    return [[line.removeprefix(".venv/bin/") for line in block.splitlines() if line.strip()] for block in found]
 
-def drugnb(copy, *arguments, **environment):
-    "The command as a person types it, on a copy of the project."
-    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=copy, env=here(copy) | environment, capture_output=True, text=True)
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    "The built wheel."
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return next(folder.glob("*.whl"))
 
-def blocks():
-    "The README's sh blocks, as lists of command lines."
-    found = re.findall(r"```sh\n(.*?)```", (ROOT/"README.md").read_text(), re.S)
-    return [[line.replace(".venv/bin/", "") for line in block.splitlines() if line.strip()] for block in found]
+@pytest.fixture(scope="session")
+def alone(wheel, tmp_path_factory):
+    "A fresh environment that holds the wheel (its dependencies are lent), and the command in it, run in an empty folder."
+    home = tmp_path_factory.mktemp("alone")
+    venv.create(home/"env", with_pip=False)
+    python = home/"env/bin/python"
+    lib = Path(sysconfig.get_path("purelib", vars={"base": str(home/"env"), "platbase": str(home/"env")}))
+    (lib/"lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", str(wheel)], check=True)
+    (home/"empty").mkdir()
+    path = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV", "DRUGNB_DATA")}
+    environment = {**path, **THREADS, "PATH": f"{home/'env/bin'}:{os.environ['PATH']}"}
+    def drugnb(*arguments):
+        return subprocess.run([home/"env/bin/drugnb", *map(str, arguments)], cwd=home/"empty", env=environment,
+                              capture_output=True, text=True)
+    return drugnb, home/"empty"
 
-def follow(scratch, lines):
-    "Run command lines as they stand in the README, in a copy of the project, with little to compute."
-    (scratch/".venv").symlink_to(BIN.parent)
-    for line in lines:
+@pytest.fixture(scope="session")
+def first_day(alone):
+    "The README's lines on one's own data, as they are written but with little to compute: folder and what each printed."
+    drugnb, home = alone
+    said = {}
+    for line in blocks(ROOT/"README.md")[2]:
         words = shlex.split(line)
-        quick = {"weighting": QUICK, "combos": PAIRS}[words[2]] if words[1] == "run" else []
-        if words[0] == "drugnb": done = drugnb(scratch, *words[1:], *quick)
-        else: done = subprocess.run([*words, "-r", "seeds", ""], cwd=scratch, env=here(scratch), capture_output=True, text=True)
+        assert words[0] == "drugnb", line
+        done = drugnb(*words[1:], *(QUICK if words[1] == "run" else []))
         assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
-        if quick is QUICK: assert "unseen compounds" in done.stdout and "weighted, chosen in training" in done.stdout
-        if quick is PAIRS: assert "both drugs new: " in done.stdout and done.stdout.count("mean pair") == 4
-    return scratch/"runs/weighting/my_folder"
+        said[words[1]] = done
+    return home, said
+
+together = pytest.mark.xdist_group("first day")  # one worker, one run
+
+@together
+def test_the_wheel_alone_leads_from_tables_to_figures_a_model_and_predictions(first_day):
+    home, said = first_day
+    run = home/"runs/weighting/my_folder"
+    assert {f"{n}.ipynb" for n in card("weighting").notebooks} <= {p.name for p in run.iterdir()}
+    figures = {p.name for p in (run/"figures").iterdir()}
+    assert [len([f for f in figures if f.endswith(kind)]) for kind in (".png", ".svg", ".html", ".csv")] == [12, 12, 1, 5]
+    assert load_model(run).trained_on == "my_folder"
+    assert "unseen compounds" in said["run"].stdout and "weighted, chosen in training" in said["run"].stdout
+    predicted = pd.read_csv(home/"predicted.csv")
+    assert list(predicted) == ["signature", "viability", "low", "high", "outside_domain"]
+    assert np.isfinite(predicted.viability).all() and (predicted.low < predicted.viability).all()
+    assert predicted.outside_domain.mean() < 0.1
+    assert not [p for p in home.rglob("*") if p.name.startswith(".partial") or p.name.endswith(".failed.ipynb")]
+    assert {p.name for p in home.iterdir()} == {"my_folder", "runs", "predicted.csv"}, "nothing else is left behind"
+
+@together
+def test_a_log_holds_the_report_and_the_stages_and_no_control_characters(first_day):
+    _, said = first_day
+    log = said["run"].stdout + said["run"].stderr
+    assert said["check"].stdout.splitlines() == said["run"].stdout.splitlines()[:len(said["check"].stdout.splitlines())]
+    assert "training genes found in the outside table" in said["check"].stdout
+    assert "weighting on my_folder [2/8] 01_embed" in log and "clusters: computed in" in log and " left" in log
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", log)
+
+@together
+def test_a_second_run_computes_nothing_and_leaves_the_figures_as_they_are(first_day, monkeypatch):
+    home, _ = first_day
+    run = home/"runs/weighting/my_folder"
+    before = {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
+    stamps = {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
+    given = plan("weighting", {"source": str(home/"my_folder"), "run": str(run), **dict(q.split("=") for q in QUICK[1::2])})
+    seen = read_journal(run)[1]
+    for name in ("03_weight", "06_figures"): run_notebook(name, given[name], run)
+    how = {e["how"] for e in read_journal(run, seen)[0]}
+    assert how <= {"reloaded", "note"} and "reloaded" in how
+    assert stamps == {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
+    assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
+
+@together
+def test_the_wheel_alone_runs_pairs_and_queries(alone):
+    "The lines of the combos page."
+    drugnb, home = alone
+    for line in blocks(ROOT/"nbs/combos.ipynb")[-1]:
+        words = shlex.split(line)
+        done = drugnb(*words[1:], *(PAIRS if words[1] == "run" else []))
+        assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+        if words[1] == "run": assert "both drugs new: " in done.stdout and done.stdout.count("mean pair") == 4
+    run = home/"runs/combos/my_pairs"
+    tables = {"scores.csv", "splits.csv", "ranking.csv", "mechanisms.csv", "pairs.csv", "reranked.csv"}
+    assert tables <= {p.name for p in run.iterdir()}
+    assert {p.stem for p in (run/"figures").iterdir()} == {"ranking", "pairs", "scores", "accuracy_by_size", "error_by_pair", "predicted"}
+    ranked = pd.read_csv(home/"ranked.csv")
+    assert ranked["query"].nunique() == 6 and (ranked.groupby("query")["rank"].min() == 1).all()
+    scores = pd.read_csv(run/"scores.csv").set_index(["split", "model"])
+    assert (scores.rmse_low <= scores.rmse).all() and (scores.rmse <= scores.rmse_high).all()
+    splits = pd.read_csv(run/"splits.csv")
+    assert {*splits.split} == {*scores.index.get_level_values("split")} and {*splits.role} == {"train", "test"}
+
+@together
+def test_the_wheel_s_notebooks_can_be_copied_out(alone):
+    drugnb, home = alone
+    done = drugnb("notebooks", "copy")
+    assert done.returncode == 0, done.stderr
+    names = {str(p.relative_to(home/"copy")) for p in (home/"copy").rglob("*.ipynb")}
+    assert names == {str(p.relative_to(ROOT/"nbs")) for p in (ROOT/"nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts}
+    assert drugnb("notebooks", "copy").returncode == 2, "a folder that is not empty is left alone"
+    shutil.rmtree(home/"copy")
+
+@together
+@pytest.mark.slow
+def test_the_wheel_alone_runs_the_embedded_study_and_a_sweep(alone, first_day):
+    drugnb, home = alone
+    done = drugnb("run", "weighting", "--data", "simulated-small", *QUICK)
+    assert done.returncode == 0 and "map_p30_s0" in done.stdout, "the map that came with the wheel is reloaded"
+    assert not list((home/"runs/weighting/simulated-small").glob("map_*"))
+    done = drugnb("sweep", "weighting", "--data", "my_folder", "-g", "eps=0,2", *QUICK)
+    assert done.returncode == 0 and len(pd.read_csv(home/"runs/weighting/my_folder-sweep/sweep.csv")) == 2, done.stderr
+
+# from a clone
 
 def test_the_readme_names_make_targets_that_exist(scratch):
     "They are looked up, not run: this may be make test."
-    named = set(re.findall(r"make [a-z-]+", "\n".join(re.findall(r"`[^`]+`", (ROOT/"README.md").read_text().replace("```", "")))))
-    assert blocks()[0] == ["make figures", "make test"] and len(blocks()) == 7 and named == {"make figures", "make lab", "make real", "make bench"}
-    for line in {*blocks()[0], *named}:
+    text = (ROOT/"README.md").read_text()
+    named = set(re.findall(r"make [a-z-]+", "\n".join(re.findall(r"`[^`]+`", text.replace("```", "")))))
+    assert blocks(ROOT/"README.md")[0] == ["make figures", "make test"]
+    for line in {"make figures", "make test", *named}:
         recipe = subprocess.run(["make", "-n", *line.split()[1:]], cwd=scratch, capture_output=True, text=True)
-        assert recipe.returncode == 0 and recipe.stdout.strip()
-    assert subprocess.run([BIN/"jupyter", "lab", "--version"], capture_output=True).returncode == 0
+        assert recipe.returncode == 0 and recipe.stdout.strip(), line
 
-def test_the_real_set_by_its_name(scratch, data):
-    "`drugnb run weighting --data l1000-a375`, as the README has it, with what the run prints and saves."
-    done = drugnb(scratch, "run", "weighting", "--data", "l1000-a375", *QUICK[:-1], "alphas=1,10000", "-p", "eps=50", DRUGNB_DATA=str(data))
+def test_the_real_set_by_its_name(data, tmp_path):
+    "With what the run prints and saves."
+    arguments = ["run", "weighting", "--data", "l1000-a375", "--run", tmp_path/"r", *QUICK[:-1], "alphas=1,10000", "-p", "eps=50"]
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT,
+                          env={**os.environ, **THREADS, "DRUGNB_DATA": str(data)})
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "one cluster holds 100.0% of the signatures" in done.stdout, "a radius that joins everything carries no weights, and the run says so"
-    table = pd.read_csv(scratch/"runs/weighting/l1000-a375/comparison.csv").set_index(["compounds", "model"])
+    said = "a radius that joins everything carries no weights, and the run says so"
+    assert "one cluster holds 100.0% of the signatures" in done.stdout, said
+    table = pd.read_csv(tmp_path/"r/comparison.csv").set_index(["compounds", "model"])
     for model in ("published coefficients", "dose alone", "mean effects", "weighted, chosen on the outside set"):
         assert done.stdout.count(model) >= 2 and {"all", "unseen"} <= set(table.xs(model, level="model").index)
     r = table.pearson["unseen"]
     assert np.isclose(r["unweighted, alpha 1"], 0.32, atol=0.01) and np.isclose(r["published coefficients"], 0.10, atol=0.01)
     assert (table.pearson_low <= table.pearson).all() and (table.pearson <= table.pearson_high).all()
 
-def test_the_readme_on_a_folder_of_ones_own(scratch):
-    "`drugnb example` and `drugnb run`: notebooks, figures and model are there and nothing half."
-    run = follow(scratch, blocks()[1])
-    assert {f"{n}.ipynb" for n in STUDIES["weighting"]} <= {p.name for p in run.iterdir()}
-    figures = {p.name for p in (run/"figures").iterdir()}
-    assert [len([f for f in figures if f.endswith(kind)]) for kind in (".png", ".svg", ".html", ".csv")] == [12, 12, 1, 5]
-    assert load_model(run).trained_on == "my_folder"
-    assert not [p for p in scratch.rglob("*") if p.name.startswith(".partial") or p.name.endswith(".failed.ipynb")]
-
-def test_the_readme_under_other_parameters_and_a_second_run(scratch, monkeypatch):
-    "`-p`, `drugnb predict` and papermill by hand; then again: nothing is computed and the figures have the same bytes."
-    run = follow(scratch, [blocks()[1][0], *blocks()[2]])
-    predicted = pd.read_csv(scratch/"predicted.csv")
-    assert list(predicted) == ["signature", "viability", "low", "high", "outside_domain"] and np.isfinite(predicted.viability).all()
-    assert (predicted.low < predicted.viability).all() and predicted.outside_domain.mean() < 0.1
-    assert load_frame(run/"map_p50_s0.parquet")[1]["parameters"]["perplexity"] == 50 and (scratch/"out.ipynb").exists()
-
-    before = {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
-    stamps = {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
-    monkeypatch.chdir(scratch)
-    given = plan("weighting", {"source": str(scratch/"my_folder"), "run": str(run), "perplexity": "50", "method": "hdbscan",
-                               **dict(q.split("=") for q in QUICK[1::2])})
-    lines = [line for name in ("03_weight", "06_figures") for line in run_notebook(name, given[name], run)]
-    assert len(lines) > 10 and not [line for line in lines if "reloaded" not in line]
-    assert stamps == {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
-    assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
-
-def test_the_readme_on_pairs_of_ones_own(scratch, monkeypatch):
-    "`drugnb example --study combos`, `run combos` and `query`; a second run reloads and leaves the figures as they are."
-    follow(scratch, blocks()[4])
-    run = scratch/"runs/combos/my_pairs"
-    assert {"scores.csv", "splits.csv", "ranking.csv", "mechanisms.csv", "pairs.csv", "reranked.csv"} <= {p.name for p in run.iterdir()}
-    figures = {p.stem for p in (run/"figures").iterdir()}
-    assert figures == {"ranking", "pairs", "scores", "accuracy_by_size", "error_by_pair", "predicted"}
-    ranked = pd.read_csv(scratch/"ranked.csv")
-    assert ranked["query"].nunique() == 6 and (ranked.groupby("query")["rank"].min() == 1).all() and ranked.p_adjusted.between(0, 1).all()
-    scores = pd.read_csv(run/"scores.csv").set_index(["split", "model"])
-    assert (scores.rmse_low <= scores.rmse).all() and (scores.rmse <= scores.rmse_high).all() and scores.rmse_gain.xs("sum", level=1).eq(0).all()
-    splits = pd.read_csv(run/"splits.csv")
-    assert {*splits.split} == {*scores.index.get_level_values("split")} and {*splits.role} == {"train", "test"}
-
-    before = {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
-    monkeypatch.chdir(scratch)
-    given = plan("combos", {"source": str(scratch/"my_pairs"), "run": str(run), **dict(q.split("=") for q in PAIRS[1::2])})["11b_held_out"]
-    lines = run_notebook("11b_held_out", given, run)
-    assert [line.split(":")[0] for line in lines] == ["tallies", "examples"] and all("reloaded" in line for line in lines)
-    assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
-    with pytest.raises(InputError, match="no model 'rigde' of pairs"): run_notebook("11b_held_out", given | {"models": "rigde"}, run)
+@pytest.mark.slow
+def test_papermill_by_hand(scratch):
+    line, = [line for block in blocks(ROOT/"nbs/weighting.ipynb") for line in block if line.startswith("papermill")]
+    words = shlex.split(line)
+    words[0] = str(Path(sys.executable).with_name("papermill"))
+    done = subprocess.run([*words, "-r", "seeds", ""], cwd=scratch, capture_output=True, text=True,
+                          env={**os.environ, **THREADS, "PYTHONPATH": str(scratch)})
+    assert done.returncode == 0 and (scratch/words[2]).exists(), done.stderr[-2000:]
 
 @pytest.mark.slow
-def test_the_readme_from_public_files(scratch, mirror, monkeypatch):
+def test_from_public_files(scratch, mirror):
     "`drugnb fetch weighting`, from a mirror, and the study on what it makes, in a clone that has no data."
-    monkeypatch.delenv("DRUGNB_DATA", raising=False)
-    monkeypatch.setenv("DRUGNB_MIRROR", str(mirror))
-    assert blocks()[5] == ["drugnb fetch weighting", "drugnb run weighting --data l1000-a375"]
-    follow(scratch, blocks()[5])
+    environment = {k: v for k, v in os.environ.items() if k != "DRUGNB_DATA"} | THREADS
+    environment |= {"DRUGNB_MIRROR": str(mirror), "PYTHONPATH": str(scratch)}
+    for arguments in (["fetch", "weighting"], ["run", "weighting", "--data", "l1000-a375", *QUICK]):
+        done = subprocess.run([*COMMAND, *arguments], cwd=scratch, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
     made = {p.name for p in (scratch/"data/weighting").iterdir()}
     assert {"matching.csv", "made_from.json", "lm_700.csv.gz"} <= made and len(list((scratch/"data/raw").rglob("*.gctx"))) == 2
     table = pd.read_csv(scratch/"runs/weighting/l1000-a375/comparison.csv").set_index(["compounds", "model"])
     assert table.n["all"].iloc[0] == 114 and 0.1 < table.pearson["all", "unweighted, alpha chosen in training"] < 0.6
 
 @pytest.mark.slow
-def test_the_readme_from_ones_own_downloads(scratch, tmp_path):
+def test_from_ones_own_downloads(scratch):
     write_miniatures(scratch/"my_downloads")
-    assert blocks()[6][0] == "drugnb build my_downloads my_tables --response ctrp" and blocks()[6][1] == "drugnb run weighting --data my_tables"
-    done = drugnb(scratch, *shlex.split(blocks()[6][0])[1:])
-    assert done.returncode == 0 and "matched by id" in done.stdout and done.stdout.rstrip().endswith("Run it: drugnb run weighting --data my_tables")
-    done = drugnb(scratch, *shlex.split(blocks()[6][1])[1:], *QUICK)
+    environment = {**os.environ, **THREADS, "PYTHONPATH": str(scratch)}
+    done = subprocess.run([*COMMAND, "build", "my_downloads", "my_tables", "--response", "ctrp"], cwd=scratch, env=environment,
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and "matched by id" in done.stdout, done.stderr
+    assert done.stdout.rstrip().endswith("Run it: drugnb run weighting --data my_tables")
+    done = subprocess.run([*COMMAND, "run", "weighting", "--data", "my_tables", *QUICK, "-p", "perplexity=10"], cwd=scratch,
+                          env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "all compounds: 18 samples" in done.stdout, done.stderr[-2000:]
 
-def test_a_run_killed_at_any_moment_leaves_nothing_half_and_resumes(scratch, folder):
-    arguments = ["run", "weighting", "--data", str(folder), "--run", str(scratch/"r"), *QUICK]
-    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    for wait in (5.0, 11.7):
-        process = subprocess.Popen([*COMMAND, *arguments], cwd=scratch, env=here(scratch), **quiet)
-        time.sleep(wait)
+# killed, refused, resumed
+
+def wait_for(condition, process):
+    "Wait until something is there, as long as the process that should make it runs."
+    while not (found := condition()):
+        assert process.poll() is None, "the process ended first"
+        time.sleep(0.05)
+    return found
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_leaves_nothing_half_and_resumes(folder, tmp_path):
+    run = tmp_path/"r"
+    arguments = [*COMMAND, "run", "weighting", "--data", str(folder), "--run", str(run), *QUICK]
+    environment = {**os.environ, **THREADS}
+    started = lambda stage: any(e["stage"] == stage and e["how"] == "started" for e in read_journal(run)[0])
+    for stage in ("map_p30_s0", "models"):
+        process = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   start_new_session=True)
+        wait_for(lambda s=stage: started(s), process)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        for path in (scratch/"r").glob("*.parquet"): assert load_frame(path)[1]["key"]
-        for path in (scratch/"r").glob("*.ipynb"): assert '"nbformat"' in path.read_text()
-    done = drugnb(scratch, *arguments)
+        for path in run.glob("*.parquet"): assert load_frame(path)[1]["key"]
+        for path in run.glob("*.ipynb"): assert '"nbformat"' in path.read_text()
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "reloaded" in done.stdout, done.stderr[-2000:]
-    assert not list((scratch/"r").rglob(".partial*"))
+    assert not list(run.rglob(".partial*"))
 
 def test_a_run_folder_that_cannot_be_written_is_said_to_be(tmp_path):
     (tmp_path/"file").write_text("")
@@ -175,11 +261,40 @@ def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_kept(tmp_path):
     RunFolder(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [f".partial-{os.getpid()}-b.parquet"]
 
+# the journal and the progress
+
+def test_a_journal_is_read_on_from_where_it_was_left(tmp_path):
+    store = RunFolder(tmp_path)
+    store.say("map", "computed", "computed in 3 s")
+    entries, read = read_journal(tmp_path)
+    assert entries == [dict(stage="map", how="computed", text="computed in 3 s")]
+    with (tmp_path/JOURNAL).open("a") as f: f.write('{"stage": "half a li')
+    assert read_journal(tmp_path, read) == ([], read), "a line that is still being written is left for the next time"
+
+def test_the_time_left_follows_from_shares():
+    assert time_left(60, 0.5) == "about 60 s left" and time_left(600, 0.25) == "about 30 min left"
+    assert time_left(5, 0) == "" == time_left(5, 1)
+
+def test_progress_into_a_log_is_plain_lines(tmp_path, capsys):
+    store = RunFolder(tmp_path)
+    with Progress("a study", {"00_a": 0.5, "deep/01_b": 0.5}, tmp_path) as progress:
+        progress.begin("00_a")
+        store.say("map", "computed", "computed in 0.1 s")
+        store.note("the map is small")
+        progress.end("00_a")
+        progress.begin("deep/01_b")
+        store.say("map", "reloaded", "reloaded")
+        progress.end("deep/01_b")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["a study [1/2] 00_a", "  map: computed in 0.1 s", "  note: the map is small"]
+    assert re.fullmatch(r"a study \[2/2\] 01_b, about \d+ s left", lines[3]) and lines[4].endswith("changed: map")
+
 @pytest.mark.slow
-def test_make_figures_in_a_fresh_clone(tmp_path):
+def test_make_figures_in_a_fresh_clone_leaves_it_clean(tmp_path):
     subprocess.run(["git", "clone", "-q", str(ROOT), str(tmp_path/"x")], check=True)
-    start = time.perf_counter()
     subprocess.run(["make", "figures"], cwd=tmp_path/"x", check=True, capture_output=True)
-    print(f"make figures in a fresh clone, installation included: {time.perf_counter() - start:.0f} s")
-    committed = {p.name: p.read_bytes() for p in (ROOT/"figures/weighting").iterdir() if p.suffix in (".png", ".svg")}
-    assert committed.keys() == {p.name for p in (tmp_path/"x/figures/weighting").iterdir() if p.suffix in (".png", ".svg")}
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=tmp_path/"x", capture_output=True, text=True)
+    assert not status.stdout
+    for study in ("weighting", "combos"):
+        names = {p.name for p in (tmp_path/f"x/runs/{study}/simulated/figures").glob("*.png")}
+        assert names == {p.name for p in (ROOT/f"figures/{study}").glob("*.png")}

@@ -1,4 +1,5 @@
 """A sweep: what is refused, what is shared, what is run again, what its table says; from the README's line to a dask cluster."""
+import dataclasses
 import json
 import os
 import re
@@ -9,7 +10,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -21,9 +21,9 @@ from drugnb import run, sweep
 from drugnb.command import main, parser
 from drugnb.core.artefacts import RunFolder, load_frame, save_frame
 from drugnb.core.settings import InputError
+from drugnb.studies import STUDIES, card
 from drugnb.sweep import (
     cell_row,
-    contenders,
     figure_sweep,
     finished,
     grid_values,
@@ -37,6 +37,7 @@ from drugnb.sweep import (
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-c", "from drugnb.command import main; main()"]
 QUICK = ["-p", "perplexities=", "-p", "seeds=", "-p", "repeats=50", "-p", "factors=1", "-p", "most_masked=3", "-p", "alphas=1,1000"]
+CARD = card("weighting")
 LISTS = {"perplexities": "", "seeds": ""}
 
 class Study:
@@ -81,7 +82,7 @@ def test_swept_values_as_they_are_typed(text, name, values): assert grid_values(
     (["-g", "eps=1,1.0"], "give each once"), (["-g", "eps=1,2", "-p", "eps=3"], "both as fixed"),
     (["-g", "eps=1", "-p", "folds=many"], "folds is 'many'"),
     (["-g", "eps=1", "-p", "folds"], "NAME=VALUE, not 'folds'"), (["-g", "source=simulated,simulated-small"], "use --data"),
-    (["-g", "eps=1", "-p", "run=here"], "use --data and --run"), (["-g", "perplexities=10,fifty;"], "'10,fifty' should be numbers"),
+    (["-g", "eps=1", "-p", "run=here"], "use --data and --run"), (["-g", "perplexities=10,fifty;"], "holds 'fifty': it should be numbers"),
     (["-g", "eps=1,2", "--jobs", "0"], "--jobs is 0"), (["-g", "eps=1,2", "--data", "l1000-a375"], "DRUGNB_DATA"),
 ])
 def test_a_wrong_sweep_is_refused_before_anything_runs(arguments, sentence, tmp_path, monkeypatch, capsys):
@@ -93,7 +94,7 @@ def test_a_wrong_sweep_is_refused_before_anything_runs(arguments, sentence, tmp_
 
 def test_an_unknown_study_is_refused(capsys):
     with pytest.raises(SystemExit) as e: main(["sweep", "wighting", "-g", "eps=1"])
-    assert e.value.code == 2 and "There is no study 'wighting'" in capsys.readouterr().err
+    assert e.value.code == 2 and "There is no study 'wighting': did you mean 'weighting'?" in capsys.readouterr().err
 
 def test_cells_are_every_combination_and_named_by_their_values():
     cells = sweep_cells("weighting", GRID, "simulated", LISTS)
@@ -104,8 +105,8 @@ def test_cells_are_every_combination_and_named_by_their_values():
     assert {c.name: c.key for c in cells} == {c.name: c.key for c in turned}, "neither the order of values nor the way they are written matters"
 
 def test_folder_names_stay_names():
-    cells = sweep_cells("weighting", {"alphas": ["1,10", "../x", ",".join(map(str, range(1, 200)))]}, "simulated")
-    assert cells[0].name == "alphas=1,10" and all(re.fullmatch(r"[\w.,=+~-]{1,120}", c.name) for c in cells) and len({c.name for c in cells}) == 3
+    cells = sweep_cells("combos", {"query": ["mine.csv", "../x", ",".join(map(str, range(1, 200)))]}, "simulated")
+    assert cells[0].name == "query=mine.csv" and all(re.fullmatch(r"[\w.,=+~-]{1,120}", c.name) for c in cells) and len({c.name for c in cells}) == 3
 
 def test_maps_of_other_perplexities_and_seeds_are_known(tmp_path):
     c, = sweep_cells("weighting", {"perplexity": ["30"]}, str(tmp_path))
@@ -208,7 +209,7 @@ def test_a_failing_cell_is_named_and_stops_nobody(tmp_path, capsys):
     bad = table.set_index(["perplexity", "eps"]).error
     assert bad[25, 0] == "Perplexity 25 is too much." and bad[40, 2] == "Perplexity 40 is too much." and bad.astype(bool).sum() == 2
     assert "perplexity=25,eps=0: failed: Perplexity 25 is too much. (0 s, " in capsys.readouterr().out
-    assert "failed: perplexity=40, eps=2: Perplexity 40 is too much." in sweep_text(table, ["perplexity", "eps"])
+    assert "failed: perplexity=40, eps=2: Perplexity 40 is too much." in sweep_text(table, ["perplexity", "eps"], CARD)
     assert pd.read_csv(folder/"sweep.csv").error.fillna("").tolist() == table.error.tolist() and (folder/"sweep.png").exists()
     work = Study()
     assert not go(tmp_path/"s", GRID, work)[1].error.any() and sorted(work.ran) == sorted(names), "what failed is tried again"
@@ -263,18 +264,23 @@ def test_the_table_has_one_row_a_cell_and_the_columns_it_says(tmp_path):
     saved = pd.read_csv(folder/"sweep.csv", dtype={"error": object}, keep_default_na=False)
     pd.testing.assert_frame_equal(saved, table.astype({"clusters": "int64"}), rtol=1e-3, check_dtype=False)
 
-def test_comparisons_of_other_studies(tmp_path):
+def test_a_cell_without_results_is_a_row_without_scores(tmp_path):
     c = sweep_cells("weighting", {"eps": ["1"]}, "simulated")[0]
     (tmp_path/c.name).mkdir()
-    row = lambda: cell_row(c, dict(seconds=1, error="", refused=False), tmp_path)
-    assert contenders(tmp_path/c.name).empty and list(row()) == ["eps", "clusters", "largest", "seconds", "error"]
-    table = sweep_table([c], {c.name: dict(seconds=1, error="", refused=False)}, tmp_path)
-    assert list(table) == ["eps", "seconds", "error"] and "eps" in sweep_text(table, ["eps"])
-    path = tmp_path/c.name/"comparison.csv"
-    path.write_text("model,auc\nforest,0.8\n")
-    assert contenders(path.parent).empty
-    path.write_text("compounds,model,pearson,pearson_low,pearson_high\npairs,forest,0.5,0.4,0.6\npairs,mean,0.1,0,0.2\n")
-    assert row()["forest r"] == 0.5 and row()["mean high"] == 0.2
+    report = dict(seconds=1, error="", refused=False)
+    assert list(cell_row("weighting", c, report, tmp_path)) == ["eps", "seconds", "error"]
+    table = sweep_table("weighting", [c], {c.name: report}, tmp_path)
+    assert list(table) == ["eps", "seconds", "error"] and "eps" in sweep_text(table, ["eps"], CARD)
+
+def test_the_other_study_is_swept_by_its_own_score(tmp_path):
+    "Combos shows the error of its models; nothing in the sweep knows that."
+    def work(study, source, parameters, folder):
+        models = pd.DataFrame({"split": "leaving drugs out", "model": ["sum", "ridge"], "rmse": [0.3, 0.01*int(parameters["folds"])],
+                               "rmse_low": 0.1, "rmse_high": 0.4, "pairs": 12})
+        models.to_csv(folder/"scores.csv", index=False)
+    folder, table = sweep.sweep("combos", {"folds": ["6", "12"]}, "simulated-small", {}, tmp_path/"s", ThreadPoolExecutor(1), work)
+    assert table["ridge rmse"].tolist() == [0.06, 0.12] and table.pairs.tolist() == [12, 12] and (folder/"sweep.png").exists()
+    assert "0.06 (0.10 to 0.40)" in sweep_text(table, ["folds"], card("combos"))
 
 @pytest.mark.parametrize("n, swept", [(1, 1), (3, 1), (12, 1), (40, 1), (1, 2), (40, 2), (4, 3)])
 def test_the_picture_shows_every_cell(n, swept, tmp_path):
@@ -282,7 +288,7 @@ def test_the_picture_shows_every_cell(n, swept, tmp_path):
     table = pd.DataFrame({p: np.arange(n) for p in ("perplexity", "eps", "seed")[:swept]})
     for m in ("unweighted", "chosen outside"):
         for c, shift in (("r", 0), ("low", -0.1), ("high", 0.1)): table[f"{m} {c}"] = rng.uniform(0.3, 0.6, n) + shift
-    fig = figure_sweep(table.assign(seconds=1.0, error=""), list(table.columns[:swept]))
+    fig = figure_sweep(table.assign(seconds=1.0, error=""), list(table.columns[:swept]), CARD)
     ax = fig.axes[0]
     fig.canvas.draw()
     labels = [t.get_text() for t in (ax.get_xticklabels() if swept == 1 and n <= 20 else ax.get_yticklabels())]
@@ -310,13 +316,11 @@ def test_a_worker_that_is_killed_is_said_to_be(tmp_path):
         sweep.sweep("weighting", {"perplexity": ["20", "25"]}, "simulated", LISTS, tmp_path/"s", workers(1), die)
 
 def test_a_notebook_whose_kernel_is_killed_is_a_sentence(tmp_path, monkeypatch):
-    notebook = dict(cells=[dict(cell_type="code", metadata={}, source="import os, signal; os.kill(os.getpid(), signal.SIGKILL)", outputs=[],
-                                execution_count=None, id="a")],
-                    metadata=dict(kernelspec=dict(name="python3", display_name="python3", language="python")), nbformat=4, nbformat_minor=5)
-    (tmp_path/"nbs").mkdir()
-    (tmp_path/"settings.ini").write_text("[DEFAULT]\n")
-    (tmp_path/"nbs/one.ipynb").write_text(json.dumps(notebook))
-    monkeypatch.chdir(tmp_path)
+    cell = dict(cell_type="code", metadata={}, source="import os, signal; os.kill(os.getpid(), signal.SIGKILL)", outputs=[],
+                execution_count=None, id="a")
+    kernel = dict(kernelspec=dict(name="python3", display_name="python3", language="python"))
+    (tmp_path/"one.ipynb").write_text(json.dumps(dict(cells=[cell], metadata=kernel, nbformat=4, nbformat_minor=5)))
+    monkeypatch.setattr(run, "notebook_path", lambda name: tmp_path/f"{name}.ipynb")
     (tmp_path/"r").mkdir()
     with pytest.raises(RuntimeError, match="kernel of the notebook one was killed"): run.run_notebook("one", {}, tmp_path/"r")
     assert not list((tmp_path/"r").glob(".partial*"))
@@ -329,15 +333,16 @@ def test_without_dask_the_extra_is_named(tmp_path, monkeypatch, capsys):
 def test_the_same_cells_on_a_dask_cluster(tmp_path, monkeypatch, capsys):
     "Real notebooks through papermill, though only the first two of the study, in two threads at once; and a scheduler that is not there."
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setitem(run.STUDIES, "weighting", ["00_load", "00b_simulate"])
-    monkeypatch.setitem(sweep.MAPS, "weighting", lambda values, source: set())
+    few = dataclasses.replace(CARD, notebooks={"00_load": 0.5, "00a_simulate": 0.5}, shared="")
+    monkeypatch.setitem(STUDIES, "weighting", few)
+    monkeypatch.setattr(run, "check_study", lambda *a: [])  # it asks for parameters of notebooks that are left out here
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
         work = lambda study, source, parameters, folder: sweep.run_cell(study, parameters.pop("source"), parameters, folder)
         cells = [sweep.Cell(f"source={s}", {"source": s}, {"source": s}, frozenset(), s) for s in ("simulated-small", "no-such-source")]
         monkeypatch.setattr(sweep, "sweep_cells", lambda *a: cells)
         folder, table = sweep.sweep("weighting", {}, "simulated", {}, tmp_path/"s", workers(1, cluster.scheduler_address), work)
-    assert table.error[0] == "" and "no study called 'no-such-source'" in table.error[1]
-    assert (folder/"source=simulated-small/00b_simulate.ipynb").exists() and finished(folder/"source=simulated-small", "simulated-small")
+    assert table.error[0] == "" and "no set called 'no-such-source'" in table.error[1]
+    assert (folder/"source=simulated-small/00a_simulate.ipynb").exists() and finished(folder/"source=simulated-small", "simulated-small")
     with pytest.raises(InputError, match="No dask scheduler answers at nonsense://nobody:1"), workers(1, "nonsense://nobody:1"): pass
 
 def alive(pids):
@@ -352,54 +357,56 @@ def below(pid):
     import psutil
     return [p.pid for p in psutil.Process(pid).children(recursive=True)]
 
-def until(condition, seconds=120):
-    end = time.monotonic() + seconds
+def wait_for(condition, process=None):
+    "Wait until something is there, as long as the process that should make it runs; the clock does not matter."
     while not (found := condition()):
-        assert time.monotonic() < end, "waited in vain"
+        assert process is None or process.poll() is None, process.communicate()[1][-2000:]
         time.sleep(0.1)
     return found
 
-def interrupt(process):
-    "Ctrl-C, and again after half a minute where nothing happened, as a person would; what was printed."
-    for _ in range(3):
-        os.killpg(process.pid, signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired): return process.communicate(timeout=30)
-    raise AssertionError("the sweep goes on after three times Ctrl-C")
+def sweep_line():
+    "The sweep of the weighting page, as words."
+    cells = json.loads((ROOT/"nbs/weighting.ipynb").read_text())["cells"]
+    line, = re.findall(r"^(?:\.venv/bin/)?drugnb (sweep .*)$", "\n".join("".join(c["source"]) for c in cells), re.M)
+    return shlex.split(line)
 
-def test_the_readme_s_sweep_stopped_killed_and_resumed(scratch, folder):
-    "The README's line with two cells left of it: Ctrl-C, a kill, then to the end; then again, when nothing runs."
-    line, = re.findall(r"^\.venv/bin/drugnb (sweep .*)$", (ROOT/"README.md").read_text(), re.M)
-    words = shlex.split(line)
-    given = parser().parse_args(words)
-    whole = sweep_cells(given.study, dict(map(grid_values, given.grid)), str(folder))
-    assert len(whole) == 9 and given.jobs == 2
-    words = [f"{w.split(',')[0]},50" if w.startswith("perplexity=") else w.split(",")[0] if w.startswith("eps=") else w for w in words]
+def test_the_page_s_sweep_is_a_sweep(folder):
+    given = parser().parse_args(sweep_line())
+    assert given.jobs == 2 and len(sweep_cells(given.study, dict(map(grid_values, given.grid)), str(folder))) == 9
+
+@pytest.mark.slow
+def test_a_sweep_stopped_killed_and_resumed(folder, tmp_path):
+    "The page's line with two cells left of it: Ctrl-C, a kill, then to the end; then again, when nothing runs."
+    words = [f"{w.split(',')[0]},50" if w.startswith("perplexity=") else w.split(",")[0] if w.startswith("eps=") else w
+             for w in sweep_line()]
     words[words.index("--data") + 1] = str(folder)
-    out = scratch/f"runs/weighting/{folder.name}-sweep"
-    environment = {**os.environ, "PYTHONPATH": str(scratch), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    start = lambda: subprocess.Popen([*COMMAND, *words, *QUICK], cwd=scratch, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                     text=True, start_new_session=True)
+    out = tmp_path/"sweep"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    def start():
+        return subprocess.Popen([*COMMAND, *words, "--run", str(out), *QUICK], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, start_new_session=True)
     process = start()
-    until(lambda: len(list(out.glob("*/01_embed.ipynb"))) == 2)
+    wait_for(lambda: len(list(out.glob("*/01_embed.ipynb"))) == 2, process)
     family = below(process.pid)
-    said = interrupt(process)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate()
     assert process.returncode == 130 and said[1].splitlines()[-1] == (
         "drugnb: stopped; what is finished is kept, and the same command goes on from there."), said[1]
     assert "Traceback" not in said[1] and len(family) >= 4
-    until(lambda: not alive(family), 20)
+    wait_for(lambda: not alive(family))
     assert not list(out.rglob(".partial*")) and not list(out.glob("*/cell.json"))
     maps = {p: p.stat().st_mtime_ns for p in out.glob("*/map_*.parquet")}
     assert len(maps) == 2 and all(load_frame(p)[1]["key"] for p in out.rglob("*.parquet"))
 
     process = start()
-    until(lambda: list(out.glob("*/02_cluster.ipynb")))
+    wait_for(lambda: list(out.glob("*/02_cluster.ipynb")), process)
     family = below(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    until(lambda: not alive(family), 20)
+    wait_for(lambda: not alive(family))
 
     process = start()
-    said = process.communicate(timeout=500)
+    said = process.communicate()
     assert process.returncode == 0, said[1][-2000:]
     assert maps == {p: p.stat().st_mtime_ns for p in out.glob("*/map_*.parquet")}, "maps of stopped cells are reloaded"
     lines = [x for x in said[0].splitlines() if re.match(r"perplexity=\d+,eps=0: r -?\d", x)]
@@ -415,12 +422,7 @@ def test_the_readme_s_sweep_stopped_killed_and_resumed(scratch, folder):
 
     stamps = {p: p.stat().st_mtime_ns for p in out.glob("*/*")}
     process = start()
-    said = process.communicate(timeout=60)
-    assert process.returncode == 0 and "not run again, nothing they depend on has changed: perplexity=20,eps=0; perplexity=50,eps=0" in said[0]
+    said = process.communicate()
+    done = "not run again, nothing they depend on has changed: perplexity=20,eps=0; perplexity=50,eps=0"
+    assert process.returncode == 0 and done in said[0]
     assert stamps == {p: p.stat().st_mtime_ns for p in out.glob("*/*")}
-
-def test_the_command_answers_without_loading_what_it_does_not_need():
-    code = ("import sys, drugnb.command; assert not {'matplotlib', 'drugnb.sweep', 'drugnb.simulate'} & set(sys.modules); "
-            "import drugnb.sweep; assert not {'dask', 'distributed', 'torch'} & set(sys.modules)")
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd="/")
-    assert done.returncode == 0 and not done.stdout, done.stderr
