@@ -478,6 +478,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'drugnb.studies.Rule': ('studies.html#rule', 'drugnb/studies.py'),
                                 'drugnb.studies.card': ('studies.html#card', 'drugnb/studies.py'),
                                 'drugnb.studies.did_you_mean': ('studies.html#did_you_mean', 'drugnb/studies.py'),
+                                'drugnb.studies.find_folder': ('studies.html#find_folder', 'drugnb/studies.py'),
                                 'drugnb.studies.find_set': ('studies.html#find_set', 'drugnb/studies.py'),
                                 'drugnb.studies.function': ('studies.html#function', 'drugnb/studies.py')},
             'drugnb.sweep': { 'drugnb.sweep.Cell': ('sweep.html#cell', 'drugnb/sweep.py'),

@@ -30,7 +30,8 @@ def pairs(
 def _study_arguments(command):
     "What is run, on what, with which parameters."
     command.add_argument("study", nargs="?", default="", help=", ".join(STUDIES))
-    command.add_argument("--data", default="", help="a set on the study's card (drugnb studies), or a folder with its tables")
+    data = "a set of the study (see drugnb studies), or a folder of tables"
+    command.add_argument("--data", default="", help=data)
     command.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE",
                          help="a parameter of the notebooks; may be given many times")
     command.add_argument("-h", "--help", action="store_true", help="with a study: its parameters; else this")
@@ -57,7 +58,8 @@ def notebooks_command(a):
     "Copy the notebooks out, for reading and changing."
     import shutil
     folder = typed_path(a.folder)
-    if folder.exists() and any(folder.iterdir()): raise InputError(f"{folder} is not empty: choose another folder.")
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty: choose another folder.")
     leave = shutil.ignore_patterns(".*", "_proc", "__pycache__", "saved")
     shutil.copytree(notebooks_folder(), folder, ignore=leave, dirs_exist_ok=True)
     print(f"The notebooks are in {folder}; open them with jupyter lab {folder}")
@@ -91,7 +93,8 @@ def sweep_command(a):
 def example_command(a):
     "A small simulated set as a folder of tables, to copy the layout from."
     folder = function(card(a.study).example)(typed_path(a.folder))
-    print(f"The tables of a small simulated set are in {folder}.\nRun it: drugnb run {a.study} --data {a.folder}")
+    print(f"The tables of a small simulated set are in {folder}.")
+    print(f"Run it: drugnb run {a.study} --data {a.folder}")
 
 def fetch_command(a):
     "Public files into the data folder, checked, and the real sets that are made from them."
@@ -125,7 +128,8 @@ def call_study(
     which.add_argument("--study", default=next(iter(offered)))
     chosen, rest = which.parse_known_args(arguments)
     if chosen.study not in offered:
-        raise InputError(f"The study {chosen.study!r} has no command {command}: {did_you_mean(chosen.study, offered)}")
+        nearest = did_you_mean(chosen.study, offered)
+        raise InputError(f"The study {chosen.study!r} has no command {command}: {nearest}")
     called = function(offered[chosen.study][0])
     parser = anno_parser(called, prog=f"drugnb {command}")
     given = {k: v for k, v in vars(parser.parse_args(rest)).items() if k not in ("pdb", "xtra")}
@@ -141,18 +145,20 @@ def _add_run(commands):
     run.set_defaults(call=run_command)
 
 def _add_check(commands):
-    check = commands.add_parser("check", help="check tables and parameters, and say what was matched", add_help=False)
+    what = "check tables and parameters, and say what was matched"
+    check = commands.add_parser("check", help=what, add_help=False)
     _study_arguments(check)
     check.set_defaults(call=check_command)
 
 def _add_sweep(commands):
-    grid = commands.add_parser("sweep", help="run a study over a grid of parameters", add_help=False, description=(
-        "Run a study once for every combination of the values given with -g. The same command goes on where it was stopped, "
-        "and runs no cell again whose parameters, code and input files are the same."))
+    what = "run a study over a grid of parameters"
+    grid = commands.add_parser("sweep", help=what, add_help=False, description=(
+        "Run a study once for every combination of the values given with -g. The same command goes on where "
+        "it was stopped, and runs no cell again whose parameters, code and input files are the same."))
     _study_arguments(grid)
-    grid.add_argument("-g", dest="grid", action="append", default=[], metavar="NAME=V1,V2,...",
-                      help='a swept parameter and its values; "NAME=V1;V2" where values hold commas; may be given many times')
-    grid.add_argument("--run", default="", metavar="FOLDER", help="folder of the sweep (runs/STUDY/DATA-sweep)")
+    swept = 'a swept parameter and its values; "NAME=V1;V2" where values hold commas; may be given many times'
+    grid.add_argument("-g", dest="grid", action="append", default=[], metavar="NAME=V1,V2,...", help=swept)
+    grid.add_argument("--run", default="", metavar="FOLDER", help="folder of the sweep")
     grid.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at once (1)")
     grid.add_argument("--dask", default="", metavar="ADDRESS",
                       help="run the cells on a dask cluster; needs pip install 'drugnb[scale]'")
@@ -164,9 +170,11 @@ def _add_tables(commands):
     example.add_argument("folder", help="made if it is not there")
     example.add_argument("--study", default=next(iter(STUDIES)), help=f"whose layout ({next(iter(STUDIES))})")
     example.set_defaults(call=example_command)
-    fetch = commands.add_parser("fetch", help="get the public files of a study, and make its real set", description=(
-        "Get public files at fixed commits into the data folder, check their SHA-256, and say their licences and whom to cite. "
-        "What is there is not fetched again, and what was cut off goes on. DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere."))
+    what = "get the public files of a study, and make its real set"
+    fetch = commands.add_parser("fetch", help=what, description=(
+        "Get public files at fixed commits into the data folder, check their SHA-256, and say their licences "
+        "and whom to cite. What is there is not fetched again, and what was cut off goes on. "
+        "DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere."))
     fetch.add_argument("study", nargs="?", default="", help="whose files; all if left out")
     fetch.set_defaults(call=fetch_command)
 
@@ -175,7 +183,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser("drugnb", description="Drug-response studies as notebooks.")
     top.add_argument("--version", action="version", version=f"drugnb {drugnb.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("studies", help="the studies, their sets and commands").set_defaults(call=studies_command)
+    there = commands.add_parser("studies", help="the studies, their sets and commands")
+    there.set_defaults(call=studies_command)
     for add in (_add_check, _add_run, _add_sweep, _add_tables): add(commands)
     notebooks = commands.add_parser("notebooks", help="copy the notebooks out, for reading and changing")
     notebooks.add_argument("folder", help="made if it is not there")
@@ -200,7 +209,7 @@ def _called(arguments):
 def main(
     arguments: list[str] | None = None,  # of the command line; the process's own if None
 ):
-    "The `drugnb` command. Wrong input ends it with one sentence and status 2, a failure with status 1, Ctrl-C with 130."
+    "The `drugnb` command: one sentence and status 2 for wrong input, 1 for a failure, 130 for Ctrl-C."
     try: _called(sys.argv[1:] if arguments is None else list(arguments))
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (InputError, RuntimeError, KeyboardInterrupt) as e:

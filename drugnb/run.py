@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from .core.artefacts import RunFolder, atomic, discard, read_journal
 from .core.settings import InputError, notebooks_folder, project_path, read_settings, typed_path
-from .studies import Rule, card, did_you_mean, function
+from .studies import Rule, card, did_you_mean, find_folder, function
 
 # %% ../nbs/07_run.ipynb #785a7fed
 def notebook_path(
@@ -39,11 +39,12 @@ def notebook_parameters(
     source = next("".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", []))
     lines = source.splitlines()
     def meaning(node): return lines[node.end_lineno - 1][node.end_col_offset:].strip().lstrip("# ")
-    return {node.targets[0].id: (ast.literal_eval(node.value), meaning(node)) for node in ast.parse(source).body}
+    nodes = ast.parse(source).body
+    return {node.targets[0].id: (ast.literal_eval(node.value), meaning(node)) for node in nodes}
 
 def study_parameters(
     study: str,  # with a card
-) -> dict[str, tuple[object, str]]:  # parameter -> (default, what it means), of the notebook that has it first
+) -> dict[str, tuple[object, str]]:  # parameter -> (default, what it means in the first notebook that has it)
     "Every parameter of a study's notebooks."
     found = {}
     for name in card(study).notebooks: found = {**notebook_parameters(name), **found}
@@ -67,7 +68,9 @@ def like(
 
 def _number(text, name):
     try: return float(text)
-    except ValueError: raise InputError(f"The parameter {name} holds {text!r}: it should be numbers with commas between.") from None
+    except ValueError:
+        wanted = "it should be numbers with commas between"
+        raise InputError(f"The parameter {name} holds {text!r}: {wanted}.") from None
 
 def _span(rule):
     "A range in words."
@@ -119,7 +122,7 @@ def study_settings(
 def source_name(
     source: str,  # a set on the card, one that settings.ini names, or a folder
 ) -> str:
-    "A source as every notebook understands it, whatever its working folder: a person's own folder as an absolute path."
+    "A source as every notebook understands it, wherever it runs: a person's own folder as an absolute path."
     named = str(source) in read_settings() or not str(source).strip()
     return str(source) if named or not typed_path(source).is_dir() else str(typed_path(source).resolve())
 
@@ -145,9 +148,10 @@ def check_study(
     parameters: dict[str, str] | None = None,  # by name, as text
     folder: str | Path = "",  # run folder that keeps what was read; "" keeps nothing
 ) -> list[str]:  # what was found and left out, in sentences
-    "Check tables and parameters without running a notebook. Raises `InputError` for what a run would stop at."
+    "Check tables and parameters, run no notebook. Raises `InputError` for what a run would stop at."
     values = values_of(study, parameters)
     source = source_name(source or next(iter(card(study).sets)))
+    find_folder(study, source)  # before the study's modules are imported, which takes longer
     return function(card(study).check)(source, values, RunFolder(folder))
 
 # %% ../nbs/07_run.ipynb #90982352
@@ -156,7 +160,7 @@ def run_notebook(
     parameters: dict,
     folder: Path,  # where the executed notebook goes
 ):
-    "Execute one notebook. Raises `InputError` for wrong input and `RuntimeError` for anything else that went wrong."
+    "Execute one notebook. Raises `InputError` for wrong input, `RuntimeError` for whatever else went wrong."
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -164,14 +168,17 @@ def run_notebook(
     target, failed = folder/f"{own}.ipynb", folder/f"{own}.failed.ipynb"
     with atomic(target) as part:
         try:
-            papermill.execute_notebook(str(source), str(part), parameters=parameters, cwd=str(source.parent),
-                                       progress_bar=False, extra_arguments=["--IPKernelApp.log_level=CRITICAL"])
+            papermill.execute_notebook(
+                str(source), str(part), parameters=parameters, cwd=str(source.parent), progress_bar=False,
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"])
         except PapermillExecutionError as e:
             if e.ename == "InputError": raise InputError(e.evalue) from None
             os.replace(part, failed)
-            raise RuntimeError(f"The notebook {name} stopped with {e.ename}: {e.evalue}. It is kept as {failed}.") from None
+            why = f"{e.ename}: {e.evalue}"
+            raise RuntimeError(f"The notebook {name} stopped with {why}. It is kept as {failed}.") from None
         except DeadKernelError:
-            raise RuntimeError(f"The kernel of the notebook {name} was killed, most often for want of memory.") from None
+            why = "most often for lack of memory"
+            raise RuntimeError(f"The kernel of the notebook {name} was killed, {why}.") from None
     discard(failed)
 
 # %% ../nbs/07_run.ipynb #328c083b
@@ -197,7 +204,8 @@ class Progress:
         self.start, self.done, self.stopped = time.monotonic(), 0.0, threading.Event()
         self.seen = read_journal(folder)[1]
         self.terminal = sys.stderr.isatty() and not quiet
-        self.bar = tqdm(total=1.0, disable=not self.terminal, bar_format="{desc} {percentage:3.0f}%|{bar:20}| {postfix}")
+        form = "{desc} {percentage:3.0f}%|{bar:20}| {postfix}"
+        self.bar = tqdm(total=1.0, disable=not self.terminal, bar_format=form)
 
     def __enter__(self):
         if self.terminal: threading.Thread(target=self._watch, daemon=True).start()
@@ -221,11 +229,10 @@ def begin(self: Progress,
     name: str,  # the notebook that runs now
 ):
     "Say which notebook runs, and how long the rest takes."
-    at = list(self.shares).index(name) + 1
-    left = self._left()
-    self.bar.set_description_str(f"{self.title} [{at}/{len(self.shares)}] {Path(name).name}")
-    if not self.terminal and not self.quiet:
-        print(f"{self.title} [{at}/{len(self.shares)}] {Path(name).name}" + (f", {left}" if left else ""), flush=True)
+    at, left = list(self.shares).index(name) + 1, self._left()
+    line = f"{self.title} [{at}/{len(self.shares)}] {Path(name).name}"
+    self.bar.set_description_str(line)
+    if not self.terminal and not self.quiet: print(f"{line}, {left}" if left else line, flush=True)
 
 @patch
 def end(self: Progress,
@@ -251,16 +258,18 @@ def run_study(
     figures: str | Path = "",  # folder for the figures; in the run folder if empty
     quiet: bool = False,  # without progress and report
 ) -> Path:  # the run folder
-    "Check, then run all notebooks of a study; stages whose inputs and parameters have not changed are reloaded."
+    "Check, then run all notebooks of a study; stages whose inputs and parameters are the same are reloaded."
     source = source_name(source or next(iter(card(study).sets)))
     folder = typed_path(folder) if str(folder) else run_folder(study, source)
     report = check_study(study, source, parameters, folder)
     if not quiet: print(*report, sep="\n", flush=True)
-    fixed = {"source": source, "run": str(folder)} | ({"figures": str(typed_path(figures))} if str(figures) else {})
+    fixed = {"source": source, "run": str(folder)}
+    if str(figures): fixed["figures"] = str(typed_path(figures))
     planned = plan(study, {**study_settings(study), **(parameters or {}), **fixed})
     try: folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise InputError(f"The run folder {folder} cannot be made ({e.strerror}): choose another with --run.") from e
+        why = e.strerror
+        raise InputError(f"The run folder {folder} cannot be made ({why}): choose another with --run.") from e
     RunFolder(folder)
     with Progress(f"{study} on {Path(source).name}", card(study).notebooks, folder, quiet) as progress:
         for name, given in planned.items():

@@ -34,7 +34,8 @@ from .core.artefacts import RunFolder, atomic, digest, discard, save_csv
 from .core.settings import InputError, read_settings, source_folder, typed_path
 from .core.style import save_figure, styled
 from drugnb.run import (
-    FIXED, check_study, like, notebook_path, plan, run_folder, run_study, source_name, study_parameters, study_settings, values_of,
+    FIXED, check_study, like, notebook_path, plan, run_folder, run_study, source_name, study_parameters,
+    study_settings, values_of,
 )
 from .studies import Card, card, function
 
@@ -44,8 +45,10 @@ def grid_values(
 ) -> tuple[str, list[str]]:  # the name and the values
     "One swept parameter as it is typed. Raises `InputError` when there is no name or no `=`."
     name, sign, values = text.partition("=")
-    if not (sign and name.strip()): raise InputError(f"A swept parameter is given as NAME=VALUE,VALUE,... and not as {text!r}.")
-    return name.strip(), [v.strip() for v in (values.removesuffix(";").split(";") if ";" in values else values.split(","))]
+    if not (sign and name.strip()):
+        raise InputError(f"A swept parameter is given as NAME=VALUE,VALUE,... and not as {text!r}.")
+    parts = values.removesuffix(";").split(";") if ";" in values else values.split(",")
+    return name.strip(), [v.strip() for v in parts]
 
 # %% ../nbs/07a_sweep.ipynb #5dd13545
 @dataclass(frozen=True)
@@ -60,14 +63,15 @@ class Cell:
 def code_key(
     study: str,  # with a card
 ) -> str:
-    "A digest of the code that a run of a study executes: its notebooks, its wing, the core, the sources and what runs them."
+    "A digest of the code of a run: notebooks, the study's wing, core, sources, and what runs them."
     package = Path(drugnb.__file__).parent
     notebooks = {}
     for name in card(study).notebooks:
         cells = json.loads(notebook_path(name).read_text())["cells"]
         notebooks[name] = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
-    modules = [*package.glob("*.py"), *(p for wing in ("core", "sources", study) for p in (package/wing).rglob("*.py"))]
-    return digest([notebooks, {str(p.relative_to(package)): digest(p.read_text()) for p in modules}])
+    wings = [p for wing in ("core", "sources", study) for p in (package/wing).rglob("*.py")]
+    modules = {str(p.relative_to(package)): digest(p.read_text()) for p in [*package.glob("*.py"), *wings]}
+    return digest([notebooks, modules])
 
 def sweep_key(
     study: str,  # with a card
@@ -75,7 +79,8 @@ def sweep_key(
 ) -> str:
     "What all cells of a sweep depend on: code, settings and input files."
     folder = source_folder(source)
-    files = sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in folder.iterdir() if p.is_file()) if folder else []
+    files = sorted(p for p in folder.iterdir() if p.is_file()) if folder else []
+    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
     return digest([study, source, code_key(study), read_settings(), files, drugnb.__version__])
 
 # %% ../nbs/07a_sweep.ipynb #93d5197d
@@ -95,10 +100,12 @@ def grid_of(
     fixed: dict[str, str],  # the same for all cells, as text
 ) -> dict[str, list]:  # parameter -> values, typed, in the order in which the notebooks name the parameters
     "A checked grid. Raises `InputError` for an unknown parameter or value, and for one given twice."
-    if not grid: raise InputError("A sweep needs at least one parameter with its values: -g NAME=VALUE,VALUE,...")
+    if not grid:
+        raise InputError("A sweep needs at least one parameter with its values: -g NAME=VALUE,VALUE,...")
     for p in {*grid, *fixed} & {*FIXED}:
         raise InputError(f"The parameter {p} is set by the sweep itself: use --data and --run.")
-    for p in {*grid} & {*fixed}: raise InputError(f"The parameter {p} is given both as fixed (-p) and as swept (-g).")
+    for p in {*grid} & {*fixed}:
+        raise InputError(f"The parameter {p} is given both as fixed (-p) and as swept (-g).")
     for p, values in grid.items():
         for v in values or [""]: plan(study, {p: v})
     known = study_parameters(study)
@@ -115,7 +122,7 @@ def sweep_cells(
     source: str = "simulated",
     parameters: dict[str, str] | None = None,  # the same for all cells, as text
 ) -> list[Cell]:
-    "The cells of a grid. Raises `InputError` for an unknown study, parameter or value, and for one given twice."
+    "The cells of a grid. Raises `InputError` for an unknown study, parameter or value, or one given twice."
     fixed = {**(parameters or {})}
     plan(study, {**study_settings(study), **fixed})
     values = grid_of(study, grid, fixed)
@@ -138,9 +145,11 @@ def share(
     newest = {}
     for path in (p for other in others if other != folder for p in other.glob("*")):
         with suppress(FileNotFoundError):
-            if path.name in makes or re.match(r"study[._]", path.name): newest.setdefault(path.name, []).append((path.stat().st_mtime_ns, path))
+            if path.name in makes or re.match(r"study[._]", path.name):
+                newest.setdefault(path.name, []).append((path.stat().st_mtime_ns, path))
     found = {name: max(paths) for name, paths in newest.items()}
-    found = {n: p for n, (t, p) in found.items() if not (folder/n).exists() or (folder/n).stat().st_mtime_ns < t}
+    def older(name, time): return not (folder/name).exists() or (folder/name).stat().st_mtime_ns < time
+    found = {name: path for name, (time, path) in found.items() if older(name, time)}
     for name, path in found.items():
         with suppress(FileNotFoundError), atomic(folder/name) as part:
             try: os.link(path, part)
@@ -216,7 +225,8 @@ def sweep_table(
     columns = dict.fromkeys(c for row in sorted(rows, key=len, reverse=True) for c in row)
     last = ["seconds", "error"]
     table = pd.DataFrame(rows, columns=[c for c in columns if c not in last] + last)
-    counts = {c for row in rows for c, v in row.items() if isinstance(v, int | np.integer) and c not in cells[0].swept}
+    counts = {c for row in rows for c, v in row.items() if isinstance(v, int | np.integer)}
+    counts -= set(cells[0].swept)
     return table.astype(dict.fromkeys(counts, "Int64"))
 
 def shown(
@@ -232,8 +242,8 @@ THREADS = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXP
            "VECLIB_MAXIMUM_THREADS"]
 
 def _worker(parent):
-    "Leave the terminal's group, and end when the parent does; a lock between processes would be reported as lost."
-    tqdm.set_lock(threading.RLock())
+    "Leave the terminal's group, and end when the parent does."
+    tqdm.set_lock(threading.RLock())  # a lock between processes would be reported as lost
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.setpgrp()
     def watch():
@@ -292,8 +302,8 @@ def work_through(
                 if not report["error"]: made |= cell.makes
                 yield cell, report
     except (BrokenExecutor, CancelledError) as e:
-        raise RuntimeError("A worker of the sweep was killed, most often for want of memory: use fewer --jobs. "
-                           "What is finished is kept, and the same command goes on from there.") from e
+        raise RuntimeError("A worker of the sweep was killed, most often for lack of memory: "
+                           "use fewer --jobs. What is finished is kept, and the same command goes on.") from e
 
 # %% ../nbs/07a_sweep.ipynb #c41712a7
 def _is_upright(values):
@@ -305,7 +315,9 @@ def _size(values):
     n = len(values)
     return (min(max(5.6, 2 + 0.55*n), 14), 4.2) if _is_upright(values) else (8.2, 1.7 + 0.34*n)
 
-def _columns(table, model, score): return [table[f"{model} {c}"].to_numpy(float) for c in (score, "low", "high")]
+def _columns(table, model, score):
+    "Score, low and high of a model in each cell."
+    return [table[f"{model} {c}"].to_numpy(float) for c in (score, "low", "high")]
 
 def _draw_models(ax, table, models, score, upright):
     "A marker with an interval for each model of each cell."
@@ -330,15 +342,17 @@ def _draw_reference(ax, table, model, score, upright):
 def _mark_failed(ax, table, upright):
     "Write across the cells that failed."
     for i in np.flatnonzero(table.error.astype(bool)):
-        place, along = ((i, 0.5), ax.get_xaxis_transform()) if upright else ((0.5, i), ax.get_yaxis_transform())
-        ax.text(*place, "failed", transform=along, ha="center", va="center", color="0.5", rotation=90 if upright else 0)
+        place = (i, 0.5) if upright else (0.5, i)
+        along = ax.get_xaxis_transform() if upright else ax.get_yaxis_transform()
+        ax.text(*place, "failed", transform=along, ha="center", va="center", color="0.5",
+                rotation=90 if upright else 0)
 
 def _label_cells(ax, values, measure, upright):
     "Name the cells along their axis."
     n, title = len(values), "How far the result depends on what was swept"
     if upright:
-        ax.set(xticks=range(n), xticklabels=values.iloc[:, 0], xlabel=values.columns[0], ylabel=measure, title=title)
-        ax.set_xlim(-0.6, n - 0.4)
+        ax.set(xticks=range(n), xticklabels=values.iloc[:, 0], xlim=(-0.6, n - 0.4),
+               xlabel=values.columns[0], ylabel=measure, title=title)
         return
     labels = values.apply(lambda row: ", ".join(f"{p} {v}" for p, v in row.items()), axis=1)
     ax.set(yticks=range(n), yticklabels=labels, xlabel=measure, title=title, ylim=(n - 0.4, -0.6))
@@ -402,23 +416,27 @@ def _refuse_all(cells, reports):
 def sweep_folder(
     study: str,  # with a card
     source: str,  # see `run.source_name`
-    folder: str | Path = "",  # as a person names it
+    folder: str | Path = "",  # as a person names it; runs/STUDY/SOURCE-sweep if empty
 ) -> Path:  # made if it is not there
-    "The folder of a sweep: runs/STUDY/SOURCE-sweep unless another is named. Raises `InputError` where it cannot be made."
+    "The folder of a sweep. Raises `InputError` where it cannot be made."
     usual = run_folder(study, source)
     folder = typed_path(folder) if str(folder) else usual.with_name(f"{usual.name}-sweep")
     try: folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise InputError(f"The run folder {folder} cannot be made ({e.strerror}): choose another with --run.") from e
+        why = e.strerror
+        raise InputError(f"The run folder {folder} cannot be made ({why}): choose another with --run.") from e
     RunFolder(folder)
     return folder
 
+# %% ../nbs/07a_sweep.ipynb #f59f7c5a
 def _run_cells(study, source, cells, reports, folder, pool, work):
     "Run what has not been run; keep the table and say a line after each cell."
     todo = [c for c in cells if c.name not in reports]
-    others = [run_folder(study, source), folder, *sorted(p for p in folder.iterdir() if p.is_dir()), *(folder/c.name for c in cells)]
+    earlier = sorted(p for p in folder.iterdir() if p.is_dir())
+    others = [run_folder(study, source), folder, *earlier, *(folder/c.name for c in cells)]
     made = {m for c in cells if c.name in reports for m in c.makes}
-    def submit(executor, cell): return executor.submit(attempt, work, study, source, cell, folder, others, Path.cwd())
+    def submit(executor, cell):
+        return executor.submit(attempt, work, study, source, cell, folder, others, Path.cwd())
     try:
         with pool or workers() as executor:
             for cell, report in work_through(executor, todo, made, folder, submit):
@@ -430,6 +448,7 @@ def _run_cells(study, source, cells, reports, folder, pool, work):
         for part in (p for c in todo for p in (folder/c.name).rglob(".partial-*")): discard(part)
         raise
 
+# %% ../nbs/07a_sweep.ipynb #9b15d52d
 def sweep(
     study: str,  # with a card
     grid: dict[str, list[str]],  # parameter -> values, as text
@@ -459,7 +478,8 @@ def sweep_text(
 ) -> str:
     "A sweep's table for the terminal, and the cells that failed."
     models = shown(table, known.reference)
-    numbers = [c for c in table if c not in (*swept, "seconds", "error") and not any(c.startswith(f"{m} ") for m in models)]
+    scores = [c for c in table if any(c.startswith(f"{m} ") for m in models)]
+    numbers = [c for c in table if c not in (*swept, *scores, "seconds", "error")]
     out = table[swept].map(_short)
     for c in numbers: out[c] = table[c].map(lambda v: "" if pd.isna(v) else f"{v:.3g}")
     for m in models:
@@ -468,4 +488,5 @@ def sweep_text(
     out["seconds"] = table.seconds.map("{:.0f}".format)
     failed = table[table.error.astype(bool)]
     named = failed[swept].apply(lambda row: ", ".join(f"{p}={_short(v)}" for p, v in row.items()), axis=1)
-    return "\n".join([out.to_string(index=False), *(f"failed: {n}: {e}" for n, e in zip(named, failed.error))])
+    lines = [f"failed: {n}: {e}" for n, e in zip(named, failed.error)]
+    return "\n".join([out.to_string(index=False), *lines])

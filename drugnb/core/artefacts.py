@@ -44,14 +44,14 @@ def first_line(
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 def _cannot_write(folder, error):
-    return InputError(f"The folder {folder} cannot be written ({error.strerror or error}): choose another run folder.")
+    why = error.strerror or error
+    return InputError(f"The folder {folder} cannot be written ({why}): choose another run folder.")
 
 @contextmanager
 def atomic(
     path: Path | str,  # the file to be written, whole or not at all
 ):
-    """Give a temporary path beside `path` to write to; rename it to `path` when the block ends well.
-    Raises `InputError` where the folder cannot be written."""
+    "A temporary path, renamed to `path` when the block ends well. Raises `InputError` for a folder that refuses."
     path = Path(path)
     part = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try: path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,8 @@ def load_frame(
     "Read a frame and its provenance. Raises `InputError` for a file that is not whole Parquet."
     try: table = pa.parquet.read_table(path)
     except (pa.ArrowInvalid, OSError) as e:
-        raise InputError(f"{path} is not a whole Parquet file ({first_line(e)}): remove it and run again.") from e
+        why = first_line(e)
+        raise InputError(f"{path} is not a whole Parquet file ({why}): remove it and run again.") from e
     made_from = json.loads((table.schema.metadata or {}).get(b"drugnb", b"{}"))
     frame = table.to_pandas()
     frame.attrs["key"] = made_from.get("key")
@@ -149,8 +150,8 @@ def save_matrix(
     about = {b"drugnb": json.dumps(made_from).encode(), b"columns": json.dumps(names).encode()}
     table = pa.table([pa.array(frame.index.to_numpy(object), pa.string()), rows], names=["id", "values"])
     table = table.replace_schema_metadata(about)
-    with atomic(path) as part, pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+    with atomic(path) as part, pa.OSFile(str(part), "wb") as sink:
+        with pa.ipc.new_file(sink, table.schema) as writer: writer.write_table(table)
 
 def load_matrix(
     path: Path | str,  # an .arrow file that `save_matrix` wrote
@@ -158,7 +159,8 @@ def load_matrix(
     "Map a matrix into memory. Raises `InputError` for a file that is not whole."
     try: table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except (pa.ArrowInvalid, OSError) as e:
-        raise InputError(f"{path} is not a whole Arrow file ({first_line(e)}): remove it and run again.") from e
+        why = first_line(e)
+        raise InputError(f"{path} is not a whole Arrow file ({why}): remove it and run again.") from e
     columns = json.loads(table.schema.metadata[b"columns"])
     values = table["values"].chunk(0).flatten().to_numpy().reshape(-1, len(columns))
     frame = pd.DataFrame(values, table["id"].to_pylist(), columns, copy=False)
@@ -170,8 +172,8 @@ JOURNAL = "journal.jsonl"
 def read_journal(
     folder: Path,  # a run folder
     start: int = 0,  # bytes that have been read already
-) -> tuple[list[dict], int]:  # entries: stage, how ("started", "computed", "reloaded" or "note"), text; bytes read so far
-    "What a run has said since. A line that is still being written is left for the next time."
+) -> tuple[list[dict], int]:  # entries (stage, how, text), and the bytes read so far
+    "What a run has said since; `how` is started, computed, reloaded or note. Half a line is left out."
     try: text = (folder/JOURNAL).read_bytes()[start:]
     except OSError: return [], start
     whole = text[:text.rfind(b"\n") + 1]
@@ -234,7 +236,7 @@ def stage(self: RunFolder,
     inputs: list,  # what it is made from, see `provenance`
     **parameters,  # everything else that shapes the result
 ) -> pd.DataFrame:  # with `attrs["key"]`, to be named by later stages
-    "The stage's frame: reloaded when it is there for the same inputs and parameters, else computed and saved."
+    "The stage's frame: reloaded if it is there for the same inputs and parameters, else computed and saved."
     wanted = provenance(name, inputs, parameters)
     frame, why = self.reload(name, wanted)
     if frame is not None:
@@ -282,7 +284,8 @@ def write_table(
     with atomic(path) as part:
         if path.suffix == ".parquet": table.to_parquet(part)
         elif path.suffix == ".gz":
-            with part.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed: table.to_csv(packed)
+            with part.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
+                table.to_csv(packed)
         else: table.to_csv(part)
 
 def write_tables(
@@ -297,7 +300,8 @@ def write_tables(
     ours = json.loads(log.read_text())["tables"] if log.exists() else []
     theirs = [p.name for kind in kinds for p in sorted(folder.glob(kind)) if p.name not in ours]
     if theirs:
-        raise InputError(f"{folder} holds a table that drugnb did not make ({theirs[0]}): choose another folder.")
+        raise InputError(f"{folder} holds a table that drugnb did not make ({theirs[0]}): "
+                         "choose another folder.")
     for name in ours: (folder/name).unlink(missing_ok=True)
     with atomic(log) as part: part.write_text(json.dumps({**made_from, "tables": list(tables)}, indent=1))
     for name, table in tables.items(): write_table(table, folder/name)
