@@ -44,8 +44,8 @@ class Card:
 # %% ../nbs/06b_studies.ipynb #ff90d1f2
 WEIGHTING = Card(
     question="which L1000 signatures should count for how much, for a viability model that holds up outside",
-    notebooks={"00_load": 0.05, "01_embed": 0.04, "02_cluster": 0.05, "02a_domain": 0.08, "03_weight": 0.04,
-               "04b_learn": 0.05, "05a_compare": 0.6, "06_figures": 0.09},
+    notebooks={"00_load": 0.02, "01_embed": 0.05, "02_cluster": 0.05, "02a_domain": 0.05, "03_weight": 0.03,
+               "04b_learn": 0.05, "05a_compare": 0.66, "06_figures": 0.09},
     sets={"simulated": "weighting.simulate:simulated",
           "simulated-small": "weighting.simulate:simulated_small", "l1000-a375": ""},
     builds={"l1000-a375": "weighting.tables:build_a375"},
@@ -70,8 +70,8 @@ WEIGHTING = Card(
 # %% ../nbs/06b_studies.ipynb #e449ee28
 COMBOS = Card(
     question="which drugs, or pairs of them, reverse a signature, and what a pair does given each drug alone",
-    notebooks={"combos/10_data": 0.1, "combos/11_connect": 0.1, "combos/12_pairs": 0.1,
-               "combos/15_held_out": 0.7},
+    notebooks={"combos/10_data": 0.05, "combos/11_connect": 0.16, "combos/12_pairs": 0.06,
+               "combos/15_held_out": 0.73},
     sets={"simulated": "combos.data:simulated", "simulated-small": "combos.data:simulated_small",
           "simulated-published": "combos.data:simulated_published", "melanoma": ""},
     builds={"melanoma": "combos.data:build_melanoma"},

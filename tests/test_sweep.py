@@ -391,7 +391,7 @@ def test_a_sweep_stopped_killed_and_resumed(folder, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate()
     assert process.returncode == 130 and said[1].splitlines()[-1] == (
-        "drugnb: stopped; what is finished is kept, and the same command goes on."), said[1]
+        "drugnb: stopped; what is finished is kept, and the same command goes on from there."), said[1]
     assert "Traceback" not in said[1] and len(family) >= 4
     wait_for(lambda: not alive(family))
     assert not list(out.rglob(".partial*")) and not list(out.glob("*/cell.json"))
