@@ -69,11 +69,12 @@ def navigates(cell: dict) -> bool:
     return cell.get("id") == NAVIGATION or bool(re.match(links, "".join(cell["source"])))
 
 def collapsed(path: Path) -> list[dict]:
-    "A notebook's cells: exported ones collapsed in JupyterLab, and none that exports the project."
+    "A notebook's cells: exported ones, and those that make a page's tables, collapsed; none exports all."
     cells = [c for c in json.loads(path.read_text())["cells"] if not exports_all(c)]
+    aside = r"#\| *exporti?\b" if number(path) else r"#\| *(hide\b|echo: *false)"
     for cell in cells:
-        if cell["cell_type"] != "code" or not re.match(r"#\| *exporti?\b", first_line(cell)): continue
-        cell["metadata"]["jupyter"] = cell["metadata"].get("jupyter", {}) | {"source_hidden": True}
+        if cell["cell_type"] == "code" and re.match(aside, first_line(cell)):
+            cell["metadata"]["jupyter"] = cell["metadata"].get("jupyter", {}) | {"source_hidden": True}
     return cells
 
 def dressed(path: Path) -> str:
