@@ -87,3 +87,12 @@ def test_melanoma_from_its_files_is_the_prepared_set(mirror, data, tmp_path, mon
     pd.testing.assert_frame_equal(ours.singles, theirs.singles)
     assert ours.treatments.mechanism["PLX@60"] == "BRAFm inhibitor" and ours.treatments.mechanism["901@1.5"] == "MEK inhibitor"
     assert build_melanoma(tmp_path)[0] == tmp_path/"combos", "made again, in place"
+
+def test_effects_are_the_singles_of_each_pair_and_rows_keep_them_together(combos):
+    e = combos.effects
+    for side, effect, variance in (("a", e.a, e.variance_a), ("b", e.b, e.variance_b)):
+        assert effect.dtype == np.float64 and np.array_equal(effect, combos.singles.loc[combos.pairs[side]])
+        assert np.array_equal(variance, combos.variances.loc[combos.pairs[side]], equal_nan=True)
+    some = np.array([3, 0])
+    assert all(np.array_equal(part, whole[some], equal_nan=True) for part, whole in zip(e.rows(some), e, strict=True))
+    assert e._replace(variance_a=None, variance_b=None).rows(some)[2:] == (None, None)
