@@ -96,3 +96,42 @@ def test_effects_are_the_singles_of_each_pair_and_rows_keep_them_together(combos
     some = np.array([3, 0])
     assert all(np.array_equal(part, whole[some], equal_nan=True) for part, whole in zip(e.rows(some), e, strict=True))
     assert e._replace(variance_a=None, variance_b=None).rows(some)[2:] == (None, None)
+
+# doses
+
+def two_drugs(**doses):
+    "Two singles and their pair, with doses as given."
+    profiles = pd.DataFrame([[1.0, 0], [0, 2], [3, 3]], list("abc"), ["TP53", "EGFR"], dtype="f4")
+    return profiles, pd.DataFrame({"drug_a": ["x", "y", "x"], "drug_b": [None, None, "y"], **doses}, list("abc"))
+
+def test_doses_as_text_with_units_are_those_of_numbers():
+    numbers = two_drugs(dose_a=[0.5, 2, 0.5], dose_b=[np.nan, np.nan, 2])
+    texts = two_drugs(dose_a=["500 nM", "2 uM", "0.5"], dose_b=[None, "", "2 µM"])
+    ours, theirs = (assemble_combos("", *tables) for tables in (texts, numbers))
+    assert ours.pairs.equals(theirs.pairs) and ours.pairs.index.tolist() == ["x@0.5 + y@2"]
+    assert ours.treatments.equals(theirs.treatments) and ours.singles.equals(theirs.singles)
+
+def test_numbers_are_taken_as_they_are_also_as_text():
+    for doses in ([0, 10, 0], ["0", "10.0", "0e1"]):
+        found = assemble_combos("", *two_drugs(dose_a=doses, dose_b=[None, None, 10]))
+        assert found.pairs.index.tolist() == ["x@0 + y@10"]
+
+def test_a_dose_that_is_not_understood_is_reported_and_not_averaged():
+    profiles, conditions = two_drugs(dose_a=["low", "2", "1"], dose_b=[None, None, "2"])
+    more = pd.DataFrame([[5.0, 5]], ["d"], profiles.columns, dtype="f4")
+    found = assemble_combos("", pd.concat([profiles, more]), pd.concat([
+        conditions, pd.DataFrame({"drug_a": ["x"], "drug_b": [None], "dose_a": ["1"], "dose_b": [None]}, ["d"])]))
+    assert "1 conditions with a dose that is not understood ('low') left out" in found.report
+    assert found.singles.index.tolist() == ["y@2", "x@1"] and found.singles.loc["x@1"].tolist() == [5, 5]
+    with pytest.raises(InputError, match="one drug alone.*dose_a a number or text"):
+        assemble_combos("", *two_drugs(dose_a=["low", "high", "1"]))
+
+def test_a_row_of_profiles_that_occurs_twice_is_named():
+    profiles, conditions = two_drugs()
+    with pytest.raises(InputError, match="The table of profiles holds the id 'a' more than once"):
+        assemble_combos("", pd.concat([profiles, profiles.iloc[:1]]), conditions)
+
+def test_the_truth_of_a_set_with_one_study_is_that_of_its_own_pairs():
+    c = simulate_combos(n_pairs=30, n_studies=1, n_genes=200, n_drugs=40, n_mechanisms=4, seed=1)
+    own = [np.corrcoef(t, m)[0, 1] for t, m in zip(c.truth["pairs"].to_numpy(), c.measured.to_numpy(), strict=True)]
+    assert len(own) == 30 and min(own) > 0.6
