@@ -375,14 +375,10 @@ def _mechanism_names(world):
     return np.array([f"mechanism {chr(65 + m)}" for m in range(len(world.drugs.programme))])
 
 # %% ../../nbs/combos/10_data.ipynb #38fe1826
-def _truth(world, conditions, pairs, queries):
-    "Effects without noise of a set's pairs, in its order, and the mechanisms behind its queries."
-    drawn = conditions.iloc[len(world.alone):]
-    drugs = np.sort(drawn[["drug_a", "drug_b"]].to_numpy(str), axis=1)
-    drawn = pd.MultiIndex.from_arrays([drawn.study, *drugs.T])
-    at = drawn.get_indexer(pd.MultiIndex.from_frame(pairs[["study", "drug_a", "drug_b"]]))
-    true, names = world.true[at].astype(np.float32), _mechanism_names(world)
-    return {"pairs": pd.DataFrame(true, pairs.index, gene_names(true.shape[1])),
+def _truth(world, pairs, queries):
+    "Effects without noise of pairs, in the order in which they were drawn, and mechanisms behind queries."
+    true, names = world.true.astype(np.float32), _mechanism_names(world)
+    return {"pairs": pd.DataFrame(true, pairs, gene_names(true.shape[1])),
             "queries": {q: sorted(names[m]) for q, m in zip(queries, world.behind)}}
 
 # %% ../../nbs/combos/10_data.ipynb #44aea204
@@ -408,7 +404,7 @@ def simulate_combos(
     world = _draw_world(np.random.default_rng(seed), *drawn)
     tables = _simulated_tables(world)
     found = assemble_combos("simulated", **tables, key=digest(["combos", 1, *drawn, seed]))
-    return replace(found, truth=_truth(world, tables["conditions"], found.pairs, found.queries.index))
+    return replace(found, truth=_truth(world, found.pairs.index, found.queries.index))
 
 # %% ../../nbs/combos/10_data.ipynb #a7331e10
 LAYOUT = dict(  # what settings.ini may rename: files, without their ending, and columns
