@@ -317,7 +317,7 @@ def test_permutation_p_of_r_is_near_its_t_test_and_independent_of_blocks(monkeyp
     x, v = rng.standard_normal(100), rng.standard_normal((8, 100))
     p = permutation_p(x, v, pearson, 3000)
     assert np.abs(p - [pearsonr(x, row).pvalue for row in v]).max() < 0.04
-    monkeypatch.setattr(connect, "CELLS", 4*100*37)
+    monkeypatch.setattr(connect, "BLOCK", 4*100*37)
     assert np.array_equal(permutation_p(x, v, pearson, 3000), p)
 
 def test_genes_that_a_query_lacks_stay_lacking():
@@ -461,7 +461,10 @@ def test_memory_of_all_pairs_is_bounded():
     assert found.attrs["pairs"] == 4_498_500 and peak < 40e6, "the scores alone would be 36 MB, with all products three times as much"
 
 class Saturating:
-    def predict(self, a, b, variance_a=None, variance_b=None): return np.tanh(a + b) - (0 if variance_a is None else variance_a + variance_b)
+    "A model that uses variances where it is given some."
+    def predict(self, effects):
+        known = effects.variance_a is not None
+        return np.tanh(effects.a + effects.b) - (effects.variance_a + effects.variance_b if known else 0)
 
 def test_pairs_are_scored_again_by_a_model():
     p = nasty(6)
