@@ -81,7 +81,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'drugnb.combos.connect._flat': ('combos/connect.html#_flat', 'drugnb/combos/connect.py'),
                                        'drugnb.combos.connect._genes_in_columns': ( 'combos/connect.html#_genes_in_columns',
                                                                                     'drugnb/combos/connect.py'),
-                                       'drugnb.combos.connect._in_common': ('combos/connect.html#_in_common', 'drugnb/combos/connect.py'),
                                        'drugnb.combos.connect._ks_of_set': ('combos/connect.html#_ks_of_set', 'drugnb/combos/connect.py'),
                                        'drugnb.combos.connect._largest': ('combos/connect.html#_largest', 'drugnb/combos/connect.py'),
                                        'drugnb.combos.connect._match_report': ( 'combos/connect.html#_match_report',

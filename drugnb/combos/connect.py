@@ -52,23 +52,23 @@ def _columns_hold_genes(query, profiles):
 
 def _symbols(names): return gene_symbols(names.astype(str).tolist()).to_numpy(object)
 
-def _in_common(symbols, others):
-    "How well two sides match as genes: landmarks in both, then the share of the first that the second has."
-    own, both = set(symbols), set(symbols) & set(others)
-    return len(both.intersection(landmark_genes().symbol)), len(both)/max(len(own), 1)
-
 def _sides_with_genes(symbols, others):
     "Which side of the query and of the profiles holds genes, by their symbols: 0 for columns, 1 for rows."
-    ways = [(0, 0), (1, 0), (0, 1), (1, 1)]
-    return max(ways, key=lambda way: _in_common(symbols[way[0]], others[way[1]]))  # the first of equals
+    landmarks = set(landmark_genes().symbol.tolist())
+    symbols, others = ([set(side) for side in sides] for sides in (symbols, others))
+    def in_common(way):
+        own, both = symbols[way[0]], symbols[way[0]] & others[way[1]]
+        return len(both & landmarks), len(both)/max(len(own), 1)
+    return max([(0, 0), (1, 0), (0, 1), (1, 1)], key=in_common)  # of equally good ones the first
 
 def _genes_in_columns(query, profiles):
     "Both tables turned so that their columns are genes, under present symbols."
-    tables, sides = (query, profiles), (0, 0)
-    if not _columns_hold_genes(query, profiles):
-        sides = _sides_with_genes(*((_symbols(t.columns), _symbols(t.index)) for t in tables))
-    tables = [t.T if side else t for t, side in zip(tables, sides)]
-    return [t.set_axis(_symbols(t.columns), axis=1) for t in tables]
+    tables = query, profiles
+    if _columns_hold_genes(query, profiles): return [t.set_axis(_symbols(t.columns), axis=1) for t in tables]
+    symbols = [(_symbols(t.columns), _symbols(t.index)) for t in tables]
+    sides = _sides_with_genes(*symbols)
+    turned = [t.T if side else t for t, side in zip(tables, sides)]
+    return [t.set_axis(names[side], axis=1) for t, names, side in zip(turned, symbols, sides)]
 
 # %% ../../nbs/combos/11_connect.ipynb #d8e2505b
 def _one_column_a_gene(table, what):

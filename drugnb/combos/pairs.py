@@ -97,7 +97,7 @@ class _Lowest:
         s,  # scores, rows x columns, NaN for no pair
     ):
         "Take in a tile."
-        i, j = np.nonzero(s < self.limit)
+        i, j = np.unravel_index(np.flatnonzero(s < self.limit), s.shape)
         if not len(i): return
         self.scores = np.concatenate([self.scores, s[i, j]])
         self.pairs = np.concatenate([self.pairs, np.column_stack([r[i], c[j]])])
@@ -106,8 +106,9 @@ class _Lowest:
     def _cut(self):
         "Keep the k lowest: all below the k-th, and of those equal to it the first."
         self.limit = np.partition(self.scores, self.k - 1)[self.k - 1]
-        candidates = np.flatnonzero(self.scores <= self.limit)
-        kept = candidates[np.argsort(self.scores[candidates], kind="stable")[:self.k]]
+        kept = self.scores < self.limit
+        ties = np.flatnonzero(self.scores == self.limit)
+        kept[ties[:self.k - kept.sum()]] = True
         self.scores, self.pairs = self.scores[kept], self.pairs[kept]
 
 # %% ../../nbs/combos/12_pairs.ipynb #d4bfd778
