@@ -224,7 +224,7 @@ def write(frame, path):
 
 @pytest.mark.parametrize("turn", [False, True])
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.tsv.gz", "t.parquet", "t.gct"])
-def test_files_either_way_round(tmp_path, name, turn):
+def test_files_in_either_orientation(tmp_path, name, turn):
     p = table()
     q = p.iloc[[2, 4]].set_axis(["one", "two"])
     files = [write(t.T if turn else t, tmp_path/f"{w}{name}") for t, w in ((q, "q"), (p, "p"))]
@@ -250,6 +250,11 @@ def test_genes_are_told_from_drugs_also_where_drugs_are_shared():
     for q, profiles in ((p.T, p.T), (p.T, p), (p, p.T), (p.iloc[:3], p), (p.rename(columns={"TP53": "7157"}), p.T)):
         queries, same = matched(q, profiles)
         assert list(queries.index) == list(p.index[:len(queries)]) and np.allclose(queries[same.columns], p.iloc[:len(queries)][same.columns])
+
+def test_a_file_is_looked_for_in_the_working_folder(tmp_path, monkeypatch):
+    write(table(), tmp_path/"mine.csv")
+    monkeypatch.chdir(tmp_path)
+    pd.testing.assert_frame_equal(matched(table().iloc[0], "mine.csv")[1], table(), check_index_type=False, rtol=1e-6)
 
 def test_repeated_genes_are_averaged_and_gaps_are_no_change():
     p = table()
@@ -317,7 +322,7 @@ def test_permutation_p_of_r_is_near_its_t_test_and_independent_of_blocks(monkeyp
     x, v = rng.standard_normal(100), rng.standard_normal((8, 100))
     p = permutation_p(x, v, pearson, 3000)
     assert np.abs(p - [pearsonr(x, row).pvalue for row in v]).max() < 0.04
-    monkeypatch.setattr(connect, "CELLS", 4*100*37)
+    monkeypatch.setattr(connect, "BLOCK", 4*100*37)
     assert np.array_equal(permutation_p(x, v, pearson, 3000), p)
 
 def test_genes_that_a_query_lacks_stay_lacking():
@@ -411,6 +416,19 @@ def test_all_pairs_are_the_loop(monkeypatch, method, tile):
         np.testing.assert_allclose(best.score, np.r_[np.sort(expected)[:11], np.sort(expected)[-11:]], rtol=0, atol=1e-9)
         assert list(best["rank"]) == [*range(1, 12), *range(656, 667)] and not best.duplicated(["drug_a", "drug_b"]).any()
 
+def test_the_lowest_scores_are_those_of_a_stable_sort_of_all():
+    rng = np.random.default_rng(0)
+    for k in (1, 7, 40, 500):
+        lowest, seen = pairs._Lowest(k), []
+        for first in range(0, 60, 6):
+            r, c = np.arange(first, first + 6), np.arange(9)
+            s = np.where(rng.random((6, 9)) < 0.2, np.nan, rng.integers(0, 30, (6, 9)))
+            lowest.see(r, c, s)
+            seen += [(s[i, j], r[i], c[j]) for i in range(6) for j in range(9) if not np.isnan(s[i, j])]
+        expected = sorted(seen, key=lambda one: one[0])[:k]  # of ties those seen first
+        found = sorted(zip(lowest.scores, *lowest.pairs.T, strict=True), key=lambda one: one[0])
+        assert found == expected
+
 def test_exact_cancellation_scores_nothing():
     p = nasty()
     found = query_pairs(pd.Series(np.random.default_rng(1).standard_normal(20), p.columns), p, 10_000).set_index(["drug_a", "drug_b"]).score
@@ -461,7 +479,10 @@ def test_memory_of_all_pairs_is_bounded():
     assert found.attrs["pairs"] == 4_498_500 and peak < 40e6, "the scores alone would be 36 MB, with all products three times as much"
 
 class Saturating:
-    def predict(self, a, b, variance_a=None, variance_b=None): return np.tanh(a + b) - (0 if variance_a is None else variance_a + variance_b)
+    "A model that uses variances where it is given some."
+    def predict(self, effects):
+        known = effects.variance_a is not None
+        return np.tanh(effects.a + effects.b) - (effects.variance_a + effects.variance_b if known else 0)
 
 def test_pairs_are_scored_again_by_a_model():
     p = nasty(6)

@@ -1,4 +1,4 @@
-"""The tables of the combos study, models of pairs, and how they are judged: known truth, symmetry, leaks, real data, bad input."""
+"""Models of pairs, and how they are judged: known truth, symmetry, leaks, real data, bad input."""
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,15 +16,7 @@ from drugnb.combos.combine import (
     pair_splits,
     strangers,
 )
-from drugnb.combos.data import (
-    assemble_combos,
-    build_melanoma,
-    melanoma_tables,
-    open_combos,
-    read_combos,
-    simulate_combos,
-    write_combos,
-)
+from drugnb.combos.data import assemble_combos, read_combos, simulate_combos
 from drugnb.combos.held_out import (
     SIZES,
     figure_by_size,
@@ -35,9 +27,7 @@ from drugnb.combos.held_out import (
     study_splits,
     tally,
 )
-from drugnb.command import main
 from drugnb.core.settings import InputError
-from drugnb.sources.fetch import registry
 
 
 @pytest.fixture(scope="module")
@@ -52,76 +42,6 @@ def arrays(c): return c.single_a, c.single_b, c.measured.to_numpy(float)
 def drugs(c): return c.pairs[["drug_a", "drug_b"]].to_numpy(str)
 MODELS = [MeanPair(), Stronger(), Average(), Sum(), ScaledSum(), PairRidge(alphas=()), PairRidge(), Stack(folds=4, rounds=10)]
 named = pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{type(m).__name__}{len(m.get_params())}")
-
-# tables
-
-def test_a_set_survives_its_files_and_any_order_of_rows_genes_and_drugs(combos, tmp_path):
-    write_combos(combos, tmp_path)
-    profiles, conditions = (pd.read_csv(tmp_path/f"{t}.csv", index_col=0, dtype={"dose_a": float}) for t in ("profiles", "conditions"))
-    rng = np.random.default_rng(0)
-    turned = conditions.copy()
-    pair = turned.drug_b.notna() & (rng.random(len(turned)) < 0.5)
-    turned.loc[pair, ["drug_a", "drug_b"]] = turned.loc[pair, ["drug_b", "drug_a"]].to_numpy()
-    shuffled = profiles.sample(frac=1, random_state=0).sample(frac=1, axis=1, random_state=1)
-    again = assemble_combos("again", shuffled, turned.sample(frac=1, random_state=2))
-    assert {*again.pairs.index} == {*combos.pairs.index}
-    for table in ("singles", "measured"):
-        ours = getattr(combos, table)
-        np.testing.assert_allclose(getattr(again, table).loc[ours.index, ours.columns], ours, rtol=1e-4, atol=1e-5)
-    assert read_combos(tmp_path).queries.shape == combos.queries.shape
-
-def test_a_single_of_another_study_or_dose_is_not_the_pairs_own():
-    profiles = pd.DataFrame(np.eye(4, dtype="f4"), list("abcd"), ["TP53", "EGFR", "MYC", "JUN"])
-    conditions = pd.DataFrame({"drug_a": ["x", "y", "y", "x"], "drug_b": [None, None, None, "y"], "study": ["s", "s", "t", "s"],
-                               "dose_a": [1, 2, 2, 1], "dose_b": [None, None, None, 2]}, list("abcd"))
-    assert assemble_combos("", profiles, conditions).pairs.iloc[0].tolist() == ["s:x@1", "s:y@2", "x", "y", "s"]
-    for column, value in (("study", "t"), ("dose_b", 3)):
-        other = conditions.copy()
-        other.loc["d", column] = value
-        found = assemble_combos("", profiles, other)
-        assert not len(found.pairs) and any("1 pairs left out" in line for line in found.report)
-
-def test_variances_of_averaged_repeats_shrink():
-    profiles = pd.DataFrame([[1.0], [3], [0], [2]], list("abcd"), ["TP53"], dtype="f4")
-    conditions = pd.DataFrame({"drug_a": ["x", "x", "y", "x"], "drug_b": [None, None, None, "y"]}, list("abcd"))
-    found = assemble_combos("", profiles, conditions, variances=pd.DataFrame({"TP53": [0.2, 0.4, np.nan]}, list("abc")))
-    assert np.isclose(found.variances.loc["x", "TP53"], 0.15) and np.isnan(found.variances.loc["y", "TP53"])
-
-@pytest.mark.parametrize("spoil, says", [
-    (lambda p, c: (p, c.rename(index={"a": "b"})), "more than once"),
-    (lambda p, c: (p.set_axis([*"wxyz"]), c), "share no id"),
-    (lambda p, c: (p, c.assign(drug_b="z")), "one drug alone"),
-    (lambda p, c: (p.mask(p == 1), c), "have no value in row 'a', column 'TP53'"),
-    (lambda p, c: (p, c.drop(columns="drug_b")), "no column 'drug_b'"),
-])
-def test_spoilt_tables_are_named(spoil, says):
-    profiles = pd.DataFrame(np.eye(4, dtype="f4"), list("abcd"), ["TP53", "EGFR", "MYC", "JUN"])
-    conditions = pd.DataFrame({"drug_a": ["x", "y", "z", "x"], "drug_b": [None, None, None, "y"]}, list("abcd"))
-    with pytest.raises(InputError, match=says): assemble_combos("", *spoil(profiles, conditions))
-
-def test_the_simulated_pairs_saturate_and_share_a_response():
-    c = simulate_combos(n_pairs=120, n_studies=60, n_genes=300, seed=1)
-    total, true = c.single_a + c.single_b, c.truth["pairs"].to_numpy(float)
-    far = np.abs(total) > 4
-    assert (np.abs(true[far]) < np.abs(total[far])).mean() > 0.9
-    assert np.corrcoef(c.measured.mean(), true.mean(0))[0, 1] > 0.9 and 0.5 < c.variances.notna().to_numpy().mean() < 0.85
-    assert (c.truth["pairs"].index == c.measured.index).all()
-
-def test_melanoma_from_its_files_is_the_prepared_set(mirror, data, tmp_path, monkeypatch, capsys):
-    first = registry("combos").index[0]
-    made, prepared = melanoma_tables((mirror/first).parent), data/"combos"
-    if not prepared.is_dir(): pytest.skip("the melanoma tables are not beside the others")
-    theirs = pd.read_csv(prepared/"melanoma_profiles.csv", index_col=0)
-    assert made["melanoma_profiles.csv"].index.equals(theirs.index) and np.allclose(made["melanoma_profiles.csv"], theirs)
-    monkeypatch.setenv("DRUGNB_DATA", str(tmp_path))
-    monkeypatch.setenv("DRUGNB_MIRROR", str(mirror))
-    main(["fetch", "combos"])
-    assert "drugnb run combos --data melanoma" in capsys.readouterr().out
-    ours, theirs = open_combos("melanoma"), read_combos(prepared)
-    pd.testing.assert_frame_equal(ours.measured, theirs.measured)
-    pd.testing.assert_frame_equal(ours.singles, theirs.singles)
-    assert ours.treatments.mechanism["PLX@60"] == "BRAFm inhibitor" and ours.treatments.mechanism["901@1.5"] == "MEK inhibitor"
-    assert build_melanoma(tmp_path)[0] == tmp_path/"combos", "made again, in place"
 
 # models
 
