@@ -32,13 +32,13 @@ from tqdm import tqdm
 
 import drugnb
 from .core.artefacts import atomic, digest, discard, load_frame, RunFolder
-from .core.settings import InputError, project_root, read_settings, source_folder
+from .core.settings import InputError, numbers, project_root, read_settings, source_folder
 from .core.style import save_figure, styled
 from drugnb.run import (
     like, notebook_parameters, notebook_path, plan, run_folder, run_study, source_name, study_settings,
 )
 from .studies import STUDIES
-from .weighting.embed import numbers, saved_path
+from .weighting.embed import saved_path
 
 # %% ../nbs/07a_sweep.ipynb #bda632cf
 def grid_values(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['N_COMPONENTS', 'principal_components', 'check_perplexity', 'embed', 'place', 'read_map', 'pickled_map', 'study_map',
-           'saved_path', 'numbers', 'all_maps']
+           'saved_path', 'all_maps']
 
 # %% ../../nbs/01_embed.ipynb #84dfc690
 from pathlib import Path
@@ -124,14 +124,6 @@ def saved_path(study, name):
     return saved_folder()/f"{study.name}_{name}.parquet"
 
 # %% ../../nbs/01_embed.ipynb #1643d74d
-def numbers(
-    text,  # numbers with commas between, as a notebook parameter holds them
-) -> list:
-    "A parameter's list of numbers; whole numbers stay whole. Raises `InputError` for anything else."
-    try: found = [float(v) for v in str(text).split(",") if v.strip()]
-    except ValueError: raise InputError(f"{text!r} should be numbers with commas between.") from None
-    return [int(v) if v.is_integer() else v for v in found]
-
 def all_maps(
     study: Study,
     run: RunFolder,
