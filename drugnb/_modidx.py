@@ -501,6 +501,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'drugnb.weighting.cluster.knee_eps': ('cluster.html#knee_eps', 'drugnb/weighting/cluster.py'),
                                           'drugnb.weighting.cluster.leiden': ('cluster.html#leiden', 'drugnb/weighting/cluster.py'),
                                           'drugnb.weighting.cluster.one_giant': ('cluster.html#one_giant', 'drugnb/weighting/cluster.py'),
+                                          'drugnb.weighting.cluster.pair_counts': ( 'cluster.html#pair_counts',
+                                                                                    'drugnb/weighting/cluster.py'),
                                           'drugnb.weighting.cluster.stability': ('cluster.html#stability', 'drugnb/weighting/cluster.py'),
                                           'drugnb.weighting.cluster.study_clusters': ( 'cluster.html#study_clusters',
                                                                                        'drugnb/weighting/cluster.py')},
