@@ -174,11 +174,13 @@ def test_the_working_folder_is_a_study_under_its_own_name(folder, monkeypatch):
 def test_a_kept_study_is_reread_when_a_table_changes(folder, spoil, tmp_path, capsys):
     store = RunFolder(tmp_path/"run")
     first, again = read_folder(folder, store), read_folder(folder, store)
-    assert "study: reloaded" in capsys.readouterr().out and again.key == first.key and again.report == first.report
+    assert "study: reloaded" in capsys.readouterr().out
+    assert again.key == first.key and again.report == first.report
     for table in ("signatures", "samples", "outside", "outside_samples", "compounds", "coefficients"):
         assert getattr(again, table).equals(getattr(first, table)), table
     spoil(folder, "siginfo", lambda t: t.assign(viability=0.5))
-    assert read_folder(folder, store).key != first.key and "read, checked and saved" in capsys.readouterr().out
+    assert read_folder(folder, store).key != first.key
+    assert "read, checked and saved" in capsys.readouterr().out
 
 def test_a_study_that_was_kept_in_part_is_not_used(folder, tmp_path):
     store = RunFolder(tmp_path/"run")

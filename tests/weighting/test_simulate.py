@@ -24,7 +24,8 @@ def test_a_seed_means_the_numbers_it_always_meant():
     assert study.key == "b8f69a906266b830" and len(study.outside) == 336
     close = {"rtol": 1e-5, "atol": 1e-6}
     labels, outside = study.samples.viability, study.outside_samples.viability
-    np.testing.assert_allclose(labels[["s00000", "s00007", "s00599"]], [1.003733, 1.022226, 0.944277], **close)
+    some = labels[["s00000", "s00007", "s00599"]]
+    np.testing.assert_allclose(some, [1.003733, 1.022226, 0.944277], **close)
     np.testing.assert_allclose([labels.sum(), outside.sum()], [529.910010332, 299.505901711], **close)
     np.testing.assert_allclose(outside[["o00000", "o00005"]], [0.983726, 0.618411], **close)
     assert list(study.samples.cell[["s00000", "s00007"]]) == ["cell 9", "cell 8"]
