@@ -20,11 +20,11 @@ from drugnb.weighting.domain import (
     separability,
     shared_components,
     study_components,
-    study_compounds,
     study_domain,
     ulsif,
     ulsif_scores,
 )
+from drugnb.weighting.load import sample_compounds
 from drugnb.weighting.ridge import WeightedRidge
 from drugnb.weighting.simulate import simulate
 
@@ -218,17 +218,17 @@ def test_weights_mend_a_misspecified_model(mu, sd):
 
 def test_a_simulated_study_end_to_end(tmp_path, capsys):
     study = simulate(600, 120, seed=0, n_outside=120)
-    run = RunFolder(tmp_path)
-    first = study_domain(study, run)
-    again = study_domain(study, run)
+    store = RunFolder(tmp_path)
+    first = study_domain(study, store)
+    again = study_domain(study, store)
     assert "domain: reloaded" in capsys.readouterr().out and (tmp_path/"domain.parquet").exists()
     pd.testing.assert_frame_equal(first, again)
-    study_domain(study, run, n_components=10)
+    study_domain(study, store, n_components=10)
     assert "n_components 20 instead of 10" in capsys.readouterr().out
     shared = study_components(study)
     table = domain_table(study, first, shared)
     assert list(table.index) == list(METHODS) and table["effective size"].between(1, 600).all() and table["gap left"]["logistic"] < 0.9
-    compounds = study_compounds(study)
+    compounds = sample_compounds(study.samples, study.outside_samples)
     assert len(compounds) == 720 and set(compounds[:600]) & set(compounds[600:]), "some compounds are tested on both sides"
     ratio = fit_ratio(shared.train, shared.outside, "logistic", groups=compounds)
     np.testing.assert_allclose(ratio(shared.place(study.outside)), ratio(shared.outside))

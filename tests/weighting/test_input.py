@@ -9,11 +9,11 @@ import pytest
 from drugnb.command import main
 from drugnb.core.artefacts import RunFolder
 from drugnb.core.read import read_matrix
-from drugnb.core.settings import InputError, read_settings
+from drugnb.core.settings import DEFAULTS, InputError, read_settings
 from drugnb.weighting.cluster import k_distances
 from drugnb.weighting.compare import comparison
 from drugnb.weighting.embed import embed, read_map
-from drugnb.weighting.load import read_folder
+from drugnb.weighting.load import open_study, read_folder
 from drugnb.weighting.simulate import simulate
 from drugnb.weighting.weight import cluster_weights
 
@@ -96,7 +96,7 @@ def test_fewer_signatures_than_a_neighbourhood_are_refused(small):
     with pytest.raises(InputError, match="8 signatures are fewer than min_samples = 10"): k_distances(small.signatures.iloc[:8, :2], 10)
     with pytest.raises(InputError, match="Perplexity 30 does not fit 50 signatures"): embed(small.signatures.iloc[:50], 30)
 
-def test_a_matrix_either_way_round_is_the_same_study(folder, spoil):
+def test_a_matrix_in_either_orientation_is_the_same_study(folder, spoil):
     straight = read_folder(folder)
     path = next(folder.glob("lm_*"))
     read_matrix(path).T.rename_axis("gene").to_csv(path)
@@ -165,6 +165,40 @@ def test_a_parquet_matrix_keeps_its_ids(tmp_path):
 def test_a_compound_with_a_row_for_each_target(folder, spoil):
     spoil(folder, "cpd_", lambda t: pd.concat([t, t.head(2).assign(moa="second")]))
     assert read_folder(folder).compounds.mechanism.iloc[0].endswith("|second")
+
+def test_the_working_folder_is_a_study_under_its_own_name(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("drugnb.weighting.load.read_settings", lambda: DEFAULTS)
+    assert open_study(".").name == open_study("../mine").name == "mine"
+
+def test_a_kept_study_is_reread_when_a_table_changes(folder, spoil, tmp_path, capsys):
+    store = RunFolder(tmp_path/"run")
+    first, again = read_folder(folder, store), read_folder(folder, store)
+    assert "study: reloaded" in capsys.readouterr().out
+    assert again.key == first.key and again.report == first.report
+    for table in ("signatures", "samples", "outside", "outside_samples", "compounds", "coefficients"):
+        assert getattr(again, table).equals(getattr(first, table)), table
+    spoil(folder, "siginfo", lambda t: t.assign(viability=0.5))
+    assert read_folder(folder, store).key != first.key
+    assert "read, checked and saved" in capsys.readouterr().out
+
+def test_a_study_that_was_kept_in_part_is_not_used(folder, tmp_path):
+    store = RunFolder(tmp_path/"run")
+    first = read_folder(folder, store)
+    for file in ("study_outside.arrow", "study_samples.parquet", "study.json"):
+        (store.path/file).write_bytes((store.path/file).read_bytes()[:60])
+        assert read_folder(folder, store).signatures.equals(first.signatures), file
+
+def test_one_compound_under_two_ids_is_seen_by_its_name(small):
+    "Only where a labelled training signature is of it: a signature without a label teaches nothing."
+    samples, outside = small.samples.copy(), small.outside_samples.copy()
+    new = outside.index[small.unseen][0]
+    outside.loc[new, "name"] = samples.name.iloc[0].upper() + " "
+    told = dataclasses.replace(small, samples=samples, outside_samples=outside)
+    changed = outside.index[told.unseen != small.unseen]
+    assert set(changed) == set(outside.index[outside["compound"] == outside["compound"][new]])
+    samples.loc[samples["compound"] == samples["compound"].iloc[0], "viability"] = np.nan
+    assert told.unseen[list(outside.index).index(new)]
 
 def test_a_map_of_the_same_ids_and_other_expression_is_refused(tmp_path, small):
     other = simulate(600, 120, seed=1)

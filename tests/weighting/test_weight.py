@@ -1,0 +1,73 @@
+"""Weights by cluster and by sample, against the long way round."""
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+
+from drugnb.core.settings import InputError
+from drugnb.weighting.cluster import cluster_table
+from drugnb.weighting.weight import (
+    CLUSTER_METRICS,
+    cluster_metric,
+    cluster_weights,
+    mean_agreement,
+    replicate_agreement,
+    size_weighted_mean,
+)
+
+
+def clustered(seed=0, n=60):
+    "Samples in four clusters and noise."
+    rng = np.random.default_rng(seed)
+    compounds, viability = rng.integers(0, 12, n).astype(str), rng.uniform(0, 1.2, n)
+    return pd.DataFrame({"compound": compounds, "viability": viability}), pd.Series(rng.integers(-1, 4, n))
+
+@pytest.mark.parametrize("metric", CLUSTER_METRICS)
+def test_neutral_noise_has_weight_one_and_dropped_noise_none(metric):
+    samples, labels = clustered()
+    for power in (1, 2):
+        neutral = cluster_weights(samples, labels, metric, power, noise="neutral").values
+        dropped = cluster_weights(samples, labels, metric, power, noise="drop").values
+        np.testing.assert_allclose(neutral[labels == -1], 1)
+        assert (dropped[labels == -1] == 0).all() and np.isclose(dropped.mean(), 1)
+
+def test_a_cluster_without_an_answer_takes_the_mean_of_the_others_by_size():
+    table = cluster_table(*clustered())
+    table.loc[2, "sd"] = np.nan
+    others = table.index != 2
+    expected = (table["sd"]*table["size"])[others].sum()/table["size"][others].sum()
+    assert cluster_metric(table, "sd")[2] == pytest.approx(expected)
+    assert size_weighted_mean(table["sd"], table["size"], np.zeros(len(table), bool)) == 1
+
+def test_ranks_keep_the_order_and_nothing_else():
+    table = cluster_table(*clustered())
+    ranked = cluster_metric(table, "mean", ranks=True)
+    assert sorted(ranked) == pytest.approx(np.arange(1, len(table) + 1)/len(table))
+    assert (ranked.rank() == table["mean"].rank()).all()
+
+def test_replicates_agree_as_scipy_says_over_many_blocks_of_rows():
+    "More rows than one block holds, so that groups at the ends of blocks count, too."
+    rng = np.random.default_rng(0)
+    which = rng.integers(0, 2500, 9000)
+    samples = pd.DataFrame({"compound": which.astype(str), "dose": rng.choice([1.0, np.nan], 9000)})
+    x = pd.DataFrame(rng.normal(size=(9000, 12)) + 2*rng.normal(size=(2500, 12))[which])
+    found = replicate_agreement(samples, x)
+    groups = samples.groupby(["compound", "dose"], dropna=False).groups
+    alone = [rows[0] for rows in groups.values() if len(rows) == 1]
+    assert found[alone].isna().all() and found.notna().sum() == 9000 - len(alone)
+    several = [rows for rows in groups.values() if len(rows) > 1]
+    for rows in several[::25]:
+        r = pd.DataFrame({a: {b: spearmanr(x.loc[a], x.loc[b])[0] for b in rows if b != a} for a in rows})
+        np.testing.assert_allclose(found[rows], r.mean().clip(lower=0.01)[rows], atol=1e-9)
+
+def test_agreement_of_equal_and_of_opposite_signatures():
+    x = np.array([[1.0, 2, 3, 4], [1, 2, 3, 4], [4, 3, 2, 1]])
+    np.testing.assert_allclose(mean_agreement(x[:2], np.zeros(2)), 1)
+    np.testing.assert_allclose(mean_agreement(x[1:], np.zeros(2)), -1)
+
+def test_unknown_metrics_and_policies_are_named():
+    table = cluster_table(*clustered())
+    with pytest.raises(InputError, match="no cluster metric 'median': use one of mean"):
+        cluster_metric(table, "median")
+    with pytest.raises(InputError, match="no noise policy 'keep'"):
+        cluster_metric(table, "mean", noise="keep")
