@@ -17,7 +17,7 @@ from matplotlib.collections import LineCollection
 from drugnb.combos.connect import (
     _centred, _colours, _legend, _pick, _unit, _unit_centred, CELLS, matched, METHODS, pearson, score_drugs,
 )
-from .data import Combos
+from .data import Combos, Effects
 from ..core.evaluate import group_counts, interval
 from ..core.settings import InputError
 from ..core.style import styled
@@ -154,7 +154,7 @@ def rerank(
     table: pd.DataFrame,  # from `query_pairs`
     query: pd.Series | pd.DataFrame | str | Path,  # the one that was given there
     profiles: pd.DataFrame,  # treatments x genes that the model knows, in its order
-    model,  # fitted, with `predict(single_a, single_b)`
+    model,  # fitted, with `predict(effects)`
     method: str = "pearson",  # or another key of `METHODS`
     variances: pd.DataFrame | None = None,  # laid out as `profiles`, for models that use them
     genes: int | None = None,  # the query's largest genes, as in `query_pairs`
@@ -174,7 +174,8 @@ def rerank(
         at = largest(q, genes or len(q))
         for s in range(0, len(rows), block):
             i, j = a[rows[s:s + block]], b[rows[s:s + block]]
-            predicted = model.predict(singles[i], singles[j], **({} if spread is None else dict(variance_a=spread[i], variance_b=spread[j])))
+            variances = (None, None) if spread is None else (spread[i], spread[j])
+            predicted = model.predict(Effects(singles[i], singles[j], *variances))
             scores[rows[s:s + block]] = score_drugs(q[None, at], predicted[:, at], method)[0]
     table = table.assign(model_score=scores)
     table["model_rank"] = table.groupby("query", sort=False).model_score.rank(method="first").astype(int)

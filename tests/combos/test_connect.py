@@ -461,7 +461,7 @@ def test_memory_of_all_pairs_is_bounded():
     assert found.attrs["pairs"] == 4_498_500 and peak < 40e6, "the scores alone would be 36 MB, with all products three times as much"
 
 class Saturating:
-    def predict(self, a, b, variance_a=None, variance_b=None): return np.tanh(a + b) - (0 if variance_a is None else variance_a + variance_b)
+    def predict(self, e): return np.tanh(e.a + e.b) - (0 if e.variance_a is None else e.variance_a + e.variance_b)
 
 def test_pairs_are_scored_again_by_a_model():
     p = nasty(6)
