@@ -4,28 +4,40 @@
 
 # %% auto #0
 __all__ = ['MOST', 'WATCHED', 'get_torch', 'one_thread', 'swap_effects', 'principal_axes', 'start_shared', 'read_shared',
-           'start_dense', 'read_dense', 'published', 'SwapNetwork', 'descend']
+           'start_dense', 'read_dense', 'Recipe', 'published', 'Basis', 'find_basis', 'Network', 'departures',
+           'both_orders', 'descend', 'scheduled', 'batches', 'drop_out', 'batch_loss', 'learning', 'inner_folds',
+           'watch', 'error_curve', 'SwapNetwork']
 
 # %% ../../nbs/combos/14_network.ipynb #00c3807f
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from .combine import check_pairs, choose_shrinkage, line_at, lines, pair_splits, SHRINKAGES
+from drugnb.combos.combine import (
+    check_effects, check_pairs, choose_shrinkage, line_at, Lines, lines, pair_splits, PairModel, SHRINKAGES,
+)
+from .data import Effects
 from ..core.settings import InputError
 
 # %% ../../nbs/combos/14_network.ipynb #6b3101e1
-def get_torch():
+def get_torch():  # the module torch
     "The torch module, which is an extra. Raises `InputError` where it is missing."
     try: import torch
-    except ImportError: raise InputError("The network needs torch, which is not installed: pip install 'drugnb[deep]'.") from None
+    except ImportError:
+        says = "The network needs torch, which is not installed: pip install 'drugnb[deep]'."
+        raise InputError(says) from None
     return torch
 
 @contextmanager
-def one_thread(torch):
+def one_thread(
+    torch,  # the module
+):
     "One thread inside, as many as before afterwards."
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -36,7 +48,7 @@ def one_thread(torch):
 def swap_effects(
     a,  # tensor, pairs x genes
     b,  # the same of the other drug
-    how: str,  # "genes": for a random half of the pairs and of the genes; "drugs": for half of the pairs, all genes; "none"
+    how: str,  # "genes": half of the genes of half of the pairs; "drugs": all genes of half of them; "none"
     generator,  # torch.Generator
 ) -> tuple:  # both, with some of their values exchanged
     "Exchange the effects of the two drugs for a random half of the pairs."
@@ -51,7 +63,7 @@ def swap_effects(
 # %% ../../nbs/combos/14_network.ipynb #db1f2b6d
 def principal_axes(
     x: np.ndarray,  # profiles x genes
-    rank: int,
+    rank: int,  # most axes
 ) -> np.ndarray:  # genes x at most `rank`, each of length 1
     "Leading principal axes about zero, from the smaller of the two Gram matrices."
     wide = len(x) < x.shape[1]
@@ -59,192 +71,389 @@ def principal_axes(
     keep = np.flatnonzero(values > values[-1]*1e-10)[::-1][:rank]
     return x.T @ vectors[:, keep]/np.sqrt(values[keep]) if wide else vectors[:, keep]
 
+# %% ../../nbs/combos/14_network.ipynb #3e68e798
 def _uniform(torch, generator, *shape):
-    "Starting weights, uniform as Glorot and Bengio (2010) have them."
-    return (2*torch.rand(*shape, generator=generator, dtype=torch.float32) - 1)*(6/(shape[-2] + shape[-1]))**0.5
+    "Starting weights, uniform."
+    reach = (6/(shape[-2] + shape[-1]))**0.5
+    return (2*torch.rand(*shape, generator=generator, dtype=torch.float32) - 1)*reach
 
-def start_shared(torch, generator, n_scores, n_marks, hidden, members):
-    "Weights of the shared network; the last layer is zero."
-    h, half = hidden, max(hidden//2, 1)
-    zero = lambda *shape: torch.zeros(*shape, dtype=torch.float32)
-    return {"own": _uniform(torch, generator, members, 2, h), "whole": _uniform(torch, generator, members, n_scores, h),
-            "mark": _uniform(torch, generator, members, n_marks, h), "first": zero(members, 1, 1, h),
-            "inner": _uniform(torch, generator, members, h, half), "second": zero(members, 1, 1, half), "out": zero(members, half, 1)}
+def _zeros(torch, *shape): return torch.zeros(*shape, dtype=torch.float32)
 
-def read_shared(torch, w, a, b, genes=slice(None), drop=lambda z: z):
-    "Departure of each gene from its own two effects, both profiles' scores and the gene's marks: members x pairs x genes."
+def _unchanged(z): return z
+
+def start_shared(
+    torch,  # the module
+    generator,  # torch.Generator
+    n_scores: int,  # scores of both profiles
+    n_marks: int,  # marks of a gene
+    hidden: int,  # units of the first layer; the second has half of them
+    members: int,  # networks side by side
+) -> dict:  # name -> tensor, members x ...
+    "Starting weights of the shared network; the last layer is zero."
+    half = max(hidden//2, 1)
+    return {"own": _uniform(torch, generator, members, 2, hidden),
+            "whole": _uniform(torch, generator, members, n_scores, hidden),
+            "mark": _uniform(torch, generator, members, n_marks, hidden),
+            "first": _zeros(torch, members, 1, 1, hidden),
+            "inner": _uniform(torch, generator, members, hidden, half),
+            "second": _zeros(torch, members, 1, 1, half),
+            "out": _zeros(torch, members, half, 1)}
+
+# %% ../../nbs/combos/14_network.ipynb #42bcb49d
+def read_shared(
+    torch,  # the module
+    w: dict,  # name -> tensor: weights from `start_shared`, "axes" (genes x axes) and "marks" (genes x marks)
+    a,  # tensor, pairs x genes
+    b,  # the same of the other drug
+    genes=slice(None),  # of which the departure is wanted
+    drop=_unchanged,  # what is done to hidden units
+):  # tensor, members x pairs x genes
+    "Departure of each gene from its own two effects, both profiles' scores and the gene's marks."
     own = torch.stack([a[:, genes], b[:, genes]], -1) @ w["own"][:, None]
     whole = torch.cat([a @ w["axes"], b @ w["axes"]], 1) @ w["whole"]
     z = own + whole[:, :, None] + (w["marks"][genes] @ w["mark"])[:, None] + w["first"]
     z = drop(torch.maximum(z/3, z)) @ w["inner"][:, None] + w["second"]
     return (torch.maximum(z/3, z) @ w["out"][:, None])[..., 0]
 
-def start_dense(torch, generator, n_genes, hidden, members):
-    "Weights of the published network."
-    zero = lambda *shape: torch.zeros(*shape, dtype=torch.float32)
-    return {"whole": _uniform(torch, generator, members, 2*n_genes, hidden), "first": zero(members, 1, hidden),
-            "out": _uniform(torch, generator, members, hidden, n_genes), "last": zero(members, 1, n_genes)}
+# %% ../../nbs/combos/14_network.ipynb #543f8c52
+def start_dense(
+    torch,  # the module
+    generator,  # torch.Generator
+    n_genes: int,
+    hidden: int,  # units of the hidden layer
+    members: int,  # networks side by side
+) -> dict:  # name -> tensor, members x ...
+    "Starting weights of the published network."
+    return {"whole": _uniform(torch, generator, members, 2*n_genes, hidden),
+            "first": _zeros(torch, members, 1, hidden),
+            "out": _uniform(torch, generator, members, hidden, n_genes),
+            "last": _zeros(torch, members, 1, n_genes)}
 
-def read_dense(torch, w, a, b, genes=slice(None), drop=lambda z: z):
-    "All genes from all effects of both drugs: members x pairs x genes."
+def read_dense(
+    torch,  # the module
+    w: dict,  # name -> tensor, from `start_dense`
+    a,  # tensor, pairs x genes
+    b,  # the same of the other drug
+    genes=slice(None),  # of which the departure is wanted
+    drop=_unchanged,  # what is done to hidden units
+):  # tensor, members x pairs x genes
+    "All genes from all effects of both drugs."
     z = torch.cat([a, b], 1) @ w["whole"] + w["first"]
     return (drop(torch.maximum(z/3, z)) @ w["out"] + w["last"])[..., genes]
 
-# %% ../../nbs/combos/14_network.ipynb #3e68e798
+# %% ../../nbs/combos/14_network.ipynb #93724454
+@dataclass(eq=False, repr=False)
+class Recipe:
+    "How a network is wired and how it learns."
+    shared: bool = True  # one small network for all genes (else the published dense one)
+    residual: bool = True  # learn the departure from the lines of genes (else the pair's effect itself)
+    hidden: int = 32  # units of the hidden layer; the shared network's second layer has half of them
+    rank: int = 4  # principal axes by which the shared network knows drugs and genes
+    swap: str = "drugs"  # what is exchanged: "genes", "drugs" or "none"
+    input_dropout: float = 0.0  # share of effects set to zero while learning
+    hidden_dropout: float = 0.0  # share of hidden units set to zero while learning
+    rate: tuple = (1e-2, 1e-2)  # learning rate at the first and last step
+    momentum: tuple | None = None  # of Nesterov's descent, at the first and last step; None for AdamW
+    decay: float = 0.01  # weight decay
+    steps: int = 800  # batches in all, or at most where `folds` chooses
+    batch: int = 16  # pairs in a batch
+    genes: int | None = 64  # genes drawn for a batch, None for all; shared network only
+    folds: int = 4  # inner folds that choose steps and share; 0 to use `steps` as it is
+    checks: int = 12  # how often a network is looked at on the way
+    members: int = 2  # networks of which the mean is taken
+    random_state: int = 0  # of starting weights, batches, exchanges and inner folds
+
+# %% ../../nbs/combos/14_network.ipynb #a78476d0
 def published(
     n_pairs: int,  # pairs to learn from
 ) -> dict:  # parameters of `SwapNetwork`
     "The published recipe: 5,000 epochs in batches of 70."
-    return dict(shared=False, residual=False, hidden=2500, swap="genes", input_dropout=0.85, hidden_dropout=0.5, rate=(1e-2, 1e-5),
-                momentum=(0.9, 0.999), decay=0.0, steps=5000*-(-n_pairs//70), batch=70, genes=None, folds=0, members=1)
+    return dict(
+        shared=False, residual=False, hidden=2500, members=1, folds=0,
+        swap="genes", input_dropout=0.85, hidden_dropout=0.5, genes=None,
+        batch=70, steps=5000*-(-n_pairs//70),
+        rate=(1e-2, 1e-5), momentum=(0.9, 0.999), decay=0.0,
+    )
 
-MOST = 200_000  # values of a hidden unit held at once when predicting
-WATCHED = 2000  # genes by which the inner folds judge, where there are more
-
-class SwapNetwork(BaseEstimator):
-    "A pair's effect from the two drugs' effects by networks that learn with the drugs exchanged at random; exactly symmetric."
-    def __init__(self,
-        shared: bool = True,  # one small network for all genes (else the published dense one)
-        residual: bool = True,  # learn the departure from the lines of genes (else the pair's effect itself)
-        hidden: int = 32,  # units of the hidden layer; the shared network's second layer has half of them
-        rank: int = 4,  # principal axes by which the shared network knows drugs and genes
-        swap: str = "drugs",  # what is exchanged: "genes", "drugs" or "none"
-        input_dropout: float = 0.0,  # share of effects set to zero while learning
-        hidden_dropout: float = 0.0,  # share of hidden units set to zero while learning
-        rate: tuple = (1e-2, 1e-2),  # learning rate at the first and last step
-        momentum: tuple | None = None,  # of Nesterov's descent, at the first and last step; None for AdamW
-        decay: float = 0.01,  # weight decay
-        steps: int = 800,  # batches in all, or at most where `folds` chooses
-        batch: int = 16,  # pairs in a batch
-        genes: int | None = 64,  # genes drawn for a batch, None for all; shared network only
-        folds: int = 4,  # inner folds that choose steps and share; 0 to use `steps` as it is
-        checks: int = 12,  # how often a network is looked at on the way
-        members: int = 2,  # networks of which the mean is taken
-        random_state: int = 0,
-    ):
-        for name, value in locals().copy().items():
-            if name not in ("self", "__class__"): setattr(self, name, value)
-
-    def fit(self, single_a, single_b, pair, groups=None, variance_a=None, variance_b=None):
-        "Learn from measured pairs (arrays pairs x genes). Raises `InputError` for wrong shapes or values, and where torch is missing."
-        torch, (a, b, pair) = get_torch(), check_pairs(single_a, single_b, pair)
-        if not a.size: raise InputError(f"Effects have the shape {a.shape}: give at least one pair and one gene to learn from.")
-        if self.swap not in ("genes", "drugs", "none"): raise InputError(f"swap is {self.swap!r}: it should be 'genes', 'drugs' or 'none'.")
-        groups = np.arange(len(a)) if groups is None else np.asarray(groups)
-        if len(groups) != len(a): raise InputError(f"groups holds {len(groups)} rows for {len(a)} pairs: give each pair its label or labels.")
-        folds = pair_splits(groups, self.folds, self.random_state) if self.folds else []
-        self.n_genes_, self.steps_, self.share_ = a.shape[1], self.steps, 1.0
-        self.shrinkage_ = choose_shrinkage(a + b, pair, folds)[0] if self.residual and folds else max(SHRINKAGES)
-        with one_thread(torch), torch.enable_grad():
-            if folds: self._choose(torch, a, b, pair, folds)
-            self._learn(torch, a, b, pair, self.random_state)
-        return self
-
-    def predict(self, single_a, single_b, variance_a=None, variance_b=None):
-        "Effect of each pair, pairs x genes; the same in all bits when the drugs are exchanged."
-        check_is_fitted(self)
-        torch, (a, b) = get_torch(), check_pairs(single_a, single_b)
-        if a.shape[1] != self.n_genes_:
-            raise InputError(f"single_a has {a.shape[1]} genes where the network learnt {self.n_genes_}: use the same, in the same order.")
-        with one_thread(torch), torch.no_grad(): both = (self._read(torch, a, b) + self._read(torch, b, a))/2
-        return line_at(self.lines_, a + b) + self.share_*both
-
-# %% ../../nbs/combos/14_network.ipynb #543f8c52
-def _tensor(torch, x): return torch.tensor(np.ascontiguousarray(x), dtype=torch.float32)
+# %% ../../nbs/combos/14_network.ipynb #11408cc2
+class Basis(NamedTuple):
+    "What a network is built on, found from training pairs."
+    lines: Lines  # of each gene; all zero where the network learns the pair's effect itself
+    scale: float  # root mean square of the single effects
+    departure_scale: float  # and of the departures from the lines
+    axes: np.ndarray | None = None  # genes x axes, scaled so that scores are as large as effects; if shared
+    marks: np.ndarray | None = None  # genes x marks (loadings, slope, mean effect), of root mean square 1
 
 def _rms(x): return float(np.sqrt(np.mean(x**2))) or 1.0
 
-def _start(self, torch, a, b, pair, generator):
-    "Lines, scales, axes and starting weights from training pairs; returns weights to learn and the departures."
-    self.lines_ = lines(a + b, pair, self.shrinkage_) if self.residual else (np.zeros(a.shape[1]),)*3
-    departure, singles = pair - line_at(self.lines_, a + b), np.r_[a, b]
-    self.scale_, self.departure_scale_ = _rms(singles), _rms(departure)
-    if not self.shared: return start_dense(torch, generator, a.shape[1], self.hidden, self.members), departure
-    axes = principal_axes(singles, self.rank)
-    slopes = self.lines_[2]
-    marks = np.column_stack([axes, slopes - slopes.mean(), pair.mean(0)])
-    self.axes_, self.marks_ = axes*self.scale_/_rms(singles @ axes), marks/np.maximum(np.sqrt((marks**2).mean(0)), 1e-9)
-    return start_shared(torch, generator, 2*axes.shape[1], marks.shape[1], self.hidden, self.members), departure
+def _axes_and_marks(singles, found, pair, rank, scale):
+    "What the shared network knows of drugs and genes."
+    axes = principal_axes(singles, rank)
+    marks = np.column_stack([axes, found.slope - found.slope.mean(), pair.mean(0)])
+    return axes*scale/_rms(singles @ axes), marks/np.maximum(np.sqrt((marks**2).mean(0)), 1e-9)
 
-def _weights(self, torch, weights):
-    "All that a reading needs: learnt weights, and the axes and marks of the shared network."
-    return {**weights, **({"axes": _tensor(torch, self.axes_), "marks": _tensor(torch, self.marks_)} if self.shared else {})}
+# %% ../../nbs/combos/14_network.ipynb #194bb939
+def find_basis(
+    recipe: Recipe,
+    effects: Effects,  # of the training pairs
+    pair: np.ndarray,  # pairs x genes, effect of each
+    shrinkage: float,  # of the lines
+) -> tuple[Basis, np.ndarray]:  # with it the departures, pairs x genes
+    "Lines, units, axes and marks from training pairs, and what is to be learnt."
+    total, singles = effects.a + effects.b, np.r_[effects.a, effects.b]
+    found = lines(total, pair, shrinkage) if recipe.residual else Lines(*(np.zeros(pair.shape[1]),)*3)
+    departure = pair - line_at(found, total)
+    scale = _rms(singles)
+    more = _axes_and_marks(singles, found, pair, recipe.rank, scale) if recipe.shared else ()
+    return Basis(found, scale, _rms(departure), *more), departure
 
-def _read(self, torch, a, b, genes=slice(None)):
-    "The learnt departure with the drugs in this order, pairs x genes; as many pairs at a time as fit."
-    read, w = read_shared if self.shared else read_dense, _weights(self, torch, {k: _tensor(torch, v) for k, v in self.weights_.items()})
-    a, b = (_tensor(torch, x/self.scale_) for x in (a, b))
+# %% ../../nbs/combos/14_network.ipynb #abfb39b2
+MOST = 200_000  # values of a hidden unit held at once when predicting
+
+class Network(NamedTuple):
+    "A network as it is after some steps."
+    basis: Basis
+    weights: dict  # name -> array, members x ...
+
+def _tensor(torch, x): return torch.tensor(np.ascontiguousarray(x), dtype=torch.float32)
+
+def _with_basis(torch, weights, basis):
+    "All that a reading needs: weights, and the axes and marks of the shared network."
+    if basis.axes is None: return weights
+    return {**weights, "axes": _tensor(torch, basis.axes), "marks": _tensor(torch, basis.marks)}
+
+def departures(
+    torch,  # the module
+    network: Network,
+    a: np.ndarray,  # pairs x genes, effect of the first drug
+    b: np.ndarray,  # the same of the second
+    genes=slice(None),  # of which the departure is wanted
+) -> np.ndarray:  # pairs x genes
+    "The learnt departure with the drugs in this order; as many pairs at a time as fit."
+    basis, read = network.basis, read_dense if network.basis.axes is None else read_shared
+    w = _with_basis(torch, {k: _tensor(torch, v) for k, v in network.weights.items()}, basis)
+    a, b = (_tensor(torch, x/basis.scale) for x in (a, b))
     n = max(1, MOST//a.shape[1])
-    out = torch.cat([read(torch, w, a[i:i + n], b[i:i + n], genes).mean(0) for i in range(0, max(len(a), 1), n)])
-    return out.numpy().astype(np.float64)*self.departure_scale_
+    parts = [read(torch, w, a[i:i + n], b[i:i + n], genes).mean(0) for i in range(0, max(len(a), 1), n)]
+    return torch.cat(parts).numpy().astype(np.float64)*basis.departure_scale
 
-def _learn(self, torch, a, b, pair, seed, watch=None):
-    "Set `weights_` by `steps_` batches; `watch(step, mean loss since the last look)` is called on the way."
-    generator, read = torch.Generator().manual_seed(seed), read_shared if self.shared else read_dense
-    start, departure = _start(self, torch, a, b, pair, generator)
-    a, b, target = (_tensor(torch, x) for x in (a/self.scale_, b/self.scale_, departure/self.departure_scale_))
-    learnt = {k: v.requires_grad_() for k, v in start.items()}
-    w, memory = _weights(self, torch, learnt), [(torch.zeros_like(v), torch.zeros_like(v)) for v in start.values()]
-    def drop(share): return lambda z: z if not share else z*(torch.rand(z.shape, generator=generator, dtype=z.dtype) >= share)/(1 - share)
-    looks, batches, losses = set(np.linspace(0, self.steps_, self.checks + 1).astype(int).tolist()), [], []
-    for step in range(self.steps_ + 1):
-        if step in looks or step == self.steps_:
-            self.weights_ = {k: v.detach().numpy().copy() for k, v in learnt.items()}
-            if watch: watch(step, np.mean(losses) if losses else 1.0)
-            if losses and not np.isfinite(losses[-1]): raise InputError(f"The network diverged before step {step}: lower rate, or scale the effects.")
-            losses = []
-        if step == self.steps_: break
-        batches = batches or list(torch.randperm(len(a), generator=generator).split(self.batch))
-        rows = batches.pop()
-        genes = torch.randperm(a.shape[1], generator=generator)[:self.genes] if self.shared and self.genes else slice(None)
-        x, z = (drop(self.input_dropout)(v) for v in swap_effects(a[rows], b[rows], self.swap, generator))
-        loss = ((read(torch, w, x, z, genes, drop(self.hidden_dropout)) - target[rows][:, genes])**2).mean((1, 2))
-        gradient = torch.autograd.grad(loss.sum(), list(learnt.values()))
-        with torch.no_grad():
-            rate, momentum = (_line(ends, step, self.steps) for ends in (self.rate, self.momentum))
-            descend(torch, list(learnt.values()), gradient, memory, step, rate, momentum, self.decay)
-        losses.append(loss.mean().item())
+def both_orders(
+    torch,  # the module
+    network: Network,
+    effects: Effects,  # of the single drugs of each pair
+    genes=slice(None),  # of which the departure is wanted
+) -> np.ndarray:  # pairs x genes
+    "The learnt departure, the same in all bits for exchanged drugs."
+    a, b = effects.a, effects.b
+    return (departures(torch, network, a, b, genes) + departures(torch, network, b, a, genes))/2
 
+# %% ../../nbs/combos/14_network.ipynb #350f652d
 def descend(
-    torch,
+    torch,  # the module
     weights: list,  # tensors, changed in place
     slopes: list,  # the loss's gradient by each of them
     memory: list,  # two tensors like each weight, zero at first, changed in place
     step: int,  # from 0
-    rate: float,
+    rate: float,  # learning rate
     momentum: float | None,  # Nesterov's; None for AdamW
     decay: float,  # weight decay: by AdamW apart from the gradient, by Nesterov's descent as a part of it
 ):
-    "One step down by AdamW (Loshchilov and Hutter 2019), or by Nesterov's descent with the velocity that holds the rate (Sutskever 2013)."
+    "One step down by AdamW, or by Nesterov's descent."
     for w, g, (m, v) in zip(weights, slopes, memory, strict=True):
         if momentum is None:
             m.mul_(0.9).add_(g, alpha=0.1)
             v.mul_(0.999).addcmul_(g, g, value=0.001)
-            w.mul_(1 - rate*decay).addcdiv_(m/(1 - 0.9**(step + 1)), (v/(1 - 0.999**(step + 1))).sqrt_().add_(1e-8), value=-rate)
+            root = (v/(1 - 0.999**(step + 1))).sqrt_().add_(1e-8)
+            w.mul_(1 - rate*decay).addcdiv_(m/(1 - 0.9**(step + 1)), root, value=-rate)
         else:
             g = g + decay*w
             m.mul_(momentum).sub_(g, alpha=rate)
             w.add_(momentum*m - rate*g)
 
-def _line(ends, step, steps): return None if ends is None else ends[0] + (ends[1] - ends[0])*step/max(steps - 1, 1)
+def scheduled(
+    ends: tuple | None,  # values at the first and last step
+    step: int,  # from 0
+    steps: int,  # in all
+) -> float | None:  # None where `ends` is None
+    "A rate or momentum that changes linearly over the steps."
+    return None if ends is None else ends[0] + (ends[1] - ends[0])*step/max(steps - 1, 1)
 
-def _choose(self, torch, a, b, pair, folds):
-    "Set `steps_` and `share_` by the inner folds, and keep what was seen as `curve_`."
-    seen = []
+# %% ../../nbs/combos/14_network.ipynb #6f5bb91e
+def batches(
+    torch,  # the module
+    n_pairs: int,
+    size: int,  # pairs in a batch
+    generator,  # torch.Generator
+) -> Iterator:  # of tensors of positions, without end
+    "Pairs in random order, some at a time, round after round."
+    while True:
+        yield from reversed(torch.randperm(n_pairs, generator=generator).split(size))
+
+def drop_out(
+    torch,  # the module
+    share: float,  # of values that are set to zero
+    generator,  # torch.Generator
+    z,  # tensor
+):  # tensor
+    "Dropout; the tensor itself where nothing is dropped."
+    if not share: return z
+    return z*(torch.rand(z.shape, generator=generator, dtype=z.dtype) >= share)/(1 - share)
+
+def batch_loss(
+    torch,  # the module
+    recipe: Recipe,
+    w: dict,  # weights, axes and marks by name, as the network's reading needs them
+    a,  # tensor, pairs of the batch x genes
+    b,  # the same of the other drug
+    target,  # tensor, departures
+    generator,  # torch.Generator
+):  # tensor, mean squared error of each member
+    "The loss of one batch: genes drawn, drugs exchanged, values dropped."
+    few = recipe.shared and recipe.genes
+    genes = torch.randperm(a.shape[1], generator=generator)[:recipe.genes] if few else slice(None)
+    read = read_shared if recipe.shared else read_dense
+    swapped = swap_effects(a, b, recipe.swap, generator)
+    a, b = (drop_out(torch, recipe.input_dropout, generator, x) for x in swapped)
+    drop = partial(drop_out, torch, recipe.hidden_dropout, generator)
+    return ((read(torch, w, a, b, genes, drop) - target[:, genes])**2).mean((1, 2))
+
+# %% ../../nbs/combos/14_network.ipynb #78f10a4b
+def _started(torch, recipe, n_genes, basis, generator):
+    "Starting weights, ready to learn."
+    if recipe.shared:
+        n_scores, n_marks = 2*basis.axes.shape[1], basis.marks.shape[1]
+        start = start_shared(torch, generator, n_scores, n_marks, recipe.hidden, recipe.members)
+    else: start = start_dense(torch, generator, n_genes, recipe.hidden, recipe.members)
+    return {k: v.requires_grad_() for k, v in start.items()}
+
+def _step_down(torch, recipe, learnt, loss, memory, step):
+    "Change the weights by one step of the descent."
+    gradient = torch.autograd.grad(loss.sum(), list(learnt.values()))
+    rate, momentum = (scheduled(ends, step, recipe.steps) for ends in (recipe.rate, recipe.momentum))
+    with torch.no_grad():
+        descend(torch, list(learnt.values()), gradient, memory, step, rate, momentum, recipe.decay)
+
+# %% ../../nbs/combos/14_network.ipynb #faf52244
+def learning(
+    torch,  # the module
+    recipe: Recipe,
+    effects: Effects,  # of the training pairs
+    pair: np.ndarray,  # pairs x genes, effect of each
+    shrinkage: float,  # of the lines
+    steps: int,  # batches to learn from
+    seed: int,  # of starting weights, batches, exchanges and dropout
+) -> Iterator[tuple[int, Network, float]]:  # step, network, mean loss since the last look (1 at step 0)
+    "Learn, and show the network on the way and at the end. Raises `InputError` where it diverges."
+    generator = torch.Generator().manual_seed(seed)
+    basis, departure = find_basis(recipe, effects, pair, shrinkage)
+    learnt = _started(torch, recipe, pair.shape[1], basis, generator)
+    memory = [(torch.zeros_like(v), torch.zeros_like(v)) for v in learnt.values()]
+    w = _with_basis(torch, learnt, basis)
+    scaled = effects.a/basis.scale, effects.b/basis.scale, departure/basis.departure_scale
+    a, b, target = (_tensor(torch, x) for x in scaled)
+    drawn, losses = batches(torch, len(a), recipe.batch, generator), []
+    looks = {*np.linspace(0, steps, recipe.checks + 1).astype(int).tolist(), steps}
+    for step in range(steps + 1):
+        if step in looks:
+            weights = {k: v.detach().numpy().copy() for k, v in learnt.items()}
+            yield step, Network(basis, weights), np.mean(losses) if losses else 1.0
+            if losses and not np.isfinite(losses[-1]):
+                raise InputError(f"The network diverged before step {step}: lower the learning rate.")
+            losses = []
+        if step == steps: return
+        rows = next(drawn)
+        loss = batch_loss(torch, recipe, w, a[rows], b[rows], target[rows], generator)
+        _step_down(torch, recipe, learnt, loss, memory, step)
+        losses.append(loss.mean().item())
+
+# %% ../../nbs/combos/14_network.ipynb #69711b0a
+def inner_folds(
+    recipe: Recipe,
+    groups: np.ndarray | None,  # labels, one or two a pair; every pair is its own group if None
+    n_pairs: int,  # training pairs
+) -> list[tuple[np.ndarray, np.ndarray]]:  # (pairs to learn from, pairs to test); none if `folds` is 0
+    "Folds inside training. Raises `InputError` for labels that do not fit the pairs."
+    groups = np.arange(n_pairs) if groups is None else np.asarray(groups)
+    if len(groups) != n_pairs:
+        raise InputError(f"groups holds {len(groups)} rows for {n_pairs} pairs: "
+                         "give each pair its label or labels.")
+    return pair_splits(groups, recipe.folds, recipe.random_state) if recipe.folds else []
+
+# %% ../../nbs/combos/14_network.ipynb #0f84fb56
+WATCHED = 2000  # genes by which the inner folds judge, where there are more
+
+def _watched(n_genes, seed):
+    "The genes by which inner folds judge."
+    some = np.sort(np.random.default_rng(seed).permutation(n_genes)[:WATCHED])
+    return slice(None) if len(some) == n_genes else some
+
+def watch(
+    torch,  # the module
+    recipe: Recipe,
+    effects: Effects,  # of all training pairs
+    pair: np.ndarray,  # pairs x genes, effect of each
+    folds: list,  # (pairs to learn from, pairs to test) of each inner fold
+    shrinkage: float,  # of the lines
+) -> pd.DataFrame:  # by step, summed over folds: loss, ll, lp, pp (products of residual l, prediction p), n
+    "What the networks of the inner folds say of pairs they do not know, while they learn."
+    genes, seen = _watched(pair.shape[1], recipe.random_state), []
     for fold, (learn, test) in enumerate(folds):
-        some = np.sort(np.random.default_rng(self.random_state).permutation(a.shape[1])[:WATCHED])
-        genes = slice(None) if len(some) == a.shape[1] else some
-        def watch(step, loss, learn=learn, test=test, genes=genes):
-            with torch.no_grad(): p = (_read(self, torch, a[test], b[test], genes) + _read(self, torch, b[test], a[test], genes))/2
-            left = (pair[test] - line_at(self.lines_, (a + b)[test]))[:, genes]
-            seen.append((step, loss*self.departure_scale_**2, (left**2).sum(), (left*p).sum(), (p**2).sum(), p.size))
-        _learn(self, torch, a[learn], b[learn], pair[learn], self.random_state + 1 + fold, watch)
-    t = pd.DataFrame(seen, columns=["step", "loss", "ll", "lp", "pp", "n"]).groupby("step").sum()
-    t.loss /= len(folds)
-    share = (t.lp/t.pp.where(t.pp > 0)).clip(0, 1).fillna(0)
-    error = lambda s: np.sqrt((t.ll - 2*s*t.lp + s**2*t.pp)/t.n)
-    self.curve_ = pd.DataFrame({"learning": np.sqrt(t.loss), "inner": error(1), "shared out": error(share), "share": share})
-    self.steps_ = int(self.curve_["shared out"].idxmin())
-    self.share_ = float(share[self.steps_])
+        seed = recipe.random_state + 1 + fold
+        of = effects.rows(test)
+        course = learning(torch, recipe, effects.rows(learn), pair[learn], shrinkage, recipe.steps, seed)
+        for step, network, loss in course:
+            with torch.no_grad(): p = both_orders(torch, network, of, genes)
+            left = (pair[test] - line_at(network.basis.lines, of.a + of.b))[:, genes]
+            loss = loss*network.basis.departure_scale**2
+            seen.append((step, loss, (left**2).sum(), (left*p).sum(), (p**2).sum(), p.size))
+    return pd.DataFrame(seen, columns=["step", "loss", "ll", "lp", "pp", "n"]).groupby("step").sum()
 
-for _f in (_read, _learn, _choose): setattr(SwapNetwork, _f.__name__, _f)
+# %% ../../nbs/combos/14_network.ipynb #f9260402
+def error_curve(
+    watched: pd.DataFrame,  # from `watch`
+    n_folds: int,  # inner folds
+) -> pd.DataFrame:  # by step: root mean square errors (learning, inner, shared out) and share
+    "How the error goes on pairs that are learnt from, on inner test pairs, and there with the best share."
+    t = watched
+    share = (t.lp/t.pp.where(t.pp > 0)).clip(0, 1).fillna(0)
+    def error(s): return np.sqrt((t.ll - 2*s*t.lp + s**2*t.pp)/t.n)
+    return pd.DataFrame({"learning": np.sqrt(t.loss/n_folds), "inner": error(1), "shared out": error(share),
+                         "share": share})
+
+# %% ../../nbs/combos/14_network.ipynb #0025cb0c
+class SwapNetwork(Recipe, PairModel):
+    "A pair's effect from the two drugs' effects by networks that learn with the drugs exchanged at random."
+    def fit(self, effects, measured, groups=None):
+        "Learn from measured pairs. Raises `InputError` for wrong shapes, values or `swap`, or without torch."
+        torch, (effects, measured) = get_torch(), check_pairs(effects, measured)
+        if not measured.size:
+            raise InputError(f"Effects have the shape {measured.shape}: give at least one pair and one gene.")
+        if self.swap not in ("genes", "drugs", "none"):
+            raise InputError(f"swap is {self.swap!r}: it should be 'genes', 'drugs' or 'none'.")
+        folds, total = inner_folds(self, groups, len(measured)), effects.a + effects.b
+        choose = self.residual and folds
+        self.shrinkage_ = choose_shrinkage(total, measured, folds)[0] if choose else max(SHRINKAGES)
+        self.n_genes_, self.steps_, self.share_ = measured.shape[1], self.steps, 1.0
+        with one_thread(torch), torch.enable_grad():
+            if folds: self._choose(torch, effects, measured, folds)
+            given = torch, self, effects, measured, self.shrinkage_, self.steps_, self.random_state
+            for _, self.network_, _ in learning(*given): pass
+        return self
+
+    def _choose(self, torch, effects, measured, folds):
+        "Steps and share by the inner folds; what was seen is kept as `curve_`."
+        watched = watch(torch, self, effects, measured, folds, self.shrinkage_)
+        self.curve_ = error_curve(watched, len(folds))
+        self.steps_ = int(self.curve_["shared out"].idxmin())
+        self.share_ = float(self.curve_.share[self.steps_])
+
+    def predict(self, effects):
+        "Effect of each pair, pairs x genes; the same in all bits when the drugs are exchanged."
+        check_is_fitted(self)
+        torch, effects = get_torch(), check_effects(effects)
+        n_genes = effects.a.shape[1]
+        if n_genes != self.n_genes_:
+            raise InputError(f"The effects have {n_genes} genes where the network learnt {self.n_genes_}: "
+                             "use the same, in the same order.")
+        with one_thread(torch), torch.no_grad(): both = both_orders(torch, self.network_, effects)
+        return line_at(self.network_.basis.lines, effects.a + effects.b) + self.share_*both
