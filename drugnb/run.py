@@ -81,14 +81,17 @@ def keep_rule(
     value,  # of a parameter
     name: str,  # of the parameter
     rule: Rule,
-):
-    "Raise `InputError` for a value outside its range or its list of words."
+):  # the value; a file that it names as an absolute path
+    "A value that keeps to the rule. Raises `InputError` for one outside its range or its list of words."
+    if rule.file: return str(typed_path(value)) if value and typed_path(value).is_file() else value
     entries = [v.strip() for v in str(value).split(",") if v.strip()] if rule.many else [value]
     for entry in entries:
         if rule.words and entry not in rule.words:
             raise InputError(f"The parameter {name} is {entry!r}: {did_you_mean(entry, rule.words)}")
-        if not rule.words and not rule.low <= _number(entry, name) <= rule.high:
+        bounded = math.isfinite(rule.low) or math.isfinite(rule.high) or (rule.many and not rule.words)
+        if bounded and not rule.low <= _number(entry, name) <= rule.high:
             raise InputError(f"The parameter {name} is {entry} but should be {_span(rule)}.")
+    return value
 
 # %% ../nbs/07_run.ipynb #9be15c50
 FIXED = ("source", "run", "figures")  # given by the run itself
@@ -108,7 +111,7 @@ def plan(
     for name, parameters in known.items():
         planned[name] = {p: like(parameters[p][0], v, p) for p, v in given.items() if p in parameters}
         for p, value in planned[name].items():
-            if p in rules: keep_rule(value, p, rules[p])
+            planned[name][p] = keep_rule(value, p, rules.get(p, Rule()))
     return planned
 
 def study_settings(

@@ -22,6 +22,7 @@ class Rule:
     high: float = math.inf  # largest value allowed
     words: tuple[str, ...] = ()  # allowed words; any if empty
     many: bool = False  # a list, with commas between; each entry is held to the rule
+    file: bool = False  # may name a file, relative to the folder in which the person works
 
 @dataclass(frozen=True)
 class Card:
@@ -80,7 +81,7 @@ COMBOS = Card(
     score="rmse", measure="RMSE of left-out pairs (log2 change, 95% interval)", reference="sum",
     rules={
         "folds": Rule(low=2), "repeats": Rule(low=1), "seed": Rule(low=0), "permutations": Rule(low=1),
-        "top": Rule(low=1),
+        "top": Rule(low=1), "query": Rule(file=True),
         "method": Rule(words=("ks", "wtcs", "xsum", "xcos", "zhang", "cosine", "pearson", "spearman")),
         "only": Rule(words=("by pair", "by study", "leaving drugs out", "both drugs new"), many=True),
     },

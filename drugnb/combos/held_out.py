@@ -51,6 +51,7 @@ def study_splits(
     pairs: pd.DataFrame,  # a row a measured pair: drug_a, drug_b, study; indexed by its name
     n_folds: int = 12,  # most folds of the first three splits
     seed: int = 0,  # of the draws that deal labels into folds
+    note=print,  # called with a sentence for each split that the set does not allow
 ) -> dict:  # name -> (folds, labels of the pairs by which models choose inside training)
     "The splits that a set allows."
     ids, study = pairs.index.to_numpy(str), pairs.study.to_numpy(str)
@@ -62,7 +63,7 @@ def study_splits(
     out = {}
     for name, (split, labels, n, groups) in ways.items():
         try: out[name] = split(labels, n, seed), groups
-        except InputError as e: print(f"note: the split {name!r} is left out ({e})")
+        except InputError as e: note(f"the split {name!r} is left out ({e})")
     return out
 
 # %% ../../nbs/combos/15_held_out.ipynb #436828a0

@@ -117,7 +117,7 @@ def one_giant(
     "A sentence for clusterings that cannot carry weights."
     share = labels.value_counts(normalize=True).iloc[0]
     if share <= 0.9: return ""
-    return (f"note: one cluster holds {share:.1%} of the signatures, so cluster weights can do next to "
+    return (f"one cluster holds {share:.1%} of the signatures, so cluster weights can do next to "
             "nothing; try method=hdbscan, method=leiden or a smaller eps")
 
 # %% ../../nbs/02_cluster.ipynb #b6a10577

@@ -137,6 +137,7 @@ def saved_path(
 
 def saved_map(
     study: Study,
+    store: RunFolder,  # of the run, which is told
     name: str,  # from `map_name`
     parameters: dict,  # that shape the map
 ) -> pd.DataFrame | None:  # with `attrs["key"]`; None where there is none for these signatures and parameters
@@ -145,8 +146,8 @@ def saved_map(
     if not path.exists(): return None
     xy, found = load_frame(path)
     why = differences(found, provenance(name, [study.map_key], parameters))
-    said = f"{path.name} is not used, it was made from {why}" if why else f"reloaded from {path.name}"
-    print(f"{name}: {said}")
+    if why: store.note(f"{path.name} is not used, it was made from {why}")
+    else: store.say(name, "reloaded", f"reloaded from {path.name}")
     return None if why else xy
 
 # %% ../../nbs/01_embed.ipynb #1ced6e9b
@@ -162,10 +163,10 @@ def study_map(
     name = map_name(perplexity, seed)
     own = [p for p in study.saved_maps if seed == 0 and p.stem.endswith(f"_{perplexity:g}")]
     if own:
-        print(f"{name}: {own[0].name}, which came with the tables")
+        store.say(name, "reloaded", f"{own[0].name}, which came with the tables")
         return read_map(own[0], study)
     parameters = dict(perplexity=perplexity, seed=seed, n_components=N_COMPONENTS, n_jobs=n_jobs)
-    xy = saved_map(study, name, parameters)
+    xy = saved_map(study, store, name, parameters)
     if xy is not None: return xy
     def compute(): return embed(study.signatures, perplexity, seed, n_jobs)
     return store.stage(name, compute, [study.map_key], **parameters)

@@ -284,21 +284,22 @@ MATRICES, ANNOTATIONS = ("signatures", "outside"), ("samples", "outside_samples"
 
 def save_study(
     study: Study,
-    folder: Path,  # the run folder
+    store: RunFolder,  # with a path
     made_from: dict,  # provenance of the tables
 ):
     "Keep a checked study; one that Arrow cannot hold (numbers and words in a column) is only noted."
     about = {k: getattr(study, k) for k in ("name", "report", "key", "map_key")} | {"made_from": made_from}
+    folder = store.path
     try:
         for t in MATRICES: save_matrix(getattr(study, t), folder/f"study_{t}.arrow", made_from)
         for t in ANNOTATIONS: save_frame(getattr(study, t), folder/f"study_{t}.parquet", made_from)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as e:
-        print(f"note: the study cannot be kept and is read each time ({first_line(e)})")
+        store.note(f"the study cannot be kept and is read each time ({first_line(e)})")
         return
     if study.coefficients is not None:
         save_frame(study.coefficients.to_frame("coefficient"), folder/"study_coefficients.parquet", made_from)
     with atomic(folder/"study.json") as part: part.write_text(json.dumps(about))
-    print("study: read, checked and saved")
+    store.say("study", "computed", "read, checked and saved")
 
 # %% ../../nbs/00_load.ipynb #35e64e1f
 def kept_tables(
@@ -311,18 +312,18 @@ def kept_tables(
     return tables | ({"coefficients": load_frame(published)} if published.exists() else {})
 
 def load_study(
-    folder: Path,  # the run folder
+    store: RunFolder,  # with a path
     wanted: dict,  # provenance that is asked for
 ) -> Study | None:  # None where it is not there, not whole or made from something else
     "The study that was kept."
     try:
-        about, tables = json.loads((folder/"study.json").read_text()), kept_tables(folder)
+        about, tables = json.loads((store.path/"study.json").read_text()), kept_tables(store.path)
         if differences(about["made_from"], wanted): return None
     except (OSError, ValueError, KeyError): return None
     fits = {t: frame for t, (frame, made_from) in tables.items() if made_from.get("key") == wanted["key"]}
     if not {*MATRICES, *ANNOTATIONS} <= set(fits): return None
     if "coefficients" in fits: fits["coefficients"] = fits["coefficients"]["coefficient"]
-    print("study: reloaded, its tables have not changed")
+    store.say("study", "reloaded", "reloaded, its tables have not changed")
     about["report"] = tuple(about["report"])
     return Study(**{k: about[k] for k in ("name", "report", "key", "map_key")}, **fits)
 
@@ -432,11 +433,11 @@ def read_folder(
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}: give the one that holds the five files.")
     name, files = name or folder.resolve().name, find_files(folder, s)
-    made_from, kept = files_provenance(name, files, s), store.path if store else None
-    study = load_study(kept, made_from) if kept else None
+    made_from, keeps = files_provenance(name, files, s), store is not None and store.path
+    study = load_study(store, made_from) if keeps else None
     if study is None:
         study = read_tables(name, files, s)
-        if kept: save_study(study, kept, made_from)
+        if keeps: save_study(study, store, made_from)
     maps = [p for ending in (".pkl", ".parquet") for p in sorted(folder.glob(s["saved_maps"] + ending))]
     return replace(study, saved_maps=tuple(maps))
 

@@ -27,12 +27,8 @@ from drugnb.combos.combine import (
 from drugnb.combos.data import (
     Effects,
     assemble_combos,
-    build_melanoma,
-    melanoma_tables,
-    open_combos,
     read_combos,
     simulate_combos,
-    write_combos,
 )
 from drugnb.combos.held_out import (
     SIZES,
@@ -47,9 +43,7 @@ from drugnb.combos.held_out import (
     tally,
     weighted_median,
 )
-from drugnb.command import main
 from drugnb.core.settings import InputError
-from drugnb.sources.fetch import registry
 
 
 @pytest.fixture(scope="module")
