@@ -17,103 +17,146 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from threadpoolctl import threadpool_limits
 
 # %% ../../nbs/04_ridge.ipynb #1ec88db9
-def grams(
-    x: np.ndarray,  # signatures x genes, float32 or float64, in memory or a memory map
-    y: np.ndarray,  # viability of each
-    groups: np.ndarray,  # group of each, 0 to n_groups - 1; negative: left out
-    n_groups: int | None = None,  # as many as are named if None
-    weights: np.ndarray | None = None,  # one a signature, not negative; 1 if None
-    centre: np.ndarray | None = None,  # what is taken off each gene first; 0 if None
-    rows: int = 4096,  # signatures in double precision at a time
-    out: np.ndarray | None = None,  # at least n_groups rows to put the sums into
-) -> np.ndarray:  # n_groups x (genes + 2)(genes + 3)/2, float64: upper triangles, row by row
-    "Sums of [1, x, y] [1, x, y]^T over the signatures of each group."
-    groups, p = np.asarray(groups), x.shape[1]
-    n_groups = int(groups.max(initial=-1)) + 1 if n_groups is None else n_groups
-    upper = _upper(p + 2)
-    sums = np.zeros((n_groups, len(upper))) if out is None else out[:n_groups]
-    order = np.argsort(groups, kind="stable")
-    starts = np.searchsorted(groups[order], np.arange(n_groups + 1))
-    block, total = np.empty((min(rows, len(y)), p + 2)), np.empty((p + 2, p + 2))
-    if out is not None: sums[np.diff(starts) == 0] = 0
-    with threadpool_limits(1 if len(order) < 1000*n_groups else None):  # threads only get in the way of small products
-        for g in np.flatnonzero(np.diff(starts)):
-            for start in range(starts[g], starts[g + 1], rows):
-                these = order[start:min(start + rows, starts[g + 1])]
-                if these[-1] - these[0] == len(these) - 1: these = slice(these[0], these[-1] + 1)  # neighbours need no copy
-                z = block[:len(y[these])]
-                z[:, 0], z[:, -1] = 1, y[these]
-                np.subtract(x[these], 0 if centre is None else centre, out=z[:, 1:-1])
-                if weights is not None: z *= np.sqrt(weights[these])[:, None]
-                blas.dsyrk(1.0, z.T, beta=float(start > starts[g]), c=total.T, lower=1, overwrite_c=1)  # Fortran's lower triangle is C's upper
-            total.ravel().take(upper, out=sums[g], mode="clip")
-    return sums
-
 @lru_cache(4)
 def _upper(q):
     "Where the upper triangle of a q x q matrix lies in memory."
     i, j = np.triu_indices(q)
     return i*q + j
 
+# %% ../../nbs/04_ridge.ipynb #c441d273
+def _rows_of(block, x, y, weights, centre):
+    "Rows [1, x - centre, y] times the root of their weights, in the memory of `block`."
+    z = block[:len(y)]
+    z[:, 0] = 1
+    z[:, -1] = y
+    np.subtract(x, 0 if centre is None else centre, out=z[:, 1:-1])
+    if weights is not None: z *= np.sqrt(weights)[:, None]
+    return z
+
+def _neighbours(rows):
+    "Rising row numbers as a slice where none is left out, since a slice needs no copy."
+    return slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
+
+def _sum_group(total, block, rows, x, y, weights, centre):
+    "Put the sums of products over some rows into the upper triangle of `total`."
+    for start in range(0, len(rows), len(block)):
+        these = _neighbours(rows[start:start + len(block)])
+        z = _rows_of(block, x[these], y[these], None if weights is None else weights[these], centre)
+        # Fortran's lower triangle is C's upper one; beta 0 begins the sum
+        blas.dsyrk(1.0, z.T, beta=float(start > 0), c=total.T, lower=1, overwrite_c=1)
+
 # %% ../../nbs/04_ridge.ipynb #39a259d9
+def grams(
+    x: np.ndarray,  # signatures x genes, float32 or float64, in memory or a memory map
+    y: np.ndarray,  # viability of each signature
+    groups: np.ndarray,  # group of each signature, 0 to n_groups - 1; negative: left out
+    n_groups: int | None = None,  # as many as are named if None
+    weights: np.ndarray | None = None,  # one a signature, not negative; 1 if None
+    centre: np.ndarray | None = None,  # subtracted from each gene first; 0 if None
+    rows: int = 4096,  # signatures in double precision at a time
+    out: np.ndarray | None = None,  # at least n_groups rows to put the sums into
+) -> np.ndarray:  # n_groups x (genes + 2)(genes + 3)/2, float64: upper triangles, row by row
+    "Sums of [1, x, y] [1, x, y]^T over the signatures of each group."
+    groups, q = np.asarray(groups), x.shape[1] + 2
+    n_groups = int(groups.max(initial=-1)) + 1 if n_groups is None else n_groups
+    upper = _upper(q)
+    sums = np.zeros((n_groups, len(upper))) if out is None else out[:n_groups]
+    order = np.argsort(groups, kind="stable")
+    starts = np.searchsorted(groups[order], np.arange(n_groups + 1))
+    block, total = np.empty((min(rows, len(y)), q)), np.empty((q, q))
+    if out is not None: sums[np.diff(starts) == 0] = 0
+    with threadpool_limits(1 if len(order) < 1000*n_groups else None):
+        for g in np.flatnonzero(np.diff(starts)):
+            _sum_group(total, block, order[starts[g]:starts[g + 1]], x, y, weights, centre)
+            total.ravel().take(upper, out=sums[g], mode="clip")
+    return sums
+
+# %% ../../nbs/04_ridge.ipynb #9703c393
+def _by_cholesky(gram, right, alphas):
+    "Solutions of (gram + alpha I) b = right, one factorisation a penalty."
+    out = []
+    for alpha in alphas:
+        a = gram.T.copy(order="F")
+        a.flat[::len(a) + 1] += alpha
+        out.append(lapack.dposv(a, right, lower=1, overwrite_a=1)[1])
+    return out
+
+def _by_reduction(gram, right, alphas):
+    "Solutions of (gram + alpha I) b = right, all from one tridiagonal reduction; overwrites `gram`."
+    work = 32*len(gram)
+    a, d, e, tau, _ = lapack.dsytrd(gram.T, lower=1, lwork=work, overwrite_a=1)
+    def turn(transposed, v):
+        return np.vstack([v[:1], lapack.dormqr("L", transposed, a[1:, :-1], tau, v[1:], lwork=work)[0]])
+    turned = turn("T", np.asfortranarray(right[:, None]))[:, 0]
+    solved = np.column_stack([lapack.dptsv(d + alpha, e, turned)[2] for alpha in alphas])
+    return turn("N", np.asfortranarray(solved)).T
+
+# %% ../../nbs/04_ridge.ipynb #06d24d7f
+def _by_least_norm(gram, right, alphas):
+    "Least-squares solutions of smallest norm of (gram + alpha I) b = right."
+    whole = np.triu(gram) + np.triu(gram, 1).T
+    return [np.linalg.lstsq(whole + alpha*np.eye(len(gram)), right, rcond=1e-12)[0] for alpha in alphas]
+
 def solve_path(
-    gram: np.ndarray,  # p x p, symmetric and not negative, C-ordered; its upper triangle is read and overwritten
+    gram: np.ndarray,  # p x p, positive semidefinite, C-ordered; its upper triangle is read and overwritten
     right: np.ndarray,  # p
     alphas,  # penalties, not negative
 ) -> np.ndarray:  # alphas x p
     "Solutions of (gram + alpha I) b = right."
-    p, alphas = len(gram), np.asarray(alphas, dtype=float)
-    nothing = alphas <= 1e-13*np.trace(gram)  # as good as no penalty
-    singular = nothing | (p < 3)
-    out = np.empty((len(alphas), p))
-    if singular.any():
-        whole = np.triu(gram) + np.triu(gram, 1).T
-        out[singular] = [np.linalg.lstsq(whole + a*np.eye(p), right, rcond=1e-12)[0] for a in np.where(nothing, 0, alphas)[singular]]
+    alphas = np.asarray(alphas, dtype=float)
+    none = alphas <= 1e-13*np.trace(gram)  # as good as no penalty
+    singular = none | (len(gram) < 3)
+    out = np.empty((len(alphas), len(gram)))
+    if singular.any(): out[singular] = _by_least_norm(gram, right, np.where(none, 0, alphas)[singular])
     if singular.all(): return out
-    if len(alphas) < 4:
-        for i in np.flatnonzero(~singular): out[i] = _cholesky(gram, right, alphas[i])
-        return out
-    a, d, e, tau, _ = lapack.dsytrd(gram.T, lower=1, lwork=32*p, overwrite_a=1)  # the upper triangle of C order is the lower one of Fortran order
-    turn = lambda t, v: np.vstack([v[:1], lapack.dormqr("L", t, a[1:, :-1], tau, v[1:], lwork=32*p)[0]])
-    turned = turn("T", np.asfortranarray(right[:, None]))[:, 0]
-    solved = np.column_stack([lapack.dptsv(d + alpha, e, turned)[2] for alpha in alphas[~singular]])
-    out[~singular] = turn("N", np.asfortranarray(solved)).T
+    solve = _by_cholesky if len(alphas) < 4 else _by_reduction
+    out[~singular] = solve(gram, right, alphas[~singular])
     return out
 
-def _cholesky(gram, right, alpha):
-    a = gram.T.copy(order="F")
-    a.flat[::len(a) + 1] += alpha
-    return lapack.dposv(a, right, lower=1, overwrite_a=1)[1]
+# %% ../../nbs/04_ridge.ipynb #c4fc7490
+def _solve_packed(packed, alphas, centre):
+    "Ridge from one packed triangle: alphas x (genes + 1), the intercept last; missing without any weight."
+    q = len(centre) + 2
+    out = np.full((len(alphas), q - 1), np.nan)
+    if not packed[0] > 0: return out
+    s = np.zeros((q, q))
+    s.ravel()[_upper(q)] = packed
+    total, mean, mean_y = s[0, 0], s[0, 1:-1]/s[0, 0], s[0, -1]/s[0, 0]
+    gram, right = s[1:-1, 1:-1] - np.outer(total*mean, mean), s[1:-1, -1] - total*mean_y*mean
+    out[:, :-1] = solve_path(gram, right, alphas)
+    out[:, -1] = mean_y - out[:, :-1] @ (mean + centre)
+    return out
 
 def solve_grams(
     sums: np.ndarray,  # groups x packed, from `grams`
-    weights: np.ndarray | None,  # weightings x groups: weight of each group, not negative; None: each group by itself
+    weights: np.ndarray | None,  # weightings x groups, not negative; None: each group by itself
     alphas,  # penalties, not negative
-    centre: np.ndarray | None = None,  # as given to `grams`
-) -> np.ndarray:  # weightings x alphas x (genes + 1), the intercept last; missing for a weighting without any weight
-    "Ridge for every weighting of the groups and every penalty."
+    centre: np.ndarray | None = None,  # as given to `grams`, one a gene
+) -> np.ndarray:  # weightings x alphas x (genes + 1), the intercept last
+    "Ridge for every weighting of the groups and every penalty; missing for a weighting without any weight."
     alphas, n = list(alphas), len(sums) if weights is None else len(weights)
     q = int(np.sqrt(2*sums.shape[1]))
-    centre, upper = np.zeros(q - 2) if centre is None else centre, _upper(q)
-    out = np.full((n, len(alphas), q - 1), np.nan)
-    def solve(i, packed):
-        if not packed[0] > 0: return
-        s = np.zeros((q, q))
-        s.ravel()[upper] = packed
-        total, mean, mean_y = s[0, 0], s[0, 1:-1]/s[0, 0], s[0, -1]/s[0, 0]
-        out[i, :, :-1] = solve_path(s[1:-1, 1:-1] - np.outer(total*mean, mean), s[1:-1, -1] - total*mean_y*mean, alphas)
-        out[i, :, -1] = mean_y - out[i, :, :-1] @ (mean + centre)
+    centre = np.zeros(q - 2) if centre is None else centre
+    def solve(packed): return _solve_packed(packed, alphas, centre)
+    out = np.empty((n, len(alphas), q - 1))
     with ThreadPoolExecutor(cpu_count()) as pool:
         for start in range(0, n, 8):
             these = slice(start, min(start + 8, n))
             combined = sums[these] if weights is None else np.asarray(weights)[these] @ sums
-            with threadpool_limits(1): list(pool.map(solve, range(n)[these], combined))
+            with threadpool_limits(1): out[these] = list(pool.map(solve, combined))
     return out
 
-# %% ../../nbs/04_ridge.ipynb #9703c393
+# %% ../../nbs/04_ridge.ipynb #349152c4
+def _dual_path(x, y, w, alphas):
+    "Weighted ridge of few signatures, all of positive weight, by products between signatures."
+    mean_x, mean_y, root = w @ x/w.sum(), w @ y/w.sum(), np.sqrt(w)
+    z, t = (x - mean_x)*root[:, None], (y - mean_y)*root
+    coefficients = solve_path(z @ z.T, t, alphas) @ z
+    return np.column_stack([coefficients, mean_y - coefficients @ mean_x])
+
 def ridge_path(
     x: np.ndarray,  # signatures x genes
-    y: np.ndarray,  # viability
+    y: np.ndarray,  # viability of each signature
     alphas,  # penalties, not negative
     weights: np.ndarray | None = None,  # one a signature, not negative; equal if None
 ) -> np.ndarray:  # alphas x (genes + 1): coefficients, and last the intercept
@@ -121,16 +164,11 @@ def ridge_path(
     x, y = np.asarray(x), np.asarray(y, dtype=np.float64)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
     used = np.flatnonzero(w > 0)
-    if len(used) > x.shape[1]:
-        centre = (x if len(used) == len(x) else x[used]).mean(0, dtype=np.float64)
-        return solve_grams(grams(x, y, np.where(w > 0, 0, -1), 1, w, centre), None, alphas, centre)[0]
-    x, y, w = x[used].astype(np.float64), y[used], w[used]
-    mean_x, mean_y, root = w @ x/w.sum(), w @ y/w.sum(), np.sqrt(w)
-    z, t = (x - mean_x)*root[:, None], (y - mean_y)*root
-    coefficients = solve_path(z @ z.T, t, alphas) @ z
-    return np.column_stack([coefficients, mean_y - coefficients @ mean_x])
+    if len(used) <= x.shape[1]: return _dual_path(x[used].astype(np.float64), y[used], w[used], alphas)
+    centre = (x if len(used) == len(x) else x[used]).mean(0, dtype=np.float64)
+    return solve_grams(grams(x, y, np.where(w > 0, 0, -1), 1, w, centre), None, alphas, centre)[0]
 
-# %% ../../nbs/04_ridge.ipynb #c4fc7490
+# %% ../../nbs/04_ridge.ipynb #ef0d58a6
 class WeightedRidge(RegressorMixin, BaseEstimator):
     "Ridge regression with sample weights; agrees with scikit-learn's `Ridge`."
     def __init__(self,
@@ -138,8 +176,12 @@ class WeightedRidge(RegressorMixin, BaseEstimator):
     ):
         self.alpha = alpha
 
-    def fit(self, X, y, sample_weight=None):
-        "Learn `coef_` and `intercept_`. Raises `ValueError` for a negative penalty."
+    def fit(self,
+        X,  # samples x features
+        y,  # what is to be predicted of each sample
+        sample_weight=None,  # one a sample, not negative; equal if None
+    ):  # the estimator itself
+        "Learn `coef_` and `intercept_`. Raises `ValueError` for a negative penalty or weight, or unfit data."
         if not self.alpha >= 0: raise ValueError(f"alpha is {self.alpha}; it must not be negative.")
         X, y = validate_data(self, X, y, y_numeric=True, dtype=[np.float64, np.float32])
         w = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -147,7 +189,10 @@ class WeightedRidge(RegressorMixin, BaseEstimator):
         self.coef_ = np.array(coefficients)
         return self
 
-    def predict(self, X):
-        "Predicted y of each row."
+    def predict(self,
+        X,  # samples x features
+    ) -> np.ndarray:  # one a sample
+        "Predicted y of each sample. Raises `NotFittedError` before `fit`."
         check_is_fitted(self)
-        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32]) @ self.coef_ + self.intercept_
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        return X @ self.coef_ + self.intercept_

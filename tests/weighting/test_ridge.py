@@ -5,7 +5,7 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
 from drugnb.core.evaluate import compare, permutation_p, resample_groups, weighted_scores
-from drugnb.weighting.ridge import WeightedRidge, grams, ridge_path, solve_grams
+from drugnb.weighting.ridge import WeightedRidge, grams, ridge_path, solve_grams, solve_path
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -57,6 +57,23 @@ def test_signatures_left_out_or_without_weight_do_not_count():
     x[~kept] = np.nan  # whatever they hold
     np.testing.assert_allclose(grams(x, y, g, weights=w), grams(x[kept], y[kept], g[kept], weights=w[kept]))
 
+@pytest.mark.parametrize("n_alphas", [1, 3, 4, 12])
+@pytest.mark.parametrize("p", [1, 2, 3, 4, 25])
+def test_every_penalty_solves_its_equations(n_alphas, p):
+    rng = np.random.default_rng(p)
+    root, right, alphas = rng.normal(size=(p + 5, p)), rng.normal(size=p), np.logspace(-2, 3, n_alphas)
+    gram = root.T @ root
+    solved = solve_path(np.triu(gram), right, alphas)  # only the upper triangle is read
+    for alpha, b in zip(alphas, solved, strict=True): np.testing.assert_allclose(gram @ b + alpha*b, right, rtol=1e-8)
+
+def test_sums_go_into_the_memory_that_is_given():
+    rng = np.random.default_rng(5)
+    x, y, g = rng.normal(size=(60, 4)), rng.normal(size=60), rng.integers(0, 2, 60)
+    memory = np.full((5, 21), np.nan)
+    sums = grams(x, y, g, 4, out=memory)
+    assert sums.base is memory and np.isnan(memory[4]).all() and (sums[2:] == 0).all(), "groups without rows are 0"
+    np.testing.assert_array_equal(sums, grams(x, y, g, 4))
+
 def test_bootstrap_of_all_models_at_once_is_the_loop():
     rng = np.random.default_rng(1)
     y, p, groups = rng.normal(size=50), rng.normal(size=(4, 50)).round(1), rng.integers(0, 12, 50)
@@ -74,7 +91,7 @@ def test_intervals_cover_and_p_values_are_honest():
     rng, hits, covered = np.random.default_rng(2), 0, 0
     groups = np.repeat(np.arange(25), 2)
     for i in range(200):
-        y, p = np.repeat(rng.normal(size=25), 2) + 0.1*rng.normal(size=50), np.repeat(rng.normal(size=25), 2) + 0.1*rng.normal(size=50)
+        y, p = (np.repeat(rng.normal(size=25), 2) + 0.1*rng.normal(size=50) for _ in range(2))
         hits += permutation_p(y, p, groups, 99, seed=i) <= 0.05
         t = compare(y, {"m": p}, groups, repeats=99, seed=i).iloc[0]
         covered += t.pearson_low <= 0 <= t.pearson_high
