@@ -63,8 +63,9 @@ def read_blocks(
 ) -> list[Block]:
     "The blocks of a matrix. Raises `InputError` for a file of another kind or a column that is not there."
     if isinstance(source, np.ndarray): array, read = source, partial(_slice, source)
-    elif Path(source).suffix == ".npy": array, read = np.load(source, mmap_mode="r"), partial(_mapped, str(source))
     elif Path(source).suffix == ".parquet": return _parquet_blocks(source, columns)
+    elif Path(source).suffix == ".npy":
+        array, read = np.load(source, mmap_mode="r"), partial(_mapped, str(source))
     else:
         raise InputError(f"{source} is neither a .npy nor a .parquet file: "
                          "blocks are read from these, or from an array.")
