@@ -326,7 +326,7 @@ class RidgeModel:
     ) -> pd.DataFrame:  # by signature: viability, low, high, outside_domain; `attrs["genes_found"]`: a share
         "Predicted viability with intervals. Raises `InputError` for unknown genes or what the model lacks."
         if like is not None and not (self.domain and self.calibration):
-            raise InputError("Intervals cannot be weighted without calibration and domain: run the study again.")
+            raise InputError("A model without calibration cannot weight intervals: run the study again.")
         table, found = expression_of(signatures, self.genes)
         x, points, flag = completed(table.to_numpy(), found, self.domain)
         viability = x @ np.array(self.coefficients) + self.intercept
