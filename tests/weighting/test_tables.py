@@ -1,5 +1,6 @@
-"""From raw files to the five tables: the real set beside the prepared one, and a set of one's own from miniatures of public data."""
+"""From raw files to the five tables: the real set beside the prepared one, and a set from miniatures."""
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from drugnb.sources.build import compare_tables, read_tables_of
 from drugnb.sources.layouts import read_ctrp, read_lincs
 from drugnb.sources.miniatures import mini_viability, mini_world, write_miniatures
 from drugnb.weighting.load import open_study, read_folder
-from drugnb.weighting.tables import KINDS, build_folder, folder_tables
+from drugnb.weighting.tables import KINDS, NAMES_6H, build_folder, folder_tables, treated_wells
 
 # the real set
 
@@ -27,34 +28,49 @@ def rebuilt(mirror, tmp_path_factory):
     return folder
 
 def test_the_rebuilt_set_is_the_prepared_one_up_to_named_differences(rebuilt, data):
-    changed = compare_tables(read_tables_of(rebuilt/"weighting"), read_tables_of(data/"weighting")).set_index(["table", "column"])
-    assert {t for t, _ in changed.index} == {p.name for p in (data/"weighting").iterdir()}, "every table, by its name"
+    ours, theirs = (read_tables_of(folder/"weighting") for folder in (rebuilt, data))
+    changed = compare_tables(ours, theirs).set_index(["table", "column"])
+    assert {t for t, _ in changed.index} == {p.name for p in (data/"weighting").iterdir()}, "every table"
     x = changed.loc["lm_700.csv.gz", "all values"]
     assert x.both == 700*978 and x.differ == 0 and x.only_ours == x.only_theirs == 0
     x = changed.loc["lfc_with_viab_calced.csv", "all values"]
     assert x.both == 110*978 and x.differ == 0 and x.only_theirs == 0
-    assert changed.loc[("siginfo_700.csv", "viability"), ["both", "differ", "only_ours", "only_theirs"]].tolist() == [228, 0, 42, 66]
-    assert changed.loc[("siginfo_700.csv", "viability_prism"), ["both", "differ", "only_ours", "only_theirs"]].tolist() == [365, 0, 12, 0]
-    assert changed.loc[("meta_with_viab_calced.csv", "viability"), ["both", "differ", "only_ours", "only_theirs"]].tolist() == [110, 1, 4, 0]
+    counts = {("siginfo_700.csv", "viability"): [228, 0, 42, 66],
+              ("siginfo_700.csv", "viability_prism"): [365, 0, 12, 0],
+              ("meta_with_viab_calced.csv", "viability"): [110, 1, 4, 0]}
+    for which, wanted in counts.items():
+        assert changed.loc[which, ["both", "differ", "only_ours", "only_theirs"]].tolist() == wanted, which
     explained = {"inchikey14", "viability", "viability_prism", "all values", "moa", "target", "cpd_name"}
     odd = changed[(changed.differ > 0) | (changed.only_theirs > 0)]
     assert {c for _, c in odd.index} <= explained, odd
 
+def test_the_committed_report_is_what_a_rebuilding_says(rebuilt, data):
+    kept = Path(__file__).parents[2]/"figures/weighting/l1000-a375"
+    said = [pd.read_csv(folder/"matching.csv") for folder in (rebuilt/"weighting", kept)]
+    pd.testing.assert_frame_equal(*said)
+    now = compare_tables(*(read_tables_of(folder/"weighting") for folder in (rebuilt, data)))
+    before = pd.read_csv(kept/"rebuilt.csv")
+    now, before = (t.set_index(["table", "column"]).sort_index() for t in (now, before))
+    counts = ["both", "differ", "only_ours", "only_theirs"]
+    pd.testing.assert_frame_equal(now[counts], before[counts], check_dtype=False)
+
 def test_the_compounds_that_differ_are_those_that_the_notebook_names(rebuilt, data):
     ours, theirs = (pd.read_csv(f/"weighting/siginfo_700.csv", index_col=0) for f in (rebuilt, data))
     lost = theirs[ours.viability.isna() & theirs.viability.notna()].pert_iname.unique()
-    assert set(lost) == {"AZD-1480", "buparlisib", "crizotinib", "dasatinib", "erlotinib", "GDC-0879", "ON-01910", "PHA-665752", "SGX523",
-                         "sirolimus", "sunitinib"}
+    assert set(lost) == {"AZD-1480", "buparlisib", "crizotinib", "dasatinib", "erlotinib", "GDC-0879",
+                         "ON-01910", "PHA-665752", "SGX523", "sirolimus", "sunitinib"}
     gained = ours[ours.viability.notna() & theirs.viability.isna()].pert_id.unique()
     assert len(gained) == 7 and "BRD-K65182930" in gained
-    meta, before = (pd.read_csv(f/"weighting/meta_with_viab_calced.csv", index_col=0) for f in (rebuilt, data))
+    meta, before = (pd.read_csv(f/"weighting/meta_with_viab_calced.csv", index_col=0)
+                    for f in (rebuilt, data))
     other = (meta.viability - before.viability).abs() > 1e-4
     assert meta.loc[other[other].index].pert_iname.tolist() == ["parthenolide"]
 
 def test_the_named_set_opens_from_what_was_fetched(rebuilt, monkeypatch):
     monkeypatch.setenv("DRUGNB_DATA", str(rebuilt))
     study = open_study("l1000-a375")
-    assert study.signatures.shape == (700, 978) and study.labelled.sum() == 270 and study.outside.shape == (114, 978)
+    assert study.signatures.shape == (700, 978) and study.labelled.sum() == 270
+    assert study.outside.shape == (114, 978)
     assert study.coefficients.index.isin(study.genes).sum() == 978
 
 def test_fetching_again_makes_the_same_bytes(rebuilt, mirror, monkeypatch, capsys):
@@ -63,7 +79,8 @@ def test_fetching_again_makes_the_same_bytes(rebuilt, mirror, monkeypatch, capsy
     monkeypatch.setenv("DRUGNB_MIRROR", str(mirror))
     main(["fetch", "weighting"])
     said = capsys.readouterr().out
-    assert "(10 there already)" in said and "Licence: GPL-3.0" in said and "matched by InChIKey" in said and "Szalai et al. 2019" in said
+    for text in ("(10 there already)", "Licence: GPL-3.0", "matched by InChIKey", "Szalai et al. 2019"):
+        assert text in said
     assert {p.name: p.read_bytes() for p in (rebuilt/"weighting").iterdir()} == before
 
 def test_prepared_tables_are_not_overwritten(mirror, tmp_path, monkeypatch, capsys):
@@ -77,16 +94,32 @@ def test_prepared_tables_are_not_overwritten(mirror, tmp_path, monkeypatch, caps
 
 def test_a_set_that_is_nowhere_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("DRUGNB_DATA", str(tmp_path))
-    with pytest.raises(InputError, match="get it with drugnb fetch weighting, or set DRUGNB_DATA"): open_study("l1000-a375")
+    with pytest.raises(InputError, match="get it with drugnb fetch weighting, or set DRUGNB_DATA"):
+        open_study("l1000-a375")
 
-def test_tables_made_anew_replace_their_own_and_nobody_elses(tmp_path):
+def test_recomputed_tables_replace_only_tables_of_drugnb(tmp_path):
     table = pd.DataFrame({"TP53": [1.0]}, ["a"])
     write_tables({"lm_1.csv.gz": table, "siginfo_1.csv": table}, tmp_path, {}, KINDS)
     (tmp_path/"notes.txt").write_text("mine")
     write_tables({"lm_2.csv": table}, tmp_path, {}, KINDS)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["lm_2.csv", "made_from.json", "notes.txt"]
     (tmp_path/"lm_mine.csv").write_text("x")
-    with pytest.raises(InputError, match="did not make \\(lm_mine.csv\\)"): write_tables({"lm_3.csv": table}, tmp_path, {}, KINDS)
+    with pytest.raises(InputError, match="did not make \\(lm_mine.csv\\)"):
+        write_tables({"lm_3.csv": table}, tmp_path, {}, KINDS)
+
+def test_wells_of_vehicles_and_without_a_dose_are_dropped_and_counted():
+    wells = pd.DataFrame({"pert_id": list("ABCD"), "pert_desc": ["One", "Two", "DMSO", "Four"],
+                          "exp_pert_dose": [1.0000012, -666, 0, np.nan], "exp_pert_time": 6.0,
+                          "cell_id": "A375",
+                          "pert_type": ["TRT_CP", "trt_poscon", "ctl_vehicle", "trt_cp"],
+                          "rna_plate": "CPC006_A375_6H_X1"}, ["w1", "w2", "w3", "w4"])
+    treated, notes = treated_wells(wells, NAMES_6H)
+    kept = {"compound": "A", "name": "One", "cell": "A375", "dose": 1.0, "time": 6, "plate": "CPC006",
+            "pert_type": "TRT_CP"}
+    assert treated.to_dict("records") == [kept]
+    assert notes == ["1 wells of CPC006_A375_6H_X1 are vehicles",
+                     "2 wells of CPC006_A375_6H_X1 have no positive dose: w2, w4"]
+    assert treated_wells(wells[:1], NAMES_6H)[1] == ["0 wells of CPC006_A375_6H_X1 are vehicles"]
 
 # a set of one's own
 
@@ -97,7 +130,8 @@ def raw(tmp_path):
     return tmp_path/"raw"
 
 def labels_and_truth(tables):
-    s = tables["siginfo_merged.csv"].rename(columns={"pert_id": "compound", "cell_id": "cell", "dose_um": "dose"})
+    ours = {"pert_id": "compound", "cell_id": "cell", "dose_um": "dose"}
+    s = tables["siginfo_merged.csv"].rename(columns=ours)
     return s.viability, mini_viability(mini_world(3), s)
 
 @pytest.mark.parametrize("response, off", [("ctrp-curves", 0.006), ("ctrp", 0.25)])
@@ -116,38 +150,46 @@ def test_labels_by_dose_are_those_of_the_table(raw):
 def test_repeats_are_merged_and_counted(raw):
     tables, report = folder_tables(raw)
     s, x = tables["siginfo_merged.csv"], tables["lm_merged.parquet"]
-    assert not s.duplicated(["pert_id", "cell_id", "dose_um", "time_h"]).any() and list(x.index) == list(s.index) and x.shape[1] == 30
+    assert not s.duplicated(["pert_id", "cell_id", "dose_um", "time_h"]).any()
+    assert list(x.index) == list(s.index) and x.shape[1] == 30
     every = read_lincs(raw/"lincs")[1]
-    assert s.repeats.sum() == every.repeats[every.dose.notna()].sum(), "wells are counted through both mergings"
-    assert report.signatures[report.outcome.str.startswith("matched")].sum() == 431 and any("431 signatures are 3" in o for o in report.outcome)
-    assert "4 doses in GSE92742_Broad_LINCS_sig_info.txt.gz are not concentrations and count as unknown" in set(report.outcome)
+    assert s.repeats.sum() == every.repeats[every.dose.notna()].sum(), "wells count through both mergings"
+    assert report.signatures[report.outcome.str.startswith("matched")].sum() == 431
+    assert any("431 signatures are 3" in o for o in report.outcome)
+    odd = "4 doses in GSE92742_Broad_LINCS_sig_info.txt.gz are not concentrations and count as unknown"
+    assert odd in set(report.outcome)
 
 def test_the_study_runs_from_the_built_folder_and_knows_mechanisms(raw, tmp_path):
     folder, _ = build_folder(raw, tmp_path/"mine")
     study = read_folder(folder)
-    assert len(study.signatures) > 300 and study.labelled.all() and len(study.genes) == 30 and len(study.outside) == 18
+    assert len(study.signatures) > 300 and study.labelled.all()
+    assert len(study.genes) == 30 and len(study.outside) == 18
     assert study.mechanism(study.samples).str.startswith("inhibitor of").all() and not study.unseen.any()
 
 def test_published_counts_of_mixseq_need_doses(raw, tmp_path):
     shutil.rmtree(raw/"prepared")
     with pytest.raises(InputError, match="add a table doses"): folder_tables(raw)
-    pd.DataFrame({"name": ["Bortezomib", "trametinib"], "dose": [1.0, 1.0]}).to_csv(raw/"doses.csv", index=False)
+    doses = pd.DataFrame({"name": ["Bortezomib", "trametinib"], "dose": [1.0, 1.0]})
+    doses.to_csv(raw/"doses.csv", index=False)
     tables, report = folder_tables(raw)
     meta = tables["meta_with_viab_calced.csv"]
-    truth = mini_viability(mini_world(3), meta.assign(compound=meta.pert_id.map({n: i for i, n in mini_world(3)["compounds"].name.items()}),
-                                                       cell=meta.cell_id, dose=1.11))
+    ids = {name: i for i, name in mini_world(3)["compounds"].name.items()}
+    known = meta.assign(compound=meta.pert_id.map(ids), cell=meta.cell_id, dose=1.11)
+    truth = mini_viability(mini_world(3), known)
     assert len(meta) == 4 and (meta.viability - truth).abs().max() < 0.25 and (meta.dose_um == 1).all()
     assert "outside, ctrp" in set(report.table) and tables["lfc_with_viab_calced.parquet"].shape == (30, 4)
 
 def test_gdsc_matches_by_name(raw):
     shutil.rmtree(raw/"ctrp")
     tables, report = folder_tables(raw)
-    assert set(report.outcome[report.table.str.endswith("gdsc")]) <= {"matched by name", "dose unknown"} and len(tables["siginfo_merged.csv"]) > 300
+    assert set(report.outcome[report.table.str.endswith("gdsc")]) <= {"matched by name", "dose unknown"}
+    assert len(tables["siginfo_merged.csv"]) > 300
 
 @pytest.mark.parametrize("spoil, said", [
     (lambda raw: shutil.rmtree(raw/"lincs"), "sig_info"),
     (lambda raw: [shutil.rmtree(raw/d) for d in ("mixseq", "prepared")], "neither a condition of MIX-seq"),
-    (lambda raw: [shutil.rmtree(raw/d) for d in ("ctrp", "gdsc")], "no viabilities of ctrp or ctrp-curves or gdsc"),
+    (lambda raw: [shutil.rmtree(raw/d) for d in ("ctrp", "gdsc")],
+     "no viabilities of ctrp or ctrp-curves or gdsc"),
     (lambda raw: next((raw/"lincs").glob("GSE92742*gctx")).write_bytes(b"x"), "GSE92742_Broad_LINCS_Level5"),
 ])
 def test_what_is_missing_or_spoilt_is_named(raw, spoil, said, tmp_path, capsys):
@@ -157,8 +199,9 @@ def test_what_is_missing_or_spoilt_is_named(raw, spoil, said, tmp_path, capsys):
     assert e.value.code == 2 and said in error and "Traceback" not in error and not (tmp_path/"mine").exists()
 
 def test_an_unknown_response_and_a_folder_of_somebody_elses(raw, tmp_path, capsys, folder):
-    for arguments, said in ((["build", str(raw), str(tmp_path/"m"), "--response", "prism"], "no response 'prism'"),
+    mine = str(tmp_path/"m")
+    for arguments, said in ((["build", str(raw), mine, "--response", "prism"], "no response 'prism'"),
                             (["build", str(raw), str(folder)], "a table that drugnb did not make"),
-                            (["build", "nowhere", str(tmp_path/"m")], "nowhere: give the one")):
+                            (["build", "nowhere", mine], "nowhere: give the one")):
         with pytest.raises(SystemExit) as e: main(arguments)
         assert e.value.code == 2 and said in capsys.readouterr().err
