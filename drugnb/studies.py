@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 
-from .core.settings import InputError, source_folder
+from .core.settings import InputError, read_settings, source_folder
 
 # %% ../nbs/06b_studies.ipynb #1dcd68c0
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ def find_folder(
     "Where a source's tables lie. Raises `InputError` where there is neither a set nor a folder of that name."
     sets = card(study).sets
     if sets.get(source): return None
-    folder = source_folder(source)
+    beside = {name: study for name, made in sets.items() if not made}  # folders of a data folder, if not set otherwise
+    folder = source_folder(source, {**beside, **read_settings()})
     if folder is None:
         raise InputError(f"There is no set called {source!r} for {study} and no folder of that name: "
                          f"{did_you_mean(source, sets)}")

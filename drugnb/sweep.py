@@ -31,13 +31,13 @@ from tqdm import tqdm
 
 import drugnb
 from .core.artefacts import RunFolder, atomic, digest, discard, save_csv
-from .core.settings import InputError, read_settings, source_folder, typed_path
+from .core.settings import InputError, read_settings, typed_path
 from .core.style import save_figure, styled
 from drugnb.run import (
     FIXED, check_study, like, notebook_path, plan, run_folder, run_study, source_name, study_parameters,
     study_settings, values_of,
 )
-from .studies import Card, card, function
+from .studies import Card, card, find_folder, function
 
 # %% ../nbs/07a_sweep.ipynb #bda632cf
 def grid_values(
@@ -78,7 +78,7 @@ def sweep_key(
     source: str,  # see `run.source_name`
 ) -> str:
     "What all cells of a sweep depend on: code, settings and input files."
-    folder = source_folder(source)
+    folder = find_folder(study, source)
     files = sorted(p for p in folder.iterdir() if p.is_file()) if folder else []
     files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
     return digest([study, source, code_key(study), read_settings(), files, drugnb.__version__])

@@ -534,5 +534,5 @@ def build_melanoma(
     data, files = Path(data), registry("combos")
     tables = melanoma_tables((data/"raw"/files.index[0]).parent)
     made_from, kinds = {"files": dict(files.sha256)}, ["*profiles*", "*conditions*", "*drugs*"]
-    folder = write_tables(tables, data/read_settings()["melanoma"], made_from, kinds)
+    folder = write_tables(tables, data/read_settings().get("melanoma", "combos"), made_from, kinds)
     return folder, pd.DataFrame({"table": "note", "outcome": read_combos(folder).report})

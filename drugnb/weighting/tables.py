@@ -192,7 +192,7 @@ def build_a375(
     data = Path(data)
     tables, report = a375_tables(data/"raw")
     made_from = {"files": dict(registry("weighting").sha256)}
-    return _write(tables, report, data/read_settings()["l1000-a375"], made_from), report
+    return _write(tables, report, data/read_settings().get("l1000-a375", "weighting"), made_from), report
 
 def build_folder(
     raw: Path | str,  # see `folder_tables`
