@@ -676,6 +676,7 @@ def by_clustering(
 ) -> pd.DataFrame:  # one row a clustering: r outside by way of choosing; `above`: do weights gain?
     "Clusterings side by side, and on which of them cluster weights gain more than `MARGIN`."
     wide = robustness.pivot_table(index=["perplexity", "seed", "factor"], columns="model", values="r_outside")
+    wide = wide.reindex(columns=["unweighted", "chosen in training", "chosen outside"])
     return wide.assign(above=wide["chosen in training"] > wide["unweighted"] + MARGIN)
 
 def _said_robustness(robustness):
