@@ -15,9 +15,9 @@ import pandas as pd
 
 from ..core.evaluate import grouped_splits, pearson
 from ..core.settings import InputError
-from .grid import ALPHAS, apply_grid, fit_sets, GRID, grid_index
+from .grid import ALPHAS, apply_grid, fit_sets, GRID
 from .load import Study
-from .weight import UNWEIGHTED, Weighting
+from .weight import Weighting
 
 # %% ../../nbs/05_choose.ipynb #05d46263
 GROUPINGS = ("compound", "plate")  # what a fold may leave out

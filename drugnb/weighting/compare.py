@@ -22,7 +22,7 @@ import pandas as pd
 
 from ..core.artefacts import atomic, RunFolder
 from ..core.evaluate import baselines, compare, interval, pearson, resample_groups, split_frame
-from ..core.settings import InputError, project_path
+from ..core.settings import InputError
 from drugnb.weighting.choose import (
     best, cross_fit, Crossed, grid_r, GROUPINGS, nested_choice, RULES, training_splits,
 )
@@ -30,7 +30,7 @@ from .cluster import group, k_distances, knee_eps
 from .grid import ALPHAS, apply_grid, fit_sets, GRID, grid_frame, grid_index
 from .load import Study
 from .model import coverage, interval_coverage, make_model, RidgeModel, save_model
-from .weight import UNWEIGHTED, Weighting
+from .weight import UNWEIGHTED
 
 # %% ../../nbs/05a_compare.ipynb #fbde6abd
 @dataclass(frozen=True)
@@ -368,7 +368,7 @@ def robustness(
 def masking(
     study: Study,
     traits: pd.DataFrame,  # of each signature: `cluster`, and a density ratio by each method
-    models: dict,  # name -> (Weighting, alpha)
+    models: dict,  # name -> (`Weighting`, alpha)
     most: int = 25,  # clusters, the largest first
     noise: str = "own",  # DBSCAN's noise: "own", "neutral" or "drop"
 ) -> pd.DataFrame:  # one row a cluster and model: r outside without the cluster, and the change

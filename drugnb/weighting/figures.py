@@ -99,8 +99,8 @@ def figure_map_cluster(
     style = dict(fontsize=7, ha="center", va="center", bbox=box)
     for c in sizes.index[:25]: ax.annotate(str(c), xy[(labels == c).to_numpy()].median(), **style)
     largest = sizes.max()/len(labels)
-    title = f"{len(sizes)} clusters, the largest with {largest:.0%} of signatures" if len(sizes) else "No cluster"
-    _map_axes(ax, title)
+    found = f"{len(sizes)} clusters, the largest with {largest:.0%} of signatures"
+    _map_axes(ax, found if len(sizes) else "No cluster")
     return fig
 
 # %% ../../nbs/06_figures.ipynb #ae9f4b4b
