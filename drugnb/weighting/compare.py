@@ -41,7 +41,7 @@ class Recipe:
     folds: int = 5  # of the cross-validation inside training
     repeats: int = 1000  # bootstrap samples behind each interval
     seed: int = 0  # of the folds and the bootstrap
-    factors: tuple = (0.75, 1, 1.5)  # for robustness: multiples of the radius, least size or resolution
+    factors: tuple = (0.75, 1, 1.5)  # for robustness: multiples of the radius, minimum size or resolution
     method: str = "dbscan"  # for robustness: "dbscan", "hdbscan" or "leiden"
     min_samples: int = 10  # for robustness: of DBSCAN and HDBSCAN
     resolution: float = 1.0  # for robustness: Leiden's

@@ -146,13 +146,14 @@ def test_each_artefact_names_the_parameters_that_shape_it_and_no_others(judged, 
     compared = {"repeats", "seed", "folds", "by"}
     moved = {"factors", "alphas", "noise", "method", "min_samples", "resolution", "folds", "seed"}
     expected = {"models": fits, "comparison": compared | {"columns"}, "held_out": compared,
-                "optimism": compared, "robustness": moved, "masking": {"most", "probes", "noise"}, "coverage": {"chosen", "seed"}}
+                "optimism": compared, "robustness": moved, "masking": {"most", "probes", "noise"},
+                "coverage": {"chosen", "seed"}}
     for by in ("compound", "plate"):
         expected |= {f"cv_{by}": fits, f"held_out_{by}": fits, f"splits_{by}": {"folds", "seed"}}
     assert {stage: set(p) for stage, p in parameters.items()} == expected
     assert parameters["masking"]["most"] == 2 and parameters["models"]["alphas"] == [10, 1000]
 
-def test_a_second_judgement_reloads_all_and_a_changed_recipe_what_it_does_not_shape(judged, small, pieces, capsys):
+def test_a_second_judgement_reloads_all_and_a_changed_recipe_all_that_it_leaves(judged, small, pieces, capsys):
     folder, first = judged
     again = judge(small, RunFolder(folder), *pieces, Recipe(**QUICK))
     assert "computed" not in capsys.readouterr().out
