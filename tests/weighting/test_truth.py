@@ -35,7 +35,8 @@ def over_seeds(n, n_genes, seeds):
         rows.append({
             "unweighted": r["unweighted", 1], "unweighted, alpha 1000": r["unweighted", 1000],
             "weighted": r[str(SHARP), 1000], "small first": r[str(SMALL_FIRST), 1000],
-            "published": scores(study.outside_samples.viability, published_prediction(study)).pearson,
+            "published": scores(study.outside_samples.viability,
+                                published_prediction(study.coefficients, study.outside)).pearson,
             "rand": adjusted_rand_score(study.truth["cluster"], traits.cluster), "trusted over untrusted": w[trusted].mean()/w[~trusted].mean()})
     return pd.DataFrame(rows, index=seeds)
 
@@ -88,7 +89,8 @@ def test_the_honest_choice_and_each_family_over_ten_seeds():
     for seed in range(10):
         study = simulate(1500, 300, seed)
         traits = clustered(study, embed(study.signatures, seed=seed)).join(domain_ratios(study))
-        alphas, splits = (1, 100, 1000, 10000, 100000), {by: training_splits(study, by) for by in ("compound", "plate")}
+        alphas = (1, 100, 1000, 10000, 100000)
+        splits = {by: training_splits(study.samples, by) for by in ("compound", "plate")}
         crossed = cross_fit(study, traits, splits, alphas=alphas, nested=())
         grid, _ = study_grid(study, crossed["compound"].models, grid_index(GRID, alphas), {by: c.r for by, c in crossed.items()})
         row = {(rule, f"{by}s out"): grid.r_outside[best(grid, f"r_{by}", rule)] for rule in RULES for by in ("compound", "plate")}
@@ -108,14 +110,15 @@ def test_nothing_is_gained_where_there_is_nothing_to_learn():
     traits = clustered(study, embed(study.signatures))
     study.samples["viability"] = np.random.default_rng(0).permutation(study.samples.viability)
     weightings = [UNWEIGHTED, SHARP, SMALL_FIRST, Weighting("learned", "compounds")]
-    crossed = cross_fit(study, traits, {"compound": training_splits(study)}, weightings, ALPHAS)["compound"]
+    crossed = cross_fit(study, traits, {"compound": training_splits(study.samples)}, weightings, ALPHAS)["compound"]
     grid, _ = study_grid(study, crossed.models, grid_index(weightings, ALPHAS), {"compound": crossed.r})
     assert abs(grid.r_compound).max() < 0.2 and abs(grid.r_outside[best(grid, "r_compound")]) < 0.2 and abs(crossed.inner).max() < 0.2
 
 def test_no_weight_and_no_choice_sees_the_test_labels():
     "Labels of a fold are spoilt: predictions of the fold, and what the others would choose for it, stay as they are."
     study = simulate(600, 120, seed=6)
-    traits, splits = clustered(study, embed(study.signatures)).join(domain_ratios(study)), training_splits(study)
+    traits = clustered(study, embed(study.signatures)).join(domain_ratios(study))
+    splits = training_splits(study.samples)
     before = cross_fit(study, traits, {"compound": splits}, alphas=[10, 1000])["compound"]
     study.samples.iloc[splits[0][1], study.samples.columns.get_loc("viability")] = 0.0
     after = cross_fit(study, traits, {"compound": splits}, alphas=[10, 1000])["compound"]
