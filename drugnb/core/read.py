@@ -35,8 +35,8 @@ def find_table(
     if len(found) == 1: return found.pop()
     if not found and not required: return None
     if not found:
-        raise InputError(f"No file {pattern}{{{','.join(SUFFIXES[:3])},…}} in {folder}: put it there, or name "
-                         "it in settings.ini.")
+        raise InputError(f"No file {pattern}{{{','.join(SUFFIXES[:3])},…}} in {folder}: put it there, or "
+                         "name it in settings.ini.")
     names = ", ".join(p.name for p in sorted(found)[:3])
     raise InputError(f"{len(found)} files in {folder} fit {pattern} ({names}): "
                      "name one of them in settings.ini.")
@@ -92,8 +92,8 @@ def _header(path):
         line = stream.read(1 << 24).split(b"\n", 1)[0].decode("utf-8-sig").strip("\r")
     names = next(csv.reader([line], delimiter=separator(path)), [])
     if len(names) < 2:
-        raise InputError(f"{path.name} has one column or none: it is empty, or its cells are not separated as "
-                         "its ending says.")
+        raise InputError(f"{path.name} has one column or none: it is empty, or its cells are not separated "
+                         "as its ending says.")
     require_unique(names, path.name)
     return names
 
