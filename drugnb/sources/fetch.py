@@ -110,7 +110,7 @@ def _check_answer(answer, url, have, size):
 
 def _append(answer, url, part, have, size, bar):
     "Write what the server sends to the end of `part`, but never more than `size` bytes in all."
-    answer.raw.enforce_content_length = False  # else urllib3 drops the last block of a transfer that ends early
+    answer.raw.enforce_content_length = False  # else urllib3 drops the last block of a cut transfer
     with part.open("ab") as out:
         for block in answer.iter_content(1 << 14):
             if have + len(block) > size:
