@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WRITE_ERRORS', 'PACKAGES', 'discard', 'first_line', 'atomic', 'digest', 'frame_key', 'provenance', 'differences',
-           'save_frame', 'load_frame', 'save_matrix', 'load_matrix', 'RunFolder', 'figures_folder', 'write_table',
-           'write_tables']
+           'save_frame', 'load_frame', 'save_matrix', 'load_matrix', 'discard_partial', 'reload_frame', 'RunFolder',
+           'figures_folder', 'write_table', 'write_tables']
 
 # %% ../../nbs/core/01_artefacts.ipynb #cca9f3dc
 import errno
@@ -43,7 +43,9 @@ def first_line(
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 def _cannot_write(folder, error):
-    return InputError(f"The folder {folder} cannot be written ({error.strerror or error}): choose another run folder.")
+    "What to raise when a folder cannot be written."
+    return InputError(f"The folder {folder} cannot be written ({error.strerror or error}): "
+                      "choose another run folder.")
 
 @contextmanager
 def atomic(
@@ -129,7 +131,8 @@ def load_frame(
     "Read a frame and its provenance. Raises `InputError` for a file that is not whole Parquet."
     try: table = pa.parquet.read_table(path)
     except (pa.ArrowInvalid, OSError) as e:
-        raise InputError(f"{path} is not a whole Parquet file ({first_line(e)}): remove it and run again.") from e
+        raise InputError(f"{path} is not a whole Parquet file ({first_line(e)}): "
+                         "remove it and run again.") from e
     made_from = json.loads((table.schema.metadata or {}).get(b"drugnb", b"{}"))
     frame = table.to_pandas()
     frame.attrs["key"] = made_from.get("key")
@@ -148,8 +151,8 @@ def save_matrix(
     about = {b"drugnb": json.dumps(made_from).encode(), b"columns": json.dumps(names).encode()}
     table = pa.table([pa.array(frame.index.to_numpy(object), pa.string()), rows], names=["id", "values"])
     table = table.replace_schema_metadata(about)
-    with atomic(path) as part, pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+    with atomic(path) as part, pa.OSFile(str(part), "wb") as sink:
+        with pa.ipc.new_file(sink, table.schema) as writer: writer.write_table(table)
 
 def load_matrix(
     path: Path | str,  # an .arrow file that `save_matrix` wrote
@@ -157,7 +160,8 @@ def load_matrix(
     "Map a matrix into memory. Raises `InputError` for a file that is not whole."
     try: table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except (pa.ArrowInvalid, OSError) as e:
-        raise InputError(f"{path} is not a whole Arrow file ({first_line(e)}): remove it and run again.") from e
+        raise InputError(f"{path} is not a whole Arrow file ({first_line(e)}): "
+                         "remove it and run again.") from e
     columns = json.loads(table.schema.metadata[b"columns"])
     values = table["values"].chunk(0).flatten().to_numpy().reshape(-1, len(columns))
     frame = pd.DataFrame(values, table["id"].to_pylist(), columns, copy=False)
@@ -165,25 +169,39 @@ def load_matrix(
 
 # %% ../../nbs/core/01_artefacts.ipynb #166f899d
 def _alive(pid):
-    "Does this process still run?"
+    "Is this process still running?"
     try: os.kill(pid, 0)
     except ProcessLookupError: return False
     except PermissionError: pass
     return True
 
+def discard_partial(
+    folder: Path,  # searched with all folders in it
+):
+    "Remove what a killed process left half-written."
+    for part in folder.rglob(".partial-*"):
+        pid = part.name.split("-")[1]
+        if not pid.isdigit() or not _alive(int(pid)): discard(part)
+
+def reload_frame(
+    path: Path,  # a .parquet file that `save_frame` wrote, or none
+    wanted: dict,  # provenance that is asked for
+) -> tuple[pd.DataFrame | None, str]:  # the frame, or None; why it is not used, "" if it is
+    "The frame that was kept, if it was made from what is asked for."
+    if not path.exists(): return None, "not there yet"
+    try: frame, found = load_frame(path)
+    except InputError: return None, "the file is damaged"
+    why = differences(found, wanted)
+    return (None, why) if why else (frame, "")
+
+# %% ../../nbs/core/01_artefacts.ipynb #38aefdb1
 class RunFolder:
     "The folder of one run, where each stage keeps its artefact."
     def __init__(self,
         folder: str | Path = "",  # relative to the working folder; "" keeps nothing
     ):
         self.path = typed_path(folder) if str(folder) else None
-        if self.path: self._sweep()
-
-    def _sweep(self):
-        "Remove what a killed process left half-written."
-        for part in self.path.rglob(".partial-*"):
-            pid = part.name.split("-")[1]
-            if not pid.isdigit() or not _alive(int(pid)): discard(part)
+        if self.path: discard_partial(self.path)
 
     def stage(self,
         name: str,  # names the file: NAME.parquet
@@ -191,28 +209,20 @@ class RunFolder:
         inputs: list,  # what it is made from, see `provenance`
         **parameters,  # everything else that shapes the result
     ) -> pd.DataFrame:  # with `attrs["key"]`, to be named by later stages
-        "The stage's frame: reloaded when it is there for the same inputs and parameters, else computed and saved."
-        wanted = provenance(name, inputs, parameters)
-        frame, why = self._reload(name, wanted)
+        "The stage's frame: reloaded if made from the same inputs and parameters, else computed and saved."
+        wanted, frame, why = provenance(name, inputs, parameters), None, ""
+        path = self.path/f"{name}.parquet" if self.path else None
+        if path: frame, why = reload_frame(path, wanted)
         if frame is not None:
             print(f"{name}: reloaded, nothing it depends on has changed")
             return frame
         start = time.perf_counter()
         frame = make()
         frame.attrs = {"key": wanted["key"]}
-        if self.path:
-            save_frame(frame, self.path/f"{name}.parquet", wanted)
+        if path:
+            save_frame(frame, path, wanted)
             print(f"{name}: computed in {time.perf_counter() - start:.1f} s and saved ({why})")
         return frame
-
-    def _reload(self, name, wanted):
-        "The frame that was kept, or None and why it is not used."
-        path = self.path/f"{name}.parquet" if self.path else None
-        if not path or not path.exists(): return None, "not there yet"
-        try: frame, found = load_frame(path)
-        except InputError: return None, "the file is damaged"
-        why = differences(found, wanted)
-        return (None, why) if why else (frame, "")
 
 # %% ../../nbs/core/01_artefacts.ipynb #8ab6c8d2
 def figures_folder(
@@ -228,12 +238,13 @@ def write_table(
     table: pd.DataFrame,
     path: Path | str,  # .csv, .csv.gz or .parquet
 ):
-    "Write one table, its format told by the path, atomically and with the same bytes each time."
+    "Write one table in the format that its name ends in, atomically and with the same bytes each time."
     path = Path(path)
     with atomic(path) as part:
         if path.suffix == ".parquet": table.to_parquet(part)
         elif path.suffix == ".gz":
-            with part.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed: table.to_csv(packed)
+            with part.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
+                table.to_csv(packed)
         else: table.to_csv(part)
 
 def write_tables(
@@ -248,7 +259,8 @@ def write_tables(
     ours = json.loads(log.read_text())["tables"] if log.exists() else []
     theirs = [p.name for kind in kinds for p in sorted(folder.glob(kind)) if p.name not in ours]
     if theirs:
-        raise InputError(f"{folder} holds a table that drugnb did not make ({theirs[0]}): choose another folder.")
+        raise InputError(f"{folder} holds a table that drugnb did not make ({theirs[0]}): "
+                         "choose another folder.")
     for name in ours: (folder/name).unlink(missing_ok=True)
     with atomic(log) as part: part.write_text(json.dumps({**made_from, "tables": list(tables)}, indent=1))
     for name, table in tables.items(): write_table(table, folder/name)

@@ -31,7 +31,7 @@ def plate_zscores(
     levels: pd.DataFrame,  # wells of one plate x genes, log2 expression (level 3); may hold missing values
     controls=None,  # True for each reference well (array, or Series by well); the whole plate if None
 ) -> pd.DataFrame:  # wells x genes, float32; missing where the level is, or the gene's scale
-    "Robust z-scores of each gene; a scale takes 8 values. Raises `InputError` for fewer wells, or infinite levels."
+    "Robust z-scores of each gene. Raises `InputError` for fewer than 8 reference wells or infinite levels."
     values = levels.to_numpy(np.float64)
     if np.isinf(values).any():
         raise InputError("The plate holds infinite levels: take the logarithm of expression + 1, or empty "
