@@ -1,4 +1,4 @@
-"""Artefacts: a file is whole or absent, is reused only for what it was made from, and has the same bytes each time."""
+"""Artefacts: a file is whole or absent, is reused only for its inputs, and has the same bytes each time."""
 import os
 import subprocess
 import sys
@@ -46,8 +46,7 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named_in_a_sentence(tmp_path):
     (tmp_path/"file").touch()
-    with pytest.raises((InputError, NotADirectoryError, FileExistsError)) as e, atomic(tmp_path/"file/t.txt"): pass
-    assert not isinstance(e.value, InputError) or str(e.value).endswith(".")
+    with pytest.raises(InputError, match="file cannot be written"), atomic(tmp_path/"file/t.txt"): pass
 
 def test_first_lines_say_something_even_for_silent_exceptions():
     assert first_line(ValueError("One.\nTwo")) == "One" and first_line(KeyError()) == "KeyError"
@@ -66,14 +65,16 @@ def test_a_matrix_comes_back_mapped_with_its_type(tmp_path, kind):
     m = pd.DataFrame(np.random.default_rng(0).normal(size=(7, 3)).astype(kind), list("abcdefg"), [1, 2, 3])
     save_matrix(m, tmp_path/"m.arrow", {"key": "k"})
     found, about = load_matrix(tmp_path/"m.arrow")
-    assert (found.to_numpy() == m.to_numpy()).all() and found.to_numpy().dtype == kind and about == {"key": "k"}
+    assert (found.to_numpy() == m.to_numpy()).all() and found.to_numpy().dtype == kind
+    assert about == {"key": "k"}
     assert list(found.columns) == ["1", "2", "3"] and not found.to_numpy().flags.writeable
 
 def test_a_key_depends_on_ids_columns_and_every_bit_of_the_values(frame):
     m = pd.DataFrame(np.ones((3, 2), np.float32), list("abc"), ["x", "y"])
     near = m.copy()
     near.iloc[2, 1] = np.nextafter(np.float32(1), np.float32(2))
-    others = [m, near, m.rename(index={"a": "z"}), m.rename(columns={"x": "z"}), m.iloc[::-1], m.astype("f8"), frame]
+    renamed = [m.rename(index={"a": "z"}), m.rename(columns={"x": "z"})]
+    others = [m, near, *renamed, m.iloc[::-1], m.astype("f8"), frame]
     assert len({frame_key(o) for o in others}) == len(others) and frame_key(m) == frame_key(m.copy())
     assert digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1}) != digest({"a": 1, "b": 2})
 
@@ -95,17 +96,19 @@ def test_a_stage_is_computed_once_for_each_input_and_parameter(tmp_path, capsys)
     stage(["a"], p=2)
     assert "p 1 instead of 2" in capsys.readouterr().out
     after = stage([one], p=2)
-    assert len(calls) == 3 and after.attrs["key"] != one.attrs["key"], "a frame names itself as an input by its key"
+    assert len(calls) == 3 and after.attrs["key"] != one.attrs["key"], "a frame as an input is its key"
 
 def test_a_run_folder_without_a_path_keeps_nothing(capsys):
     assert RunFolder().path is None
-    assert RunFolder().stage("s", lambda: pd.DataFrame({"x": [1]}), []).attrs["key"] and not capsys.readouterr().out
+    made = RunFolder().stage("s", lambda: pd.DataFrame({"x": [1]}), [])
+    assert made.attrs["key"] and not capsys.readouterr().out
 
 def test_only_what_dead_processes_left_is_swept(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     (tmp_path/"deep").mkdir()
-    left = [tmp_path/f".partial-{dead.pid}-a", tmp_path/"deep"/f".partial-{dead.pid}-b", tmp_path/".partial-x-c"]
+    names = (f".partial-{dead.pid}-a", f"deep/.partial-{dead.pid}-b", ".partial-x-c")
+    left = [tmp_path/name for name in names]
     mine = tmp_path/f".partial-{os.getpid()}-d"
     for p in [*left, mine]: p.touch()
     RunFolder(tmp_path)

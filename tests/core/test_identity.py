@@ -34,7 +34,8 @@ def test_there_is_one_list_of_missing_marks():
             if path.name in ("identity.py", "miniatures.py"): continue  # miniatures write the mark
             code = path.read_text()
             assert not re.search(r"""["'](-666|N/A|#N/A|<NA>|restricted)["']""", code), path.name
-            for marks in re.findall(r"(?:na_values|null_values)=([^,]+?)[,)]", code): assert "MISSING" in marks, path.name
+            for marks in re.findall(r"(?:na_values|null_values)=([^,]+?)[,)]", code):
+                assert "MISSING" in marks, path.name
 
 @pytest.mark.parametrize("mark", MISSING)
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -60,13 +61,17 @@ def test_in_a_matrix_of_numbers_minus_666_is_a_number(tmp_path, mark):
     found = read_matrix(tmp_path/"m.csv").loc["a", "MYC"]
     assert np.isnan(found) if mark in MATRIX_MISSING else found == -666
 
-@pytest.mark.parametrize("stored, text", [(b"5720", "5720"), (5720.0, "5720"), (np.float32(5720), "5720"), (5720, "5720"),
-                                          (0.37, "0.37"), (" x ", "x"), ("µM".encode("latin-1"), "µM"), (np.nan, "nan")])
+@pytest.mark.parametrize("stored, text", [
+    (b"5720", "5720"), (5720.0, "5720"), (np.float32(5720), "5720"), (5720, "5720"), (0.37, "0.37"),
+    (" x ", "x"),
+    ("µM".encode("latin-1"), "µM"), (np.nan, "nan"),
+])
 def test_ids_are_text(stored, text): assert as_text(stored) == text
 
 def test_a_repeated_id_is_named_with_where_it_is():
     require_unique(["a", "b"], "t.csv")
-    with pytest.raises(InputError, match=r"t.csv holds the id 'b' more than once \(2 repeats"): require_unique(list("abbcb"), "t.csv")
+    with pytest.raises(InputError, match=r"t.csv holds the id 'b' more than once \(2 repeats"):
+        require_unique(list("abbcb"), "t.csv")
 
 def test_a_matrix_is_turned_only_if_its_columns_match_better():
     m = pd.DataFrame(np.arange(6).reshape(2, 3), ["g1", "g2"], ["s1", "s2", "s3"])
@@ -79,14 +84,16 @@ def test_a_matrix_is_turned_only_if_its_columns_match_better():
 def test_genes_of_any_vintage_have_one_symbol():
     genes = landmark_genes()
     assert len(genes) == 978 and genes.symbol.is_unique and genes.entrez_id.is_unique
-    assert (gene_symbols(genes.entrez_id) == genes.symbol).all() and (gene_symbols(genes.symbol) == genes.symbol).all()
-    assert (gene_symbols(genes.entrez_id + ".0") == genes.symbol).all() and gene_symbols(["tp53"])[0] == "TP53"
+    for names in (genes.entrez_id, genes.symbol, genes.entrez_id + ".0"):
+        assert (gene_symbols(names) == genes.symbol).all()
+    assert gene_symbols(["tp53"])[0] == "TP53"
     genes.loc[0, "symbol"] = "changed"
     assert landmark_genes().symbol[0] != "changed", "a caller cannot change the table"
 
 def test_columns_of_one_gene_are_averaged_and_others_left_alone():
     m = pd.DataFrame([[1, 3, 5]], columns=["7157", "MYC", "TP53"], dtype=np.float32)
-    assert by_symbol(m).iloc[0].to_dict() == {"TP53": 3, "MYC": 3} and by_symbol(m[["MYC"]]).equals(m[["MYC"]])
+    assert by_symbol(m).iloc[0].to_dict() == {"TP53": 3, "MYC": 3}
+    assert by_symbol(m[["MYC"]]).equals(m[["MYC"]])
 
 def test_one_compound_under_two_ids_is_one_group():
     ids = pd.Series(["c1", "c1", "c2", "c3", "c4", "c5"])
@@ -104,17 +111,21 @@ def test_an_id_is_never_in_two_groups():
 def test_plain_names_keep_letters_and_digits():
     assert plain_name(pd.Series(["(+)-JQ1", "BEZ 235", None, "α-x"])).tolist() == ["jq1", "bez235", "", "x"]
 
-@pytest.mark.parametrize("text, hours", [("24 h", 24), ("24", 24), ("90 min", 1.5), ("2 d", 48), ("6 hr", 6), ("6 weeks", None)])
+@pytest.mark.parametrize("text, hours", [
+    ("24 h", 24), ("24", 24), ("90 min", 1.5), ("2 d", 48), ("6 hr", 6), ("6 weeks", None),
+])
 def test_times_in_every_spelling(text, hours):
     found, odd = amounts(pd.Series([text]), TIME_UNITS)
     assert odd[0] if hours is None else found[0] == pytest.approx(hours)
 
 def test_what_is_there_and_not_understood_is_told_from_what_is_missing():
-    given = pd.Series(["10 um", "-666", None, "0", "-1 uM", "10 ng/ml", "high", "inf"], [f"s{i}" for i in range(8)])
+    written = ["10 um", "-666", None, "0", "-1 uM", "10 ng/ml", "high", "inf"]
+    given = pd.Series(written, [f"s{i}" for i in range(8)])
     found, odd = amounts(given, DOSE_UNITS)
     assert found.index.equals(given.index) and found.dtype == float and found.dropna().to_dict() == {"s0": 10}
     assert list(odd[odd].index) == ["s3", "s4", "s5", "s6", "s7"]
 
 def test_numbers_are_in_the_columns_own_unit():
     found, odd = amounts(pd.Series([0.1, 0, -1, np.nan, np.inf]), DOSE_UNITS)
-    assert found.tolist()[0] == 0.1 and found[1:].isna().all() and odd.tolist() == [False, True, True, False, True]
+    assert found.tolist()[0] == 0.1 and found[1:].isna().all()
+    assert odd.tolist() == [False, True, True, False, True]

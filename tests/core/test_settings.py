@@ -21,7 +21,8 @@ from drugnb.core.settings import (
 def home(tmp_path, monkeypatch):
     "A folder with settings of its own, to work deep inside of."
     monkeypatch.delenv("DRUGNB_DATA", raising=False)
-    (tmp_path/"settings.ini").write_text("[DEFAULT]\ncompound = broad_id\ndata = tables, elsewhere\nmine = melanoma\n")
+    lines = ["[DEFAULT]", "compound = broad_id", "data = tables, elsewhere", "mine = melanoma"]
+    (tmp_path/"settings.ini").write_text("\n".join(lines))
     (tmp_path/"deep/deeper").mkdir(parents=True)
     monkeypatch.chdir(tmp_path/"deep/deeper")
     return tmp_path
@@ -29,11 +30,13 @@ def home(tmp_path, monkeypatch):
 def test_the_file_stands_over_the_defaults_and_the_defaults_for_what_it_leaves_out(home, tmp_path):
     found = read_settings()
     assert found["compound"] == "broad_id" and found["mine"] == "melanoma"
-    assert {k: v for k, v in found.items() if DEFAULTS.get(k, v) != v} == {"compound": "broad_id", "data": "tables, elsewhere"}
+    changed = {k: v for k, v in found.items() if DEFAULTS.get(k, v) != v}
+    assert changed == {"compound": "broad_id", "data": "tables, elsewhere"}
     assert read_settings(tmp_path/"deep") == DEFAULTS, "a folder that is named is the folder that counts"
 
 def test_a_typed_path_is_the_working_folders_and_a_settings_path_the_files(home):
-    assert typed_path("x") == home/"deep/deeper/x" and project_path("x") == home/"x" and project_root() == home
+    assert typed_path("x") == home/"deep/deeper/x"
+    assert project_path("x") == home/"x" and project_root() == home
     assert typed_path("/x") == project_path("/x") == Path("/x")
     assert typed_path("~/x") == project_path("~/x") == Path.home()/"x"
 

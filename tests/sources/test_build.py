@@ -4,7 +4,14 @@ import pandas as pd
 import pytest
 
 from drugnb.core.settings import InputError
-from drugnb.sources.build import RESPONSES, compare_tables, find_response, find_structures, outside_part, training_part
+from drugnb.sources.build import (
+    RESPONSES,
+    compare_tables,
+    find_response,
+    find_structures,
+    outside_part,
+    training_part,
+)
 from drugnb.sources.miniatures import mini_mixseq, mini_viability, mini_world, write_miniatures
 
 
@@ -38,9 +45,11 @@ def mixseq(tmp_path, raw):
     return label
 
 def test_doses_beside_mixseq_are_read_with_their_unit(mixseq):
-    plain, spelt = mixseq("name,dose\nbortezomib,1.0\nTrametinib,0.5\n"), mixseq("name,dose\nBORTEZOMIB,1 µM\ntrametinib,500 nM\n")
+    plain = mixseq("name,dose\nbortezomib,1.0\nTrametinib,0.5\n")
+    spelt = mixseq("name,dose\nBORTEZOMIB,1 µM\ntrametinib,500 nM\n")
     pd.testing.assert_frame_equal(plain, spelt)
-    np.testing.assert_allclose(plain.viability, mini_viability(mini_world(3), plain.assign(compound=by_id(plain))), atol=2e-3)
+    true = mini_viability(mini_world(3), plain.assign(compound=by_id(plain)))
+    np.testing.assert_allclose(plain.viability, true, atol=2e-3)
 
 def by_id(samples):
     "Broad ids of samples, by name."
@@ -54,7 +63,8 @@ def test_a_dose_that_is_no_concentration_is_named(mixseq, dose):
 
 def test_two_builds_are_compared_by_their_ids_and_not_by_their_order():
     one = pd.DataFrame({"v": [0.1, 0.2], "w": ["x", "y"]}, ["a", "b"])
-    assert compare_tables({"t": one}, {"t": one.iloc[::-1, ::-1]})[["differ", "only_ours", "only_theirs"]].to_numpy().sum() == 0
+    found = compare_tables({"t": one}, {"t": one.iloc[::-1, ::-1]})
+    assert found[["differ", "only_ours", "only_theirs"]].to_numpy().sum() == 0 and (found.both == 2).all()
     wide = pd.DataFrame(np.zeros((2, 60)))
     found = compare_tables({"t": wide}, {"t": wide + 0.5}).iloc[0]
     assert found["column"] == "all values" and found.differ == 120 and found.largest == 0.5
