@@ -121,6 +121,11 @@ def test_labels_are_exchanged_between_groups_of_equal_size_and_nowhere_else():
     shuffled = evaluate._exchanged(y, evaluate._blocks(groups), 200, np.random.default_rng(0))
     assert (np.sort(shuffled, axis=1) == y).all(), "every label is there once"
     assert (shuffled[:, 10] == 10).all(), "a group whose size is its own keeps its label"
+    mixed = np.random.default_rng(1).permutation(11)
+    again = evaluate._exchanged(y, evaluate._blocks(groups[mixed]), 200, np.random.default_rng(0))
+    own = {tuple(y[groups[mixed] == g]) for g in range(5)}
+    for g in range(5):
+        assert {tuple(row) for row in again[:, groups[mixed] == g]} <= own, "a group's labels move together"
     pairs = {tuple(row) for row in shuffled[:, :2]}
     assert pairs == {(0, 1), (2, 3)} and {tuple(row) for row in shuffled[:, 4:7]} == {(4, 5, 6), (7, 8, 9)}
 
