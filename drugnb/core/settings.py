@@ -20,7 +20,8 @@ class InputError(ValueError):
 # %% ../../nbs/core/00_settings.ipynb #859a0428
 DEFAULTS = dict(
     data="data", runs="runs", saved="",
-    signatures="lm_*", siginfo="siginfo_*", outside="lfc_with_viab_calced", outside_info="meta_with_viab_calced",
+    signatures="lm_*", siginfo="siginfo_*",
+    outside="lfc_with_viab_calced", outside_info="meta_with_viab_calced",
     compounds="cpd_withrep", coefficients="*coefficients*", gene_info="gene_info*",
     saved_maps="tsne_result_perplexity_*",
     id="sig_id", outside_id="sample_id", viability="viability", outside_viability="viability",
@@ -67,13 +68,13 @@ def project_path(
 
 # %% ../../nbs/core/00_settings.ipynb #d0231b0a
 def notebooks_folder() -> Path:
-    "The clone's `nbs` if the working folder is inside a clone, else the notebooks that came with the package."
+    "The clone's `nbs` where the working folder is inside a clone, else the package's own notebooks."
     package = Path(drugnb.__file__).parent
     places = [project_root()/"nbs", package/"notebooks", package.parent/"nbs"]
     return next((p for p in places if (p/"00_load.ipynb").is_file()), places[1])
 
 def saved_folder() -> Path:
-    "Where t-SNE maps that came with the notebooks lie: the setting `saved`, else `saved` beside the notebooks."
+    "Where saved t-SNE maps lie: the setting `saved`, else the folder `saved` beside the notebooks."
     setting = read_settings()["saved"]
     return project_path(setting) if setting else notebooks_folder()/"saved"
 
@@ -97,6 +98,7 @@ def source_folder(
     places = [folder/s[source] for folder in data_folders(s)]
     found = next((p for p in places if p.is_dir()), None)
     if not found:
-        raise InputError(f"The set {source} is not in {' nor in '.join(map(str, places))}: get it with drugnb fetch "
-                         f"{s[source]}, or set DRUGNB_DATA to the folder that holds {s[source]}/.")
+        raise InputError(f"The set {source} is not in {' nor in '.join(map(str, places))}: "
+                         f"get it with drugnb fetch {s[source]}, or set DRUGNB_DATA to the folder that holds "
+                         f"{s[source]}/.")
     return found

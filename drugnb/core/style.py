@@ -19,7 +19,7 @@ STYLE = "drugnb.core.house"  # colour-blind safe, see house.mplstyle
 def styled(
     draw,  # a function that returns a figure
 ):
-    "Draw in the house's style, whatever the caller's is."
+    "Draw in the house's style, laid over the caller's, which is left as it was."
     @wraps(draw)
     def inner(*args, **kwargs):
         with plt.style.context(STYLE): return draw(*args, **kwargs)
@@ -43,9 +43,7 @@ def save_html(
     folder: Path | str,  # made if it is not there
     name: str,  # file name without ending
 ) -> Path:  # the HTML file
-    "Write an interactive figure as one self-contained HTML file, atomically, with the same bytes for the same picture."
+    "Write an interactive figure as one self-contained HTML file, atomically and reproducibly."
     path = Path(folder)/f"{name}.html"
     with atomic(path) as part: fig.write_html(part, include_plotlyjs=True, div_id=name)
     return path
-
-

@@ -19,9 +19,9 @@ def gene_names(
     return np.array([*known[:n], *(f"GENE{i}" for i in range(len(known), n))])
 
 def programmes(
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # advanced by two draws of n x n_genes
     n: int,  # how many
-    n_genes: int,
+    n_genes: int,  # genes that each programme is made of
     share: float,  # of genes that each moves
 ) -> np.ndarray:  # n x n_genes, root mean square 1
     "Sparse gene programmes of unit strength."
@@ -32,7 +32,7 @@ def programmes(
 def hill(
     log_dose,  # log10 of the dose
     log_half,  # log10 of the dose of half the effect, in the same unit
-    slope=1.0,
+    slope=1.0,  # steepness at half the effect
 ) -> np.ndarray:  # share of the full effect, 0 to 1, as the arguments broadcast
     "A Hill curve."
     return 1/(1 + 10**(slope*(np.asarray(log_half) - log_dose)))
@@ -40,7 +40,7 @@ def hill(
 def hill_viability(
     dose,  # micromolar
     half,  # dose of half the effect, micromolar
-    slope=1.0,
+    slope=1.0,  # steepness at half the effect
     lower=0.0,  # viability at an infinite dose
     upper=1.0,  # viability without the compound
 ) -> np.ndarray:  # share of cells alive, as the arguments broadcast

@@ -7,6 +7,7 @@ __all__ = ['RESPONSES', 'Response', 'label', 'describe', 'match_table', 'find_re
            'outside_part', 'read_tables_of', 'compare_tables']
 
 # %% ../../nbs/sources/05_build.ipynb #c4a6040d
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +28,15 @@ from .viability import match_report, viability_from_curves, viability_from_doses
 class Response:
     "Viabilities from one source."
     name: str
-    compounds: pd.DataFrame  # its catalogue, by id; where there: name, synonyms, inchikey, and what becomes of mechanisms
+    compounds: pd.DataFrame  # its catalogue, by id; where there: name, synonyms, inchikey, and more
     measured: pd.DataFrame  # a row a measurement: compound, cell, and what `viability` needs
-    viability: object  # one of `viability.viability_from_curves`, `_doses`, `_activity`
+    viability: Callable  # one of `viability_from_curves`, `viability_from_doses`, `viability_from_activity`
+
+def _compounds(samples, structures):
+    "The compounds of samples: the name on the plate, the name in the compound table, and the structure."
+    table = samples.drop_duplicates("compound").set_index("compound")
+    listed = structures.reindex(table.index)
+    return table[["name"]].assign(synonyms=listed.name, inchikey=listed.inchikey)
 
 def label(
     samples: pd.DataFrame,  # indexed by sample: compound, name, cell, dose (uM)
@@ -37,8 +44,9 @@ def label(
     response: Response,
     table: str,  # what the samples are called in the report
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # viability, route and why (there is none) by sample; the report
-    "Viabilities of samples."
-    labels = response.viability(samples, match_compounds(_compounds(samples, structures), response.compounds), response.measured)
+    "Viabilities of samples. Raises `InputError` as the response's `viability` does."
+    matches = match_compounds(_compounds(samples, structures), response.compounds)
+    labels = response.viability(samples, matches, response.measured)
     return labels, match_report(samples, labels).assign(table=f"{table}, {response.name}")
 
 def describe(
@@ -47,26 +55,32 @@ def describe(
     response: Response,
 ) -> pd.DataFrame:  # by compound: cpd_name, and every column of the response's catalogue
     "What a catalogue says of the samples' compounds."
-    found = match_compounds(_compounds(samples, structures), response.compounds).drop_duplicates("wanted").set_index("wanted").known
+    matches = match_compounds(_compounds(samples, structures), response.compounds)
+    found = matches.drop_duplicates("wanted").set_index("wanted").known
     each = samples.drop_duplicates("compound").set_index("compound").rename_axis("pert_id")
-    return response.compounds.reindex(found.reindex(each.index)).set_axis(each.index).assign(cpd_name=each.name)
+    catalogue = response.compounds.reindex(found.reindex(each.index))
+    return catalogue.set_axis(each.index).assign(cpd_name=each.name)
 
-def _compounds(samples, structures):
-    "The compounds of samples: the name on the plate, the name in the compound table, and the structure."
-    table = samples.drop_duplicates("compound").set_index("compound")
-    listed = structures.reindex(table.index)
-    return table[["name"]].assign(synonyms=listed.name, inchikey=listed.inchikey)
-
-def match_table(reports, notes):
-    "Counts of matches and, without counts of their own, notes on what was left out before."
+# %% ../../nbs/sources/05_build.ipynb #13713b6a
+def match_table(
+    reports: list[pd.DataFrame],  # of `label`
+    notes: list[str],  # on what was left out before
+) -> pd.DataFrame:  # table, outcome, signatures, compounds (missing for notes)
+    "Counts of matches and, without counts of their own, notes."
     table = pd.concat([*reports, pd.DataFrame({"table": "note", "outcome": notes})], ignore_index=True)
-    return table.astype({"signatures": "Int64", "compounds": "Int64"})[["table", "outcome", "signatures", "compounds"]]
+    table = table.astype({"signatures": "Int64", "compounds": "Int64"})
+    return table[["table", "outcome", "signatures", "compounds"]]
 
 # %% ../../nbs/sources/05_build.ipynb #46bdc005
-RESPONSES = {  # name: files by which it is known, reader, and how a viability follows; in the order in which they are preferred
+def _gdsc_curves(folder):
+    "GDSC as curves with the dose of half the effect."
+    table = read_gdsc(folder)
+    return table.assign(half=np.exp(table.ln_ic50))
+
+RESPONSES = {  # name: files by which it is known, reader, how a viability follows; in the order of preference
     "ctrp": ("v2?.data.per_cpd_post_qc.txt*", read_ctrp, viability_from_doses),
     "ctrp-curves": ("v2?.data.curves_post_qc.txt*", read_ctrp_curves, viability_from_curves),
-    "gdsc": ("GDSC?_fitted_dose_response*", lambda folder: read_gdsc(folder).assign(half=lambda t: np.exp(t.ln_ic50)), viability_from_curves),
+    "gdsc": ("GDSC?_fitted_dose_response*", _gdsc_curves, viability_from_curves),
 }
 
 def _home(raw, pattern):
@@ -78,61 +92,87 @@ def find_response(
     response: str = "",  # a key of `RESPONSES`; the first that is there if empty
 ) -> Response:  # cell lines in plain form
     "The viabilities in a folder. Raises `InputError` when there are none."
-    if response and response not in RESPONSES: raise InputError(f"There is no response {response!r}: use one of {', '.join(RESPONSES)}.")
+    if response and response not in RESPONSES:
+        raise InputError(f"There is no response {response!r}: use one of {', '.join(RESPONSES)}.")
     for name in [response] if response else RESPONSES:
         pattern, read, viability = RESPONSES[name]
-        if home := _home(raw, pattern):
-            measured = read(home)
-            compounds = measured.dropna(subset="compound").drop_duplicates("compound").set_index("compound")[["name", "mechanism"]]
-            return Response(name, compounds, measured.assign(cell=plain_cell(measured.cell)), viability)
-    raise InputError(f"There are no viabilities of {response or ' or '.join(RESPONSES)} in {raw}: put the files of CTRP v2.0 or GDSC there.")
+        home = _home(raw, pattern)
+        if home is None: continue
+        measured = read(home)
+        compounds = measured.dropna(subset="compound").drop_duplicates("compound").set_index("compound")
+        measured = measured.assign(cell=plain_cell(measured.cell))
+        return Response(name, compounds[["name", "mechanism"]], measured, viability)
+    raise InputError(f"There are no viabilities of {response or ' or '.join(RESPONSES)} in {raw}: "
+                     "put the files of CTRP v2.0 or GDSC there.")
 
+# %% ../../nbs/sources/05_build.ipynb #22fd96a5
 def find_structures(
     raw: Path,  # the folder with all files
 ) -> pd.DataFrame:  # by compound: name, inchikey; empty where no `pert_info` is there
     "The L1000 compounds of the releases in a folder."
-    found = [read_pert_info(p) for p in sorted(raw.rglob("*pert_info*.txt*"))] or [pd.DataFrame(columns=["name", "inchikey"], dtype=str)]
+    found = [read_pert_info(p) for p in sorted(raw.rglob("*pert_info*.txt*"))]
+    found = found or [pd.DataFrame(columns=["name", "inchikey"], dtype=str)]
     return pd.concat(found).groupby(level=0, sort=False).first()
 
+def _merged(signatures, samples):
+    "Repeats of a compound, cell line, dose and time merged into one signature and one sample."
+    repeat = samples.groupby(["compound", "cell", "dose", "time"], sort=False, dropna=False).ngroup()
+    merged, _ = merge_repeats(signatures, repeat)
+    repeats = samples.groupby(repeat, sort=False).repeats.transform("sum")
+    samples = samples.assign(repeats=repeats)[~repeat.duplicated()]
+    return merged.set_axis(samples.index), samples
+
+# %% ../../nbs/sources/05_build.ipynb #283fbaaa
 def training_part(
     raw: Path,  # the folder with all files
     structures: pd.DataFrame,  # of `find_structures`
-    response: Response,
+    response: Response,  # of `find_response`
 ) -> tuple:  # signatures x landmark genes, float32; samples with viability; reports; notes
     "Labelled L1000 signatures, repeats merged. Raises `InputError` for what is missing."
     labels, reports = [], []
     def wanted(samples):
-        found, report = label(samples.assign(cell=plain_cell(samples.cell)), structures, response, f"training of {samples.release.iloc[0]}")
+        samples = samples.assign(cell=plain_cell(samples.cell))
+        found, report = label(samples, structures, response, f"training of {samples.release.iloc[0]}")
         labels.append(found)
         reports.append(report)
         return found.viability.notna()
     signatures, samples = read_lincs(_home(raw, "*_sig_info*.txt*") or raw, keep=wanted)
     notes = samples.attrs["report"]
     samples = samples.assign(viability=pd.concat(labels).viability.reindex(samples.index))
-    repeat = samples.groupby(["compound", "cell", "dose", "time"], sort=False, dropna=False).ngroup()
-    merged, _ = merge_repeats(signatures, repeat)
-    samples = samples.assign(repeats=samples.groupby(repeat, sort=False).repeats.transform("sum"))[~repeat.duplicated()]
-    note = f"{len(signatures)} signatures are {len(merged)} after merging repeats of a compound, cell line, dose and time"
-    return merged.set_axis(samples.index), samples, reports, [*notes, note]
+    merged, kept = _merged(signatures, samples)
+    note = (f"{len(signatures)} signatures are {len(merged)} after merging repeats of a compound, cell line, "
+            "dose and time")
+    return merged, kept, reports, [*notes, note]
 
 # %% ../../nbs/sources/05_build.ipynb #e973b840
+def _with_doses(samples, path):
+    "Samples whose missing doses are those of a table. Raises `InputError` for what is no concentration."
+    table = read_annotations(path, {"name": "name", "dose": "dose"}, ["name", "dose"])
+    doses, odd = amounts(table.dose, DOSE_UNITS)
+    if odd.any():
+        name, dose = table.index[odd][0], table.dose[odd].iloc[0]
+        raise InputError(f"{path.name} gives {name} the dose '{dose}': give a concentration above 0, in "
+                         "micromolar or with its unit.")
+    given = pd.Series(doses.to_numpy(), plain_name(table.index.to_series()))
+    return samples.assign(dose=samples.dose.fillna(plain_name(samples.name).map(given)))
+
 def outside_part(
     raw: Path,  # the folder with all files
     structures: pd.DataFrame,  # of `find_structures`
-    response: Response,
+    response: Response,  # of `find_response`
 ) -> tuple:  # samples x genes, float32; samples with viability; reports; notes
     "Labelled MIX-seq samples. Raises `InputError` for what is missing, or when none gets a viability."
     changes, samples = read_mixseq(_home(raw, "lfc_with_viab_calced*") or raw)
     notes, reports = samples.attrs["report"], []
-    if doses := find_table(raw, "doses", required=False):
-        given = read_annotations(doses, {"name": "name", "dose": "dose"}, ["name", "dose"])
-        given = pd.Series(given.dose.to_numpy(float), plain_name(given.index.to_series()))
-        samples = samples.assign(dose=samples.dose.fillna(plain_name(samples.name).map(given)))
+    doses = find_table(raw, "doses", required=False)
+    if doses: samples = _with_doses(samples, doses)
     if "viability" not in samples:
         labels, report = label(samples, structures, response, "outside")
         samples, reports = samples.assign(viability=labels.viability), [report]
     labelled = samples.dropna(subset="viability")
-    if not len(labelled): raise InputError(f"No outside sample in {raw} has a viability: add a table doses (name, dose in micromolar) for MIX-seq.")
+    if not len(labelled):
+        raise InputError(f"No outside sample in {raw} has a viability: add a table doses (name, dose in "
+                         "micromolar) for MIX-seq.")
     note = f"{len(samples) - len(labelled)} outside samples have no viability and are left out"
     return changes.loc[labelled.index], labelled, reports, [*notes, note]
 
@@ -141,28 +181,36 @@ def read_tables_of(
     folder: Path | str,  # tables as `write_tables` leaves them
 ) -> dict[str, pd.DataFrame]:  # by file name
     "The tables in a folder."
-    return {p.name: pd.read_csv(p, index_col=0) for p in sorted(Path(folder).glob("*.csv*")) if p.name != "matching.csv"}
+    paths = [p for p in sorted(Path(folder).glob("*.csv*")) if p.name != "matching.csv"]
+    return {p.name: pd.read_csv(p, index_col=0) for p in paths}
+
+def _aligned(a, b):
+    "Two tables with the same rows and columns, by their names as text."
+    a, b = (t.set_axis(t.index.astype(str), axis=0).set_axis(t.columns.astype(str), axis=1) for t in (a, b))
+    ids, columns = a.index.union(b.index, sort=False), a.columns.union(b.columns, sort=False)
+    return tuple(t.reindex(index=ids, columns=columns) for t in (a, b))
+
+def _differences(x, y, tolerance):
+    "How many values both arrays have, how many differ, by how much at most, and how many one has alone."
+    in_x, in_y = ~pd.isna(x), ~pd.isna(y)
+    both = in_x & in_y
+    numbers = [pd.to_numeric(pd.Series(v[both]), errors="coerce") for v in (x, y)]
+    off = (numbers[0] - numbers[1]).abs()
+    differ = off.gt(tolerance).where(off.notna(), x[both] != y[both])
+    return both.sum(), int(differ.sum()), off.max(), (in_x & ~in_y).sum(), (in_y & ~in_x).sum()
 
 def compare_tables(
     ours: dict[str, pd.DataFrame],  # by file name
-    theirs: dict[str, pd.DataFrame],
+    theirs: dict[str, pd.DataFrame],  # likewise
     tolerance: float = 0.0011,  # up to which two numbers are the same: one unit of the last decimal
-) -> pd.DataFrame:  # a row a column (a matrix counts as one): table, column, both, differ, largest, only_ours, only_theirs
-    "What differs between two builds of a study's tables."
+) -> pd.DataFrame:  # table, column, both, differ, largest, only_ours, only_theirs
+    "What differs between two builds of a study's tables, a row a column; a matrix counts as one column."
     rows = []
     for name in [n for n in ours if n in theirs]:
-        a, b = ours[name], theirs[name]
-        a, b = (t.set_axis(t.index.astype(str), axis=0).set_axis(t.columns.astype(str), axis=1) for t in (a, b))
-        ids = a.index.union(b.index, sort=False)
-        columns = a.columns.union(b.columns, sort=False)
-        a, b = (t.reindex(index=ids, columns=columns) for t in (a, b))
-        parts = {"all values": columns} if len(columns) > 50 else {c: [c] for c in columns}
+        a, b = _aligned(ours[name], theirs[name])
+        parts = {"all values": a.columns} if a.shape[1] > 50 else {c: [c] for c in a.columns}
         for column, part in parts.items():
             x, y = (t[part].to_numpy(object).ravel() for t in (a, b))
-            there = ~pd.isna(x), ~pd.isna(y)
-            both = there[0] & there[1]
-            numbers = [pd.to_numeric(pd.Series(v[both]), errors="coerce") for v in (x, y)]
-            off = (numbers[0] - numbers[1]).abs()
-            differ = off.gt(tolerance).where(off.notna(), x[both] != y[both])
-            rows.append((name, column, both.sum(), int(differ.sum()), off.max(), (there[0] & ~there[1]).sum(), (there[1] & ~there[0]).sum()))
-    return pd.DataFrame(rows, columns=["table", "column", "both", "differ", "largest", "only_ours", "only_theirs"])
+            rows.append((name, column, *_differences(x, y, tolerance)))
+    columns = ["table", "column", "both", "differ", "largest", "only_ours", "only_theirs"]
+    return pd.DataFrame(rows, columns=columns)

@@ -13,38 +13,44 @@ from scipy.stats import rankdata
 from ..core.settings import InputError
 
 # %% ../../nbs/sources/01_plates.ipynb #9d3c8499
-SCALE, FLOOR, LIMIT = 1.4826, 0.1, 10  # MAD to standard deviation; least scale of a gene, in log2 units; largest z-score
+SCALE = 1.4826  # median absolute deviation to standard deviation
+FLOOR = 0.1  # least scale of a gene, in log2 units
+LIMIT = 10  # largest z-score
 MIN_WELLS = 8  # fewest wells from which a gene's scale is taken
-
-def plate_zscores(
-    levels: pd.DataFrame,  # wells of one plate x genes, log2 expression (level 3); missing values are allowed
-    controls=None,  # which wells are the reference: True for each vehicle well (array, or Series by well); the whole plate if None
-) -> pd.DataFrame:  # wells x genes, float32; missing where the level is, and for a gene with fewer than 8 reference values
-    "Robust z-scores of each gene. Raises `InputError` for a reference of fewer than 8 wells, or values that are not finite."
-    values = levels.to_numpy(np.float64)
-    if np.isinf(values).any(): raise InputError("The plate holds infinite levels: take the logarithm of expression + 1, or empty these cells.")
-    reference = pd.DataFrame(values[_mask(controls, levels.index)])
-    if len(reference) < MIN_WELLS:
-        raise InputError(f"The plate has {len(reference)} reference wells: {MIN_WELLS} are needed to tell how much a gene varies.")
-    centre = reference.median().where(reference.notna().sum() >= MIN_WELLS).to_numpy()
-    scale = SCALE*(reference - centre).abs().median().to_numpy()
-    z = (values - centre)/np.maximum(scale, FLOOR)
-    return pd.DataFrame(z.clip(-LIMIT, LIMIT).astype(np.float32), levels.index, levels.columns)
 
 def _mask(controls, wells):
     "Reference wells as an array of truth values."
     if controls is None: return np.ones(len(wells), bool)
     mask = (controls.reindex(wells) if isinstance(controls, pd.Series) else pd.Series(controls)).to_numpy()
     if mask.dtype != bool or len(mask) != len(wells):
-        raise InputError(f"The reference wells should be one True or False for each of the {len(wells)} wells.")
+        raise InputError(f"The reference wells should be one True or False for each of the {len(wells)} "
+                         "wells.")
     return mask
+
+def plate_zscores(
+    levels: pd.DataFrame,  # wells of one plate x genes, log2 expression (level 3); may hold missing values
+    controls=None,  # True for each reference well (array, or Series by well); the whole plate if None
+) -> pd.DataFrame:  # wells x genes, float32; missing where the level is, or the gene's scale
+    "Robust z-scores of each gene. Raises `InputError` for fewer than 8 reference wells or infinite levels."
+    values = levels.to_numpy(np.float64)
+    if np.isinf(values).any():
+        raise InputError("The plate holds infinite levels: take the logarithm of expression + 1, or empty "
+                         "these cells.")
+    reference = pd.DataFrame(values[_mask(controls, levels.index)])
+    if len(reference) < MIN_WELLS:
+        raise InputError(f"The plate has {len(reference)} reference wells: {MIN_WELLS} are needed to tell "
+                         "how much a gene varies.")
+    centre = reference.median().where(reference.notna().sum() >= MIN_WELLS).to_numpy()
+    scale = SCALE*(reference - centre).abs().median().to_numpy()
+    z = (values - centre)/np.maximum(scale, FLOOR)
+    return pd.DataFrame(z.clip(-LIMIT, LIMIT).astype(np.float32), levels.index, levels.columns)
 
 # %% ../../nbs/sources/01_plates.ipynb #8d940b5a
 LEAST = 0.01  # weight of a repeat that agrees with none, before weights are normalised
 BLOCK = 2048  # rows at a time
 
 def _agreement(x, starts, of, n):
-    "Mean Spearman correlation of each row with the other rows of its group."
+    "Mean Spearman correlation of each row with the other rows of its group; n is the size of each group."
     ranks = rankdata(x, axis=1, nan_policy="omit")
     ranks = np.nan_to_num(ranks - np.nanmean(ranks, axis=1, keepdims=True))
     length = np.sqrt(np.einsum("ij,ij->i", ranks, ranks))
@@ -59,31 +65,54 @@ def _mean(x, weights, starts):
     share = np.add.reduceat(weights[:, None]*known, starts)
     return np.divide(total, share, out=np.full_like(total, np.nan), where=share > 0)
 
+def _weights(correlation, starts, of, n):
+    "Weights of the repeats of each group, which sum to 1."
+    w = np.where(n[of] == 2, 1, np.where(correlation > 0, correlation, LEAST))
+    return w/np.add.reduceat(w, starts)[of]
+
+# %% ../../nbs/sources/01_plates.ipynb #03c19bf4
+def _group_codes(groups, signatures):
+    "Groups as numbers, and their names in order of first appearance. Raises for groups that do not fit."
+    same_index = not isinstance(groups, pd.Series) or groups.index.equals(signatures.index)
+    if len(groups) != len(signatures) or not same_index:
+        raise InputError(f"The groups should be one label for each of the {len(signatures)} signatures, in "
+                         "their order.")
+    codes, names = pd.factorize(pd.Series(groups).to_numpy())
+    if (codes < 0).any():
+        raise InputError(f"The signature {signatures.index[(codes < 0).argmax()]!r} has no group: leave it "
+                         "out or name one.")
+    return codes, names
+
+def _group_blocks(codes, n):
+    "Rows in blocks of whole groups of two or more, and where in the block each group begins."
+    order = np.argsort(codes, kind="stable")
+    order = order[n[codes[order]] > 1]
+    begins = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    if not len(begins): return
+    for some in np.split(begins, np.flatnonzero(np.diff(begins//BLOCK)) + 1):
+        end = some[-1] + n[codes[order[some[-1]]]]
+        yield order[some[0]:end], some - some[0]
+
+# %% ../../nbs/sources/01_plates.ipynb #7c21103a
 def merge_repeats(
     signatures: pd.DataFrame,  # repeats x genes, z-scores
     groups,  # what each repeat repeats: one label a row (array, or Series by signature), text or a number
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # groups x genes, float32, in order of first appearance; for each repeat its group, n, correlation and weight
-    """Repeats merged by their agreement. A missing value takes no part: it counts as a middle rank in correlations, and a mean is over the others.
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # groups x genes, float32; group, n, correlation, weight
+    """Repeats merged by their agreement, groups as they appear; the second table has a row for each repeat.
+    A missing value takes no part: it counts as a middle rank in correlations, and a mean is over the others.
     Raises `InputError` for groups that do not fit, or a label that is missing."""
-    if len(groups) != len(signatures) or (isinstance(groups, pd.Series) and not groups.index.equals(signatures.index)):
-        raise InputError(f"The groups should be one label for each of the {len(signatures)} signatures, in their order.")
-    codes, names = pd.factorize(pd.Series(groups).to_numpy())
-    if (codes < 0).any(): raise InputError(f"The signature {signatures.index[(codes < 0).argmax()]!r} has no group: leave it out or name one.")
+    codes, names = _group_codes(groups, signatures)
     values, n = signatures.to_numpy(), np.bincount(codes, minlength=len(names))
-    merged, weight, correlation = np.empty((len(names), values.shape[1]), np.float32), np.ones(len(codes)), np.full(len(codes), np.nan)
+    weight, correlation = np.ones(len(codes)), np.full(len(codes), np.nan)
+    merged = np.full((len(names), values.shape[1]), np.nan, np.float32)
     alone = n[codes] == 1
     merged[codes[alone]] = values[alone]
-    order = np.argsort(codes, kind="stable")
-    order = order[~alone[order]]
-    begins = np.flatnonzero(np.diff(codes[order], prepend=-1))  # where each group begins
-    for some in np.split(begins, np.flatnonzero(np.diff(begins//BLOCK)) + 1) if len(begins) else []:
-        end = some[-1] + n[codes[order[some[-1]]]]
-        rows, starts = order[some[0]:end], some - some[0]
-        x, counts = values[rows].astype(np.float64), np.diff(np.r_[starts, end - some[0]])
+    for rows, starts in _group_blocks(codes, n):
+        x, counts = values[rows].astype(np.float64), np.diff(np.r_[starts, len(rows)])
         of = np.repeat(np.arange(len(starts)), counts)
-        correlation[rows] = r = _agreement(x, starts, of, counts)
-        w = np.where(counts[of] == 2, 1, np.where(r > 0, r, LEAST))
-        weight[rows] = w = w/np.add.reduceat(w, starts)[of]
-        merged[codes[rows[starts]]] = _mean(x, w, starts)
-    table = pd.DataFrame({"group": np.asarray(names)[codes], "n": n[codes], "correlation": correlation, "weight": weight}, signatures.index)
+        correlation[rows] = _agreement(x, starts, of, counts)
+        weight[rows] = _weights(correlation[rows], starts, of, counts)
+        merged[codes[rows[starts]]] = _mean(x, weight[rows], starts)
+    table = pd.DataFrame({"group": np.asarray(names)[codes], "n": n[codes], "correlation": correlation,
+                          "weight": weight}, signatures.index)
     return pd.DataFrame(merged, pd.Index(names), signatures.columns), table

@@ -249,8 +249,8 @@ def test_ids_that_are_not_there_and_files_that_are_not_there(table, tmp_path):
     ("idea", np.array([b"1.0"]), [1.0]), ("nothing", np.array([b"-666"]), [np.nan]),
 ])
 def test_one_rule_for_types(name, values, wanted):
-    found = gct._typed(name, values)
+    found = gct.typed_column(name, values)
     pd.testing.assert_series_equal(found, pd.Series(wanted, dtype=float if isinstance(wanted[0], float) else gct.TEXT))
 
 def test_the_type_of_a_part_is_that_of_the_whole():
-    assert is_text(gct._typed("code", np.array([b"1", b"x"]), np.array([0])))
+    assert is_text(gct.typed_column("code", np.array([b"1", b"x"]), np.array([0])))

@@ -78,18 +78,34 @@ def test_every_file_of_the_mirror_comes_through_a_folder_and_lies_as_in_it(mirro
     again = fetch("weighting", tmp_path/"other", raw_folder(tmp_path), quiet=True)
     assert (again.how == "fetched").all(), "what one person has fetched is the next one's mirror"
 
-def test_every_file_of_a_study_comes_through_a_server(mirror, tmp_path, serve, monkeypatch):
-    content = {n: (mirror/n).read_bytes() for n in registry("weighting").index}
+@pytest.mark.parametrize("study", sorted(registry().study.unique()))
+def test_every_file_of_a_study_comes_through_a_server(study, mirror, tmp_path, serve, monkeypatch):
+    content = {n: (mirror/n).read_bytes() for n in registry(study).index}
     address, asked = serve(fair, content)
     monkeypatch.setenv("DRUGNB_MIRROR", address + "/")
-    assert (fetch("weighting", tmp_path, quiet=True).how == "fetched").all() and len(asked) == 10
-    assert (fetch("weighting", tmp_path, quiet=True).how == "there already").all() and len(asked) == 10, "nothing is asked for twice"
+    assert (fetch(study, tmp_path, quiet=True).how == "fetched").all() and len(asked) == len(content)
+    again = fetch(study, tmp_path, quiet=True)
+    assert (again.how == "there already").all() and len(asked) == len(content), "nothing is asked for twice"
 
-def test_a_file_that_was_changed_is_fetched_anew_and_others_are_left_alone(get, serve, tmp_path):
+def test_a_path_with_a_space_is_quoted_in_the_address_and_plain_on_disk(tmp_path, serve):
+    name, paths = "someone/things/0abc/DepMap 24Q2/Model, all.csv", []
+    def answer(handler, body, start, n):
+        paths.append(handler.path)
+        reply(handler, body, start)
+    address, _ = serve(answer, {name: b"ModelID\n"})
+    for mirror in (address, tmp_path/"one/raw"):
+        into = tmp_path/("one" if mirror == address else "two")
+        got = fetch(folder=into, mirror=mirror, files=rows({name: b"ModelID\n"}), quiet=True)
+        assert got.file.item().read_bytes() == b"ModelID\n" and got.file.item().parent.name == "DepMap 24Q2"
+    assert paths == ["/someone/things/0abc/DepMap%2024Q2/Model%2C%20all.csv"]
+    assert "DepMap 24Q2/Model.csv" in "".join(registry("essentiality").path), "the registry has such a path"
+
+def test_a_file_that_was_changed_is_fetched_again_and_others_are_left_alone(get, serve, tmp_path):
     address, asked = serve(fair)
     get(address)
     (tmp_path/"data/raw"/NAMES[0]).write_bytes(CONTENT[NAMES[0]][:-1] + b"2")
-    assert list(get(address).how) == ["fetched anew", "there already"] and len(asked) == 3 and whole(tmp_path)
+    assert list(get(address).how) == ["fetched again", "there already"]
+    assert len(asked) == 3 and whole(tmp_path)
 
 def test_a_server_that_hangs_up_is_asked_for_the_rest(get, serve, tmp_path):
     address, asked = serve(lambda h, body, start, n: reply(h, body, start, sent=50_000))
