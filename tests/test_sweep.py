@@ -58,10 +58,13 @@ class Study:
         assert load_frame(folder/f"{name}.parquet")[0].x[0] == perplexity
         save_frame(pd.DataFrame({"cluster": [0, 0, 1, -1]}), folder/"clusters.parquet", {})
         r = perplexity/100 + eps/1000
-        rows = [("all", m, r + g, r + g - 0.1, r + g + 0.1, f"{m}, alpha 1") for m, g in (
-            ("no information", -1), ("unweighted, alpha chosen in training", 0), ("weighted, chosen in training (compounds left out)", 0.01),
-            ("weighted, chosen on the outside set", 0.02))]
-        table = pd.DataFrame(rows, columns=["compounds", "model", "pearson", "pearson_low", "pearson_high", "choice"])
+        rows = [("all", m, r + g, r + g - 0.1, r + g + 0.1, f"{m}, alpha 1", *how) for m, g, *how in (
+            ("no information", -1, "baseline", "", ""),
+            ("unweighted, alpha chosen in training", 0, "unweighted", "training", "compounds"),
+            ("weighted, chosen in training (compounds left out)", 0.01, "weighted", "training", "compounds"),
+            ("weighted, chosen on the outside set", 0.02, "weighted", "outside", ""))]
+        columns = ["compounds", "model", "pearson", "pearson_low", "pearson_high", "choice", "role", "chosen", "left_out"]
+        table = pd.DataFrame(rows, columns=columns)
         pd.concat([table, table.assign(compounds="unseen", pearson=9)]).to_csv(folder/"comparison.csv", index=False)
 
 def go(folder, grid, work, jobs=2, parameters=LISTS, source="simulated"):

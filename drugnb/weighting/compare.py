@@ -398,6 +398,7 @@ class Fitted(NamedTuple):
 
 def study_splits(
     study: Study,
+    store: RunFolder,  # of the run, which is told of a grouping that cannot be left out
     recipe: Recipe,  # folds, seed
 ) -> dict:  # grouping -> folds
     "Folds of compounds, and of plates where known. Raises `InputError` when compounds cannot be left out."
@@ -406,7 +407,7 @@ def study_splits(
         try: splits[by] = training_splits(samples, by, recipe.folds, recipe.seed)
         except InputError as e:
             if by == "compound": raise
-            print(f"note: {e}")
+            store.note(str(e))
     return splits
 
 # %% ../../nbs/05a_compare.ipynb #320109dc
@@ -430,7 +431,7 @@ def fit_study(
 ) -> Fitted:
     "Fit the grid and predict with compounds left out (nested) and, where plates are known, plates left out."
     alphas, ids = list(recipe.alphas), study.samples.index[study.labelled]
-    splits, names = study_splits(study, recipe), [str(w) for w in GRID]
+    splits, names = study_splits(study, store, recipe), [str(w) for w in GRID]
     what = dict(alphas=alphas, noise=recipe.noise, weightings=names, folds=recipe.folds, seed=recipe.seed)
     @cache
     def fit(): return cross_fit(study, traits, splits, GRID, alphas, recipe.noise, recipe.seed)
@@ -456,7 +457,7 @@ def kept_comparison(
     inputs, index, draws = [study.key, fitted.models], fitted.grid.index, (recipe.repeats, recipe.seed)
     crossed, splits = fitted.crossed["compound"], fitted.splits["compound"]
     if not len(crossed.inner):
-        print("note: with two folds no choice is nested, and none is compared inside training")
+        store.note("with two folds no choice is nested, and none is compared inside training")
     @cache
     def nested(): return inside_comparison(study, splits, crossed, index, *draws)
     def both(): return pd.concat([comparison(study, fitted.grid, fitted.outside, *draws), nested()[0]])
