@@ -66,6 +66,7 @@ def like(
         raise InputError(f"The parameter {name} is {text!r} but should be {kind}.")
     return value
 
+# %% ../nbs/07_run.ipynb #b2de659e
 def _number(text, name):
     try: return float(text)
     except ValueError:

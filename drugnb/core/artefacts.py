@@ -51,7 +51,7 @@ def _cannot_write(folder, error):
 def atomic(
     path: Path | str,  # the file to be written, whole or not at all
 ):
-    "A temporary path, renamed to `path` when the block ends well. Raises `InputError` for a folder that refuses."
+    "A temporary path, renamed to `path` when all went well. Raises `InputError` for a folder that refuses."
     path = Path(path)
     part = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try: path.parent.mkdir(parents=True, exist_ok=True)

@@ -64,11 +64,13 @@ class GctCounts(NamedTuple):
     column_notes: int  # annotation rows between the header and the numbers
 
     @property
-    def first(self) -> int:  # position of the first column of numbers
+    def first(self) -> int:
+        "Position of the first column of numbers."
         return 1 + self.row_notes
 
     @property
-    def width(self) -> int:  # values in each line of the table
+    def width(self) -> int:
+        "Values in each line of the table."
         return self.first + self.columns
 
 def _line(stream):

@@ -46,7 +46,8 @@ def notebooks_table(
     books = sorted((notebooks_folder()/folder).glob("[0-9]*.ipynb"))
     books = [p for p in books if f"#| default_exp {wing}" in p.read_text() or not wing]
     links = [f"[{p.stem}]({Path(folder, p.name).as_posix()})" for p in books]
-    return markdown_table(["notebook", "what it is about"], *([link, about(p)] for link, p in zip(links, books)))
+    rows = [[link, about(p)] for link, p in zip(links, books)]
+    return markdown_table(["notebook", "what it is about"], *rows)
 
 # %% ../../nbs/core/08_pages.ipynb #80114485
 def _seconds(s): return f"{s:,.0f} s" if s >= 10 else f"{s:.2g} s"
@@ -68,5 +69,6 @@ def speed_table(
     t = pd.read_csv(path)
     ours = t[t.side == "drugnb"].set_index(["work", "size"]).seconds
     asked = t[(t.study == study) & t.asked.notna()]
-    rows = [_speed_row(r, ours[r.work, r.size]) for r in asked[asked["size"] == asked["size"].max()].itertuples()]
+    full = asked[asked["size"] == asked["size"].max()]
+    rows = [_speed_row(r, ours[r.work, r.size]) for r in full.itertuples()]
     return markdown_table(["work", "beside", "drugnb", "peer", "times as fast", "asked", "met"], *rows)
