@@ -120,7 +120,7 @@ def find_folder(
     "Where a source's tables lie. Raises `InputError` where there is neither a set nor a folder of that name."
     sets = card(study).sets
     if sets.get(source): return None
-    beside = {name: study for name, made in sets.items() if not made}  # unless settings.ini names another folder
+    beside = {name: study for name, made in sets.items() if not made}  # unless settings.ini says other
     folder = source_folder(source, {**beside, **read_settings()})
     if folder is None:
         raise InputError(f"There is no set called {source!r} for {study} and no folder of that name: "

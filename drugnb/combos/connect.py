@@ -617,7 +617,7 @@ def _ranking_title(one, level):
     if first.score < 0: title = f"{first.drug} reverses {name} most ({first.score:.2f})"
     if "p_adjusted" not in one: return title
     n = ((one.p_adjusted < level) & (one.score < 0)).sum()
-    return f"{title}; {n} of {len(one)} reverse it at FDR {level:.0%}"
+    return f"{title};\n{n} of {len(one)} reverse it at FDR {level:.0%}"
 
 @styled
 def figure_ranking(
