@@ -84,7 +84,7 @@ def keep_rule(
     rule: Rule,
 ):  # the value; a file that it names as an absolute path
     "A value that keeps to the rule. Raises `InputError` for one outside its range or its list of words."
-    if rule.file: return str(typed_path(value)) if value and typed_path(value).is_file() else value
+    if rule.file: return str(typed_path(value)) if os.path.isfile(typed_path(value)) else value
     entries = [v.strip() for v in str(value).split(",") if v.strip()] if rule.many else [value]
     for entry in entries:
         if rule.words and entry not in rule.words:

@@ -30,7 +30,7 @@ def test_make_bench_names_parameters_that_the_notebook_has():
     assert (given["n"], given["genes"], given["weightings"]) == ("74709", "978", "1000")
     assert given["drugs"] == "1309", "the number for which the targets of all pairs are set"
     assert given["arguments"], "the whole study is part of it"
-    assert given["figures"] == "figures/benchmarks", "the figures are kept"
+    assert given["figures"] == f"{ROOT}/figures/benchmarks", "the figures are kept"
     assert known["n"][0]*known["genes"][0] < 1e6 and known["drugs"][0] < 500
     assert known["figures"][0] == "", "opened alone it is small and keeps nothing"
 

@@ -75,9 +75,6 @@ def first_day(alone):
         said[words[1]] = done
     return home, said
 
-together = pytest.mark.xdist_group("first day")  # one worker, one run
-
-@together
 def test_the_wheel_alone_leads_from_tables_to_figures_a_model_and_predictions(first_day):
     home, said = first_day
     run = home/"runs/weighting/my_folder"
@@ -93,16 +90,14 @@ def test_the_wheel_alone_leads_from_tables_to_figures_a_model_and_predictions(fi
     assert not [p for p in home.rglob("*") if p.name.startswith(".partial") or p.name.endswith(".failed.ipynb")]
     assert {p.name for p in home.iterdir()} == {"my_folder", "runs", "predicted.csv"}, "nothing else is left behind"
 
-@together
 def test_a_log_holds_the_report_and_the_stages_and_no_control_characters(first_day):
     _, said = first_day
     log = said["run"].stdout + said["run"].stderr
-    assert said["check"].stdout.splitlines() == said["run"].stdout.splitlines()[:len(said["check"].stdout.splitlines())]
+    assert said["check"].stdout in said["run"].stdout, "a run begins with what check says"
     assert "training genes found in the outside table" in said["check"].stdout
     assert "weighting on my_folder [2/8] 01_embed" in log and "clusters: computed in" in log and " left" in log
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", log)
 
-@together
 def test_a_second_run_computes_nothing_and_leaves_the_figures_as_they_are(first_day, monkeypatch):
     home, _ = first_day
     run = home/"runs/weighting/my_folder"
@@ -116,11 +111,10 @@ def test_a_second_run_computes_nothing_and_leaves_the_figures_as_they_are(first_
     assert stamps == {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
     assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
 
-@together
 def test_the_wheel_alone_runs_pairs_and_queries(alone):
     "The lines of the combos page."
     drugnb, home = alone
-    for line in blocks(ROOT/"nbs/combos.ipynb")[-1]:
+    for line in next(b for b in blocks(ROOT/"nbs/combos.ipynb") if b[0].startswith("drugnb example")):
         words = shlex.split(line)
         done = drugnb(*words[1:], *(PAIRS if words[1] == "run" else []))
         assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
@@ -136,7 +130,6 @@ def test_the_wheel_alone_runs_pairs_and_queries(alone):
     splits = pd.read_csv(run/"splits.csv")
     assert {*splits.split} == {*scores.index.get_level_values("split")} and {*splits.role} == {"train", "test"}
 
-@together
 def test_the_wheel_s_notebooks_can_be_copied_out(alone):
     drugnb, home = alone
     done = drugnb("notebooks", "copy")
@@ -146,7 +139,6 @@ def test_the_wheel_s_notebooks_can_be_copied_out(alone):
     assert drugnb("notebooks", "copy").returncode == 2, "a folder that is not empty is left alone"
     shutil.rmtree(home/"copy")
 
-@together
 @pytest.mark.slow
 def test_the_wheel_alone_runs_the_embedded_study_and_a_sweep(alone, first_day):
     drugnb, home = alone
@@ -285,7 +277,7 @@ def test_progress_into_a_log_is_plain_lines(tmp_path, capsys):
         progress.begin("deep/01_b")
         store.say("map", "reloaded", "reloaded")
         progress.end("deep/01_b")
-    lines = capsys.readouterr().out.splitlines()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("a study", "  "))]
     assert lines[:3] == ["a study [1/2] 00_a", "  map: computed in 0.1 s", "  note: the map is small"]
     assert re.fullmatch(r"a study \[2/2\] 01_b, about \d+ s left", lines[3]) and lines[4].endswith("changed: map")
 

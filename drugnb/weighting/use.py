@@ -102,7 +102,7 @@ def predict(
 ):
     "Viability for signatures of one's own, with intervals, as CSV."
     from drugnb.weighting.model import load_model
-    fitted = load_model(typed_path(model))
+    fitted = load_model(model)
     table = read_matrix(typed_path(signatures))
     predicted = fitted.predict(table, read_matrix(typed_path(like)) if like else None, level)
     weighted = f", weighted by the density ratio to {Path(like).name}" if like else ""

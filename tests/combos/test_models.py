@@ -257,7 +257,7 @@ def test_a_split_that_a_set_does_not_allow_is_left_out_with_a_note(capsys):
     drugs_of = {"drug_a": [*"wxyz", "w", "w", "w"], "drug_b": [None]*4 + [*"xyz"]}
     conditions = pd.DataFrame(drugs_of, profiles.index)
     splits = study_splits(assemble_combos("", profiles, conditions).pairs, 4)
-    assert [*splits] == ["by pair"] and capsys.readouterr().out.count("note:") == 3
+    assert [*splits] == ["by pair"] and capsys.readouterr().out.count("is left out") == 3
 
 def test_scores_are_those_of_the_predictions_themselves(combos):
     splits = study_splits(combos.pairs, 4)
