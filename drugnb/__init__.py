@@ -2,9 +2,9 @@
 
 What is public, by folder (a name without an underscore in these modules is meant to be used):
 
-- `drugnb.weighting`: which L1000 signatures should count for how much; begin with `load.open_study` and `use.check`.
-- `drugnb.combos`: connectivity scores, and what a pair of drugs does; begin with `data.open_combos` and `connect.query_drugs`.
-- `drugnb.core`: settings, artefacts, readers, identity of genes and compounds, evaluation, style, pieces of simulated worlds.
+- `drugnb.weighting`: which L1000 signatures should count for how much; begin with `load.open_study`.
+- `drugnb.combos`: connectivity scores, and what a pair of drugs does; begin with `data.open_combos`.
+- `drugnb.core`: settings, artefacts, readers, identity of genes and compounds, evaluation, style, worlds.
 - `drugnb.sources`: public files, fetched and turned into tables.
 - `drugnb.studies`, `drugnb.run`, `drugnb.sweep`, `drugnb.command`: a card a study, and what runs the studies.
 

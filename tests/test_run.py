@@ -26,7 +26,7 @@ from drugnb.weighting.model import load_model
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-c", "from drugnb.command import main; main()"]
 QUICK = ["-p", "perplexities=", "-p", "seeds=", "-p", "repeats=50", "-p", "factors=1", "-p", "most_masked=3", "-p", "alphas=1,1000"]
-PAIRS = ["-p", "folds=3", "-p", "permutations=50", "-p", "repeats=50", "-p", "models=mean pair,sum,lines,ridge"]
+PAIRS = ["-p", "permutations=50", "-p", "repeats=50", "-p", "models=mean pair,sum,lines,ridge"]
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # tests run side by side
 
 def blocks(path):

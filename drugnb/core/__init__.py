@@ -1,6 +1,6 @@
 """What must have one notion in the whole house.
 
-`settings` (errors, settings, paths), `artefacts` (files that are whole and say what they were made from), `identity` (genes,
-compounds, cell lines, doses, missing marks), `gct` and `read` (readers), `style` (one look), `worlds` (pieces of simulated worlds),
-`evaluate` (splits, scores, baselines, intervals).
+`settings` (errors, settings, paths), `artefacts` (files that are whole and say what they were made from),
+`identity` (genes, compounds, cell lines, doses, missing marks), `gct` and `read` (readers), `style` (one
+look), `worlds` (pieces of simulated worlds), `evaluate` (splits, scores, baselines, intervals), `pages` (tables as Markdown).
 """
