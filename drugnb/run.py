@@ -81,7 +81,7 @@ def _span(rule):
 def keep_rule(
     value,  # of a parameter
     name: str,  # of the parameter
-    rule: Rule,
+    rule: Rule,  # range or words
 ):  # the value; a file that it names as an absolute path
     "A value that keeps to the rule. Raises `InputError` for one outside its range or its list of words."
     if rule.file: return str(typed_path(value)) if os.path.isfile(typed_path(value)) else value
@@ -131,8 +131,8 @@ def source_name(
     return str(source) if named or not typed_path(source).is_dir() else str(typed_path(source).resolve())
 
 def run_folder(
-    study: str,
-    source: str,
+    study: str,  # with a card
+    source: str,  # see `run.source_name`
 ) -> Path:
     "The default run folder: runs/STUDY/SOURCE."
     return project_path(read_settings()["runs"])/study/Path(str(source).rstrip("/")).name
@@ -161,7 +161,7 @@ def check_study(
 # %% ../nbs/07_run.ipynb #90982352
 def run_notebook(
     name: str,  # path below the notebooks' folder, without ending
-    parameters: dict,
+    parameters: dict,  # by name, typed
     folder: Path,  # where the executed notebook goes
 ):
     "Execute one notebook. Raises `InputError` for wrong input, `RuntimeError` for whatever else went wrong."

@@ -30,11 +30,11 @@ from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
 import drugnb
-from .core.artefacts import RunFolder, atomic, digest, discard, save_csv
+from .core.artefacts import RunFolder, atomic, digest, discard
 from .core.settings import InputError, read_settings, typed_path
 from .core.style import save_figure, styled
 from drugnb.run import (
-    FIXED, check_study, like, notebook_path, plan, run_folder, run_study, source_name, study_parameters,
+    FIXED, like, notebook_path, plan, run_folder, run_study, source_name, study_parameters,
     study_settings, values_of,
 )
 from .studies import Card, card, find_folder, function
@@ -119,7 +119,7 @@ def grid_of(
 def sweep_cells(
     study: str,  # with a card
     grid: dict[str, list[str]],  # parameter -> values, as text
-    source: str = "simulated",
+    source: str = "simulated",  # see `run.source_name`
     parameters: dict[str, str] | None = None,  # the same for all cells, as text
 ) -> list[Cell]:
     "The cells of a grid. Raises `InputError` for an unknown study, parameter or value, or one given twice."
@@ -158,19 +158,19 @@ def share(
 
 # %% ../nbs/07a_sweep.ipynb #074b92ef
 def run_cell(
-    study: str,
-    source: str,
-    parameters: dict[str, str],
-    folder: Path,
+    study: str,  # with a card
+    source: str,  # see `run.source_name`
+    parameters: dict[str, str],  # by name, as text
+    folder: Path,  # of the run
 ):
     "A cell is a run of the study, figures included."
     run_study(study, source, parameters, folder, quiet=True)
 
 def attempt(
     work,  # a function such as `run_cell`
-    study: str,
-    source: str,
-    cell: Cell,
+    study: str,  # with a card
+    source: str,  # see `run.source_name`
+    cell: Cell,  # of the grid
     folder: Path,  # of the sweep
     others: list[Path],  # folders that may hold tables and costly files
     home: Path,  # the working folder of the sweep
@@ -195,7 +195,7 @@ def attempt(
 # %% ../nbs/07a_sweep.ipynb #e7ca5068
 def finished(
     folder: Path,  # of a cell
-    key: str,
+    key: str,  # what the results depend on
 ) -> dict | None:  # its report, None if it has to run
     "Has this cell been run for the same parameters, code and input?"
     try: found = json.loads((folder/"cell.json").read_text())
@@ -205,7 +205,7 @@ def finished(
 # %% ../nbs/07a_sweep.ipynb #f2e943f9
 def cell_row(
     study: str,  # with a card
-    cell: Cell,
+    cell: Cell,  # of the grid
     report: dict,  # what `attempt` returned
     folder: Path,  # of the sweep
 ) -> dict:
@@ -216,7 +216,7 @@ def cell_row(
 
 def sweep_table(
     study: str,  # with a card
-    cells: list[Cell],
+    cells: list[Cell],  # of the grid
     reports: dict[str, dict],  # by cell name; cells not in it have not been run
     folder: Path,  # of the sweep
 ) -> pd.DataFrame:  # one row a cell
@@ -282,7 +282,7 @@ def _newer(path, start): return path.exists() and path.stat().st_mtime >= start
 
 def work_through(
     pool,  # an executor
-    todo: list[Cell],
+    todo: list[Cell],  # cells to run
     made: set[str],  # costly files that are there already
     folder: Path,  # of the sweep
     submit,  # (pool, cell) -> future
@@ -379,7 +379,7 @@ def figure_sweep(
 # %% ../nbs/07a_sweep.ipynb #f1bbd60d
 def keep_table(
     study: str,  # with a card
-    cells: list[Cell],
+    cells: list[Cell],  # of the grid
     reports: dict[str, dict],  # by cell name
     folder: Path,  # of the sweep
 ) -> pd.DataFrame:  # of `sweep_table`
@@ -394,7 +394,7 @@ def keep_table(
 
 def cell_line(
     study: str,  # with a card
-    cell: Cell,
+    cell: Cell,  # of the grid
     report: dict,  # what `attempt` returned
     folder: Path,  # of the sweep
 ) -> str:

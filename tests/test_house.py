@@ -190,3 +190,12 @@ def test_figures_are_committed():
     of_pairs = {"ranking", "pairs", "scores", "accuracy_by_size", "error_by_pair", "predicted"}
     for folder in ("figures/combos", "figures/combos/melanoma"):
         assert of_pairs == {p.stem for p in (ROOT/folder).glob("*.png")} == {p.stem for p in (ROOT/folder).glob("*.svg")}
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT/"drugnb")))
+def test_each_argument_on_a_line_of_its_own_says_what_it_is(path):
+    lines = path.read_text().splitlines()
+    for node in public(path):
+        if not isinstance(node, ast.FunctionDef): continue
+        for a in [*node.args.args, *node.args.kwonlyargs]:
+            own = lines[a.lineno - 1]
+            if a.lineno > node.lineno: assert "#" in own, f"{path.name}: {node.name}({a.arg}) has no comment"

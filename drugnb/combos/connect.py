@@ -444,7 +444,7 @@ def permutation_p(
     profiles: np.ndarray,  # drugs x genes, effects
     score,  # function of queries and a `Shelf`
     permutations: int = 1000,  # for every drug; `REFINE` times as many where fewer than ten reach the score
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> np.ndarray:  # p of each drug, two-sided, above 0
     "How often a query permuted over its genes scores as far from 0, the query itself counted."
     shelf, rng = _shelf(profiles), np.random.default_rng(seed)
@@ -488,7 +488,7 @@ def query_drugs(
     n_extreme: int = 500,  # genes to each side that stand for a drug: xsum, xcos
     groups=None,  # of each profile, within which wtcs is normalised (cell line, kind of treatment)
     permutations: int = 1000,  # 0 leaves p out
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> pd.DataFrame:  # query, drug, rank (1: reverses most), score, normalised (ks, wtcs), tau, p, p_adjusted
     """Drugs by how they reverse (below 0) or mimic (above 0) each query, one row a drug and query.
     Raises `InputError` for an unknown method, groups that do not fit the profiles, and as `matched`."""
@@ -512,7 +512,7 @@ def query_drugs(
 
 # %% ../../nbs/combos/11_connect.ipynb #542fd797
 def run_query(
-    combos: Combos,
+    combos: Combos,  # a checked set
     query: str = "",  # a row of the queries or measured pairs, or a file; the first query (or pair) if empty
 ) -> tuple[pd.DataFrame | str, pd.DataFrame]:  # the query, and the set's other signatures
     "The query of a run. Raises `InputError` where the set has no signature and none is named."
@@ -570,8 +570,8 @@ def mechanisms(
     mechanism: pd.Series,  # mechanism of each profile by its name; missing where unknown
     drugs: pd.Series | None = None,  # drug of each profile by name; each is a drug of its own if None
     at_least: int = 2,  # drugs in a class
-    permutations: int = 10_000,
-    seed: int = 0,
+    permutations: int = 10_000,  # random deals of the scores
+    seed: int = 0,  # of the random draws
 ) -> pd.DataFrame:  # query, mechanism, n (drugs), mean_score, enrichment, p, p_adjusted; reversing ones first
     """Classes of drugs that reverse (below 0) or mimic (above 0) each query, one row a query and class.
     Raises `InputError` where no mechanism is known, or no class is large enough."""
@@ -598,7 +598,7 @@ def class_colours(
     return {name: f"C{i if i < 6 else 7}" for i, name in enumerate(names)}
 
 def class_legend(
-    ax: plt.Axes,
+    ax: plt.Axes,  # to draw in
     colours: dict[str, str],  # from `class_colours`
     rest: str = "",  # what grey stands for; "" leaves it out
     **where,  # where the legend goes, as for `ax.legend`

@@ -390,14 +390,14 @@ SIMULATED = {  # arguments of `simulate_combos`
 
 def simulate_combos(
     n_pairs: int = 257,  # at least as many as studies
-    n_studies: int = 148,
+    n_studies: int = 148,  # each about one drug and its partners
     n_genes: int = 11525,  # landmark genes first
-    n_drugs: int = 180,
-    n_mechanisms: int = 24,
+    n_drugs: int = 180,  # in all studies
+    n_mechanisms: int = 24,  # gene programmes
     limit: float = 4.0,  # effect (log2 change) towards which two drugs together are compressed
     n_queries: int = 6,  # half of them of one mechanism, half of two
     missing: float = 1/3,  # share of studies that give no variances
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> Combos:  # with `truth`: "pairs" (their effects without noise), "queries" (mechanisms behind each)
     "Pairs and singles of many small studies, with known truth."
     drawn = n_pairs, n_studies, n_genes, n_drugs, n_mechanisms, limit, n_queries, missing
@@ -449,7 +449,7 @@ def _conditions_of(treatments, pairs):
     return pd.concat([single[columns], pairs.assign(dose_a=dose_a, dose_b=dose_b)[columns]])
 
 def write_combos(
-    combos: Combos,
+    combos: Combos,  # a checked set
     folder: Path | str,  # made if it is not there
 ) -> Path:  # the folder
     "Write a set as the tables that `read_combos` reads."

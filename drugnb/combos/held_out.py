@@ -21,7 +21,7 @@ from drugnb.combos.combine import (
 )
 from .data import Effects
 from .network import published, SwapNetwork
-from ..core.evaluate import group_counts, interval, split_frame
+from ..core.evaluate import group_counts, interval
 from ..core.settings import InputError
 from ..core.style import styled
 

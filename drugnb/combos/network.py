@@ -119,7 +119,7 @@ def read_shared(
 def start_dense(
     torch,  # the module
     generator,  # torch.Generator
-    n_genes: int,
+    n_genes: int,  # columns
     hidden: int,  # units of the hidden layer
     members: int,  # networks side by side
 ) -> dict:  # name -> tensor, members x ...
@@ -194,7 +194,7 @@ def _axes_and_marks(singles, found, pair, rank, scale):
 
 # %% ../../nbs/combos/14_network.ipynb #194bb939
 def find_basis(
-    recipe: Recipe,
+    recipe: Recipe,  # settings, see `Recipe`
     effects: Effects,  # of the training pairs
     pair: np.ndarray,  # pairs x genes, effect of each
     shrinkage: float,  # of the lines
@@ -224,7 +224,7 @@ def _with_basis(torch, weights, basis):
 
 def departures(
     torch,  # the module
-    network: Network,
+    network: Network,  # weights of the layers
     a: np.ndarray,  # pairs x genes, effect of the first drug
     b: np.ndarray,  # the same of the second
     genes=slice(None),  # of which the departure is wanted
@@ -239,7 +239,7 @@ def departures(
 
 def both_orders(
     torch,  # the module
-    network: Network,
+    network: Network,  # weights of the layers
     effects: Effects,  # of the single drugs of each pair
     genes=slice(None),  # of which the departure is wanted
 ) -> np.ndarray:  # pairs x genes
@@ -281,7 +281,7 @@ def scheduled(
 # %% ../../nbs/combos/14_network.ipynb #6f5bb91e
 def batches(
     torch,  # the module
-    n_pairs: int,
+    n_pairs: int,  # pairs to learn from
     size: int,  # pairs in a batch
     generator,  # torch.Generator
 ) -> Iterator:  # of tensors of positions, without end
@@ -301,7 +301,7 @@ def drop_out(
 
 def batch_loss(
     torch,  # the module
-    recipe: Recipe,
+    recipe: Recipe,  # settings, see `Recipe`
     w: dict,  # weights, axes and marks by name, as the network's reading needs them
     a,  # tensor, pairs of the batch x genes
     b,  # the same of the other drug
@@ -336,7 +336,7 @@ def _step_down(torch, recipe, learnt, loss, memory, step):
 # %% ../../nbs/combos/14_network.ipynb #faf52244
 def learning(
     torch,  # the module
-    recipe: Recipe,
+    recipe: Recipe,  # settings, see `Recipe`
     effects: Effects,  # of the training pairs
     pair: np.ndarray,  # pairs x genes, effect of each
     shrinkage: float,  # of the lines
@@ -368,7 +368,7 @@ def learning(
 
 # %% ../../nbs/combos/14_network.ipynb #69711b0a
 def inner_folds(
-    recipe: Recipe,
+    recipe: Recipe,  # settings, see `Recipe`
     groups: np.ndarray | None,  # labels, one or two a pair; every pair is its own group if None
     n_pairs: int,  # training pairs
 ) -> list[tuple[np.ndarray, np.ndarray]]:  # (pairs to learn from, pairs to test); none if `folds` is 0
@@ -389,7 +389,7 @@ def _watched(n_genes, seed):
 
 def watch(
     torch,  # the module
-    recipe: Recipe,
+    recipe: Recipe,  # settings, see `Recipe`
     effects: Effects,  # of all training pairs
     pair: np.ndarray,  # pairs x genes, effect of each
     folds: list,  # (pairs to learn from, pairs to test) of each inner fold

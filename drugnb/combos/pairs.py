@@ -256,7 +256,7 @@ def _rank_within(pairs, q, score, members):
     return 1 + int((pairs.exact(q, i[other], j[other]) > score + 1e-9).sum()), int(other.sum())
 
 def retrieval(
-    combos: Combos,
+    combos: Combos,  # a checked set
     method: str = "pearson",  # or "cosine"
 ) -> pd.DataFrame:  # a, b, score of its own singles, rank (1: best), candidates, study_rank, study_candidates
     """Where each measured pair finds its own singles among all pairs of the average model, one row a pair.
@@ -284,7 +284,7 @@ def _share(hits, counts):
 def retrieval_summary(
     found: pd.DataFrame,  # from `retrieval`
     repeats: int = 1000,  # of the bootstrap
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> pd.DataFrame:  # first place, best 1%, median rank, first of its study: value, low, high (95%), chance
     "How well measured pairs find their singles, with intervals by pair, beside chance."
     rank, n = found["rank"].to_numpy(), int(found.candidates.iloc[0])

@@ -38,7 +38,7 @@ def discard(
     except OSError: pass
 
 def first_line(
-    error: Exception,
+    error: Exception,  # what was raised
 ) -> str:  # without a full stop; the exception's type where it says nothing
     "The first line of what an exception says."
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
@@ -278,7 +278,7 @@ def figures_folder(
 
 # %% ../../nbs/core/01_artefacts.ipynb #004127dc
 def write_table(
-    table: pd.DataFrame,
+    table: pd.DataFrame,  # rows with an index
     path: Path | str,  # .csv, .csv.gz or .parquet
 ):
     "Write one table, its format told by the path, atomically and with the same bytes each time."
@@ -311,7 +311,7 @@ def write_tables(
 
 # %% ../../nbs/core/01_artefacts.ipynb #5e80b6b5
 def save_csv(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame,  # what is written
     out: str | Path = "",  # a file, relative to the working folder; the terminal if empty
 ):
     "Write a table as CSV, without its index, numbers to six digits."

@@ -25,7 +25,7 @@ def grouped_splits(
     groups,  # n, group of each row (compound, plate, cell line, ...)
     n_folds: int = 5,  # at most the number of groups
     also=None,  # n, a second grouping of the rows: what it shares with the test rows leaves training
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> list[tuple[np.ndarray, np.ndarray]]:  # (training rows, test rows) of each fold, as positions
     """Folds that never have a group on both sides.
     Raises `InputError` for fewer than two groups or folds, and when nothing is left to train on."""
@@ -156,7 +156,7 @@ def grouped_scores(
 def group_counts(
     n: int,  # groups
     repeats: int = 1000,  # resamplings
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> np.ndarray:  # repeats x groups
     "How often each group is drawn when as many groups are drawn as there are."
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1/n), size=repeats)
@@ -164,7 +164,7 @@ def group_counts(
 def resample_groups(
     groups,  # n, group of each row
     repeats: int = 1000,  # resamplings
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> np.ndarray:  # repeats x n: how often each row counts
     "Bootstrap of whole groups, as weights of rows."
     groups = _codes(groups)
@@ -202,7 +202,7 @@ def permutation_p(
     prediction,  # of one model, n, or models x n
     groups,  # n, group of each row
     repeats: int = 1000,  # permutations
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> float | np.ndarray:  # one-sided, at least 1/(repeats + 1); missing where too few groups can exchange
     "P-value of r against labels exchanged between groups of equal size."
     y, p = np.asarray(y, float), np.atleast_2d(np.asarray(prediction, float))
@@ -224,7 +224,7 @@ def paired_p(
     reference,  # of the other model, n
     groups,  # n, group of each row
     repeats: int = 1000,  # permutations
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> float:  # two-sided; missing if a prediction is constant, 1 if both are the same
     "P-value of the difference in r, exchanging the predictions of two models group by group."
     y, groups = np.asarray(y, float), _codes(groups)
@@ -250,7 +250,7 @@ def compare(
     groups,  # n, group (compound) of each row
     reference: str = "",  # a model that the others are compared with in pairs
     repeats: int = 1000,  # resamplings and permutations
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> pd.DataFrame:  # a row a model: scores with _low and _high (95%), p; with a reference, gain in r likewise
     "Scores of several models on the same rows, with intervals by group."
     y, codes = np.asarray(y, float), _codes(groups)

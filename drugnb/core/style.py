@@ -26,7 +26,7 @@ def styled(
     return inner
 
 def save_figure(
-    fig: plt.Figure,
+    fig: plt.Figure,  # the picture
     folder: Path | str,  # made if it is not there
     name: str,  # file name without ending
 ) -> list[Path]:  # the PNG and the SVG

@@ -41,7 +41,7 @@ def _compounds(samples, structures):
 def label(
     samples: pd.DataFrame,  # indexed by sample: compound, name, cell, dose (uM)
     structures: pd.DataFrame,  # by compound: name, inchikey, see `layouts.read_pert_info`
-    response: Response,
+    response: Response,  # viabilities from one source
     table: str,  # what the samples are called in the report
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # viability, route and why (there is none) by sample; the report
     "Viabilities of samples. Raises `InputError` as the response's `viability` does."
@@ -52,7 +52,7 @@ def label(
 def describe(
     samples: pd.DataFrame,  # compound, name
     structures: pd.DataFrame,  # as for `label`
-    response: Response,
+    response: Response,  # viabilities from one source
 ) -> pd.DataFrame:  # by compound: cpd_name, and every column of the response's catalogue
     "What a catalogue says of the samples' compounds."
     matches = match_compounds(_compounds(samples, structures), response.compounds)

@@ -50,7 +50,7 @@ def _genes(rng):
 
 # %% ../../nbs/sources/03_miniatures.ipynb #fbe1a3c1
 def mini_world(
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> dict:  # compounds by id; curves by (compound, cell): half (uM), slope, lower; genes by Entrez id
     "What all miniatures are written from."
     rng = np.random.default_rng(seed)
@@ -147,7 +147,7 @@ def _put_gctx(values, path):
 def mini_lincs(
     folder: Path | str,  # made if it is not there
     release: str,  # "GSE92742" or "GSE70138"
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> dict:  # samples by signature, signatures x all genes, compounds and genes, as they should be read
     "Write a miniature of an L1000 release: sig_info, gene_info, pert_info, level 5."
     folder, world, first = Path(folder), mini_world(seed), release == "GSE92742"
@@ -221,7 +221,7 @@ def _put_ctrp_names(folder, compounds, number, rng):
 
 def mini_ctrp(
     folder: Path | str,  # made if it is not there
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> dict:  # doses, parameters and curves, by compound, cell (and dose), as they should be read
     "Write a miniature of CTRP v2.0."
     folder, world, rng = Path(folder), mini_world(seed), np.random.default_rng([seed, 2])
@@ -255,7 +255,7 @@ def _gdsc_table(curves, n, rng):
 
 def mini_gdsc(
     folder: Path | str,  # made if it is not there
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> pd.DataFrame:  # by (set, name, cell) as it should be read: ln_ic50
     "Write a miniature of GDSC1 and GDSC2."
     folder, world, rng = Path(folder), mini_world(seed), np.random.default_rng([seed, 3])
@@ -317,7 +317,7 @@ def _mini_mixseq_prepared(folder, world, rng):
 
 def mini_mixseq(
     folder: Path | str,  # made if it is not there
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
     prepared: bool = False,  # write the prepared tables instead of counts
 ) -> dict:  # prepared: signatures, samples; else counts (genes x cells) and cells by condition, and genes
     "Write a miniature of MIX-seq."
@@ -335,7 +335,7 @@ def mini_mixseq(
 # %% ../../nbs/sources/03_miniatures.ipynb #26c59e46
 def write_miniatures(
     folder: Path | str,  # made if it is not there
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> dict:  # by layout, what each should be read as; its folder is `folder`/layout
     "A miniature of each layout, all of one truth: lincs (both releases), ctrp, gdsc, mixseq, prepared."
     folder = Path(folder)

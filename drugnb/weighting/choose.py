@@ -25,8 +25,8 @@ GROUPINGS = ("compound", "plate")  # what a fold may leave out
 def training_splits(
     samples: pd.DataFrame,  # labelled training signatures, with `compound`, and `plate` where known
     by: str = "compound",  # of `GROUPINGS`; with "plate" the test plate's compounds leave training too
-    n_folds: int = 5,
-    seed: int = 0,
+    n_folds: int = 5,  # at most the number of groups
+    seed: int = 0,  # of the random draws
 ) -> list:  # (training, test) of each fold: positions among the samples
     "Folds over labelled training signatures. Raises `InputError` when they have no such grouping."
     if by not in samples:
@@ -81,10 +81,10 @@ def _fold_pairs(splits):
     return list(combinations(range(len(splits)), 2)) if len(splits) > 2 else []
 
 def cross_fit(
-    study: Study,
+    study: Study,  # a checked study
     traits: pd.DataFrame,  # of each signature: `cluster`, and a density ratio by each method
     splits: dict,  # grouping ("compound", "plate") -> folds, from `training_splits`
-    weightings: list[Weighting] = GRID,
+    weightings: list[Weighting] = GRID,  # one model each per alpha
     alphas=ALPHAS,  # ridge penalties
     noise: str = "own",  # DBSCAN's noise: "own", "neutral" or "drop"
     seed: int = 0,  # of the folds in which weights are learned

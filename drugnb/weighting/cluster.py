@@ -60,7 +60,7 @@ def dbscan(
 
 def hdbscan(
     xy: pd.DataFrame,  # a map: x and y
-    min_cluster_size: int = 10,
+    min_cluster_size: int = 10,  # signatures
 ) -> np.ndarray:  # cluster of each point, see `by_size`
     "HDBSCAN on the map: no radius, a smallest size."
     return by_size(HDBSCAN(min_cluster_size=min_cluster_size, copy=True).fit_predict(xy))
@@ -70,7 +70,7 @@ def leiden(
     signatures: pd.DataFrame,  # signatures x genes
     resolution: float = 1.0,  # more gives more clusters
     n_neighbors: int = 15,  # of each signature in the graph
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
 ) -> np.ndarray:  # cluster of each signature, see `by_size`
     "Leiden communities of the neighbour graph of the principal components."
     components = principal_components(signatures)[1]
@@ -82,7 +82,7 @@ def leiden(
 
 # %% ../../nbs/02_cluster.ipynb #bc173fd8
 def group(
-    study: Study,
+    study: Study,  # a checked study
     xy: pd.DataFrame,  # its map
     method: str = "dbscan",  # "dbscan", "hdbscan" or "leiden"
     eps: float = 0,  # DBSCAN's radius, in map units; 0 for the knee
@@ -97,13 +97,13 @@ def group(
     return pd.Series(labels, study.signatures.index, name="cluster")
 
 def study_clusters(
-    study: Study,
+    study: Study,  # a checked study
     store: RunFolder,  # keeps the clusters
     xy: pd.DataFrame,  # its map, with `attrs["key"]`
     method: str = "dbscan",  # this and the others: see `group`
-    eps: float = 0,
-    min_samples: int = 10,
-    resolution: float = 1.0,
+    eps: float = 0,  # DBSCAN's radius in map units; 0 for the knee
+    min_samples: int = 10,  # signatures that make a neighbourhood dense
+    resolution: float = 1.0,  # Leiden's
 ) -> pd.DataFrame:  # one column, `cluster`
     "The stage: `group` kept in the run folder. Raises `InputError` as `group` does."
     def compute(): return group(study, xy, method, eps, min_samples, resolution).to_frame()

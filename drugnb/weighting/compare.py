@@ -50,7 +50,7 @@ class Recipe:
 
 # %% ../../nbs/05a_compare.ipynb #957ab535
 def study_grid(
-    study: Study,
+    study: Study,  # a checked study
     models: np.ndarray,  # models x (genes + 1), fitted on all of training
     index: pd.MultiIndex,  # their weighting and alpha
     inside: dict[str, np.ndarray],  # grouping -> r of out-of-fold predictions, one a model
@@ -131,7 +131,7 @@ def choices(
     return chosen
 
 def contenders(
-    study: Study,
+    study: Study,  # a checked study
     grid: pd.DataFrame,  # from `study_grid`
     outside: np.ndarray,  # its predictions, models x outside samples
 ) -> dict:  # name -> prediction of each outside sample
@@ -160,7 +160,7 @@ def compared(
 
 # %% ../../nbs/05a_compare.ipynb #a812eb44
 def comparison(
-    study: Study,
+    study: Study,  # a checked study
     grid: pd.DataFrame,  # from `study_grid`
     outside: np.ndarray,  # its predictions, models x outside samples
     repeats: int = 1000,  # bootstrap samples
@@ -212,7 +212,7 @@ def nested_predictions(
 
 # %% ../../nbs/05a_compare.ipynb #258431ff
 def inside_comparison(
-    study: Study,
+    study: Study,  # a checked study
     splits: list,  # with compounds left out
     crossed: Crossed,  # nested, by these splits
     index: pd.MultiIndex,  # of its models: weighting and alpha
@@ -281,8 +281,8 @@ def split_halves(
     y: np.ndarray,  # viability of each sample
     predictions: np.ndarray,  # models x samples
     groups: np.ndarray,  # compound of each sample, numbered from 0
-    repeats: int = 200,
-    seed: int = 0,
+    repeats: int = 200,  # bootstrap samples
+    seed: int = 0,  # of the random draws
 ) -> np.ndarray:  # 2: mean r of the best model on half of the groups, and of the same model on the other half
     "Choose on a random half of the groups, test on the other half."
     rng, n, halves = np.random.default_rng(seed), groups.max() + 1, []
@@ -317,7 +317,7 @@ def optimism(
 
 # %% ../../nbs/05a_compare.ipynb #9e55c091
 def clusterings(
-    study: Study,
+    study: Study,  # a checked study
     maps: dict,  # (perplexity, seed) -> map
     recipe: Recipe,  # factors, method, min_samples, resolution
 ):  # yields (perplexity, seed, factor) and the cluster of each signature
@@ -346,12 +346,12 @@ def rechosen(
 
 # %% ../../nbs/05a_compare.ipynb #c6cde456
 def robustness(
-    study: Study,
+    study: Study,  # a checked study
     traits: pd.DataFrame,  # of each signature: `cluster`, and a density ratio by each method
     splits: list,  # with compounds left out
     maps: dict,  # (perplexity, seed) -> map
     alphas: list,  # penalties to choose from
-    recipe: Recipe,
+    recipe: Recipe,  # settings, see `Recipe`
 ) -> pd.DataFrame:  # one row a map, factor and way of choosing: clusters found, choice, r outside
     "The choice among cluster weightings, repeated on other clusterings."
     weightings, rows = [w for w in GRID if w.family in ("none", "cluster")], []
@@ -366,7 +366,7 @@ def robustness(
 
 # %% ../../nbs/05a_compare.ipynb #bb36c383
 def masking(
-    study: Study,
+    study: Study,  # a checked study
     traits: pd.DataFrame,  # of each signature: `cluster`, and a density ratio by each method
     models: dict,  # name -> (`Weighting`, alpha)
     most: int = 25,  # clusters, the largest first
@@ -397,7 +397,7 @@ class Fitted(NamedTuple):
     splits: dict  # grouping -> folds
 
 def study_splits(
-    study: Study,
+    study: Study,  # a checked study
     store: RunFolder,  # of the run, which is told of a grouping that cannot be left out
     recipe: Recipe,  # folds, seed
 ) -> dict:  # grouping -> folds
@@ -423,8 +423,8 @@ def _kept_crossed(store, by, fit, models, ids, inputs, what):
     return Crossed(models.to_numpy(), held_out.to_numpy().T, scores.r.to_numpy(), inner)
 
 def fit_study(
-    study: Study,
-    store: RunFolder,
+    study: Study,  # a checked study
+    store: RunFolder,  # keeps what is computed
     traits: pd.DataFrame,  # of each signature: `cluster`, and a density ratio by each method
     inputs: list,  # what the traits were made from, for the run folder
     recipe: Recipe = Recipe(),  # alphas, noise, folds, seed
@@ -447,9 +447,9 @@ def fit_study(
 
 # %% ../../nbs/05a_compare.ipynb #75092f94
 def kept_comparison(
-    study: Study,
-    store: RunFolder,
-    fitted: Fitted,
+    study: Study,  # a checked study
+    store: RunFolder,  # keeps what is computed
+    fitted: Fitted,  # models and out-of-fold predictions
     recipe: Recipe,  # repeats, seed, folds
 ) -> pd.DataFrame:  # see `comparison` and `inside_comparison`
     "The stages `comparison`, and `held_out`: the contenders' out-of-fold predictions."
@@ -467,9 +467,9 @@ def kept_comparison(
 
 # %% ../../nbs/05a_compare.ipynb #0c123bc4
 def kept_optimism(
-    study: Study,
-    store: RunFolder,
-    fitted: Fitted,
+    study: Study,  # a checked study
+    store: RunFolder,  # keeps what is computed
+    fitted: Fitted,  # models and out-of-fold predictions
     recipe: Recipe,  # repeats, seed, folds
 ) -> pd.DataFrame:  # see `optimism`; a column for each way of choosing in training
     "The stage `optimism`."
@@ -482,12 +482,12 @@ def kept_optimism(
 
 # %% ../../nbs/05a_compare.ipynb #d8f14441
 def kept_robustness(
-    study: Study,
-    store: RunFolder,
-    fitted: Fitted,
+    study: Study,  # a checked study
+    store: RunFolder,  # keeps what is computed
+    fitted: Fitted,  # models and out-of-fold predictions
     traits: pd.DataFrame,  # of each signature: `cluster`, and a density ratio by each method
     maps: dict,  # (perplexity, seed) -> map
-    recipe: Recipe,
+    recipe: Recipe,  # settings, see `Recipe`
 ) -> pd.DataFrame:  # see `robustness`
     "The stage `robustness`, with the penalties that the study's own choices took."
     ways = (("r_compound", "unweighted"), ("r_compound", "cluster weights"), ("r_outside", "cluster weights"))
@@ -500,9 +500,9 @@ def kept_robustness(
 
 # %% ../../nbs/05a_compare.ipynb #fad3f9b4
 def kept_masking(
-    study: Study,
-    store: RunFolder,
-    fitted: Fitted,
+    study: Study,  # a checked study
+    store: RunFolder,  # keeps what is computed
+    fitted: Fitted,  # models and out-of-fold predictions
     traits: pd.DataFrame,  # of each signature: `cluster`, and a density ratio by each method
     inputs: list,  # what the traits were made from, for the run folder
     recipe: Recipe,  # most_masked, noise
@@ -524,8 +524,8 @@ def kept_masking(
 
 # %% ../../nbs/05a_compare.ipynb #940e5a75
 def model_coverage(
-    study: Study,
-    model: RidgeModel,
+    study: Study,  # a checked study
+    model: RidgeModel,  # a fitted model
     predicted: np.ndarray,  # its out-of-fold predictions of the labelled signatures
     seed: int = 0,  # of the bootstrap
     level: float = 0.9,  # share of signatures that the intervals should hold
@@ -542,9 +542,9 @@ def model_coverage(
 
 # %% ../../nbs/05a_compare.ipynb #a28b5623
 def kept_model(
-    study: Study,
-    store: RunFolder,
-    fitted: Fitted,
+    study: Study,  # a checked study
+    store: RunFolder,  # keeps what is computed
+    fitted: Fitted,  # models and out-of-fold predictions
     recipe: Recipe,  # choose_by, folds, seed
 ) -> tuple[RidgeModel, pd.DataFrame]:  # and how often its intervals hold what was measured
     "The model chosen in training, and the stage `coverage`."
@@ -571,7 +571,7 @@ class Judgement(NamedTuple):
     coverage: pd.DataFrame  # how often the saved model's intervals hold what was measured
 
 def save_tables(
-    judged: Judgement,
+    judged: Judgement,  # tables of the comparison
     folder: Path | str,  # made if it is not there
     names: tuple = Judgement._fields,  # which tables
 ):
@@ -583,8 +583,8 @@ def save_tables(
 
 # %% ../../nbs/05a_compare.ipynb #dd94e2e1
 def outside_predictions(
-    study: Study,
-    fitted: Fitted,
+    study: Study,  # a checked study
+    fitted: Fitted,  # models and out-of-fold predictions
 ) -> pd.DataFrame:  # outside samples x contenders, and `viability`
     "What each contender predicts outside."
     index = study.outside_samples.index.rename("sample")
@@ -592,8 +592,8 @@ def outside_predictions(
     return predictions.assign(viability=study.outside_samples.viability)
 
 def chosen_coefficients(
-    study: Study,
-    fitted: Fitted,
+    study: Study,  # a checked study
+    fitted: Fitted,  # models and out-of-fold predictions
     choose_by: str = "compound",  # what is left out for the choice in training: "compound" or "plate"
 ) -> pd.DataFrame:  # gene x model, viability per unit of expression
     "Coefficients of the model chosen in training, of the one chosen outside, and of the published one."
@@ -605,12 +605,12 @@ def chosen_coefficients(
 
 # %% ../../nbs/05a_compare.ipynb #127385a8
 def judge(
-    study: Study,
-    store: RunFolder,
+    study: Study,  # a checked study
+    store: RunFolder,  # keeps what is computed
     clusters: pd.DataFrame,  # from `study_clusters`
     ratios: pd.DataFrame,  # from `study_domain`
     maps: dict,  # (perplexity, seed) -> map, for robustness
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = Recipe(),  # settings, see `Recipe`
 ) -> Judgement:
     """Fit, choose, compare and probe, or reload what has not changed.
     Raises `InputError` for a way of choosing that the study does not allow."""

@@ -115,7 +115,7 @@ def shared_components(
     return Shared(train, outside, axes, scales)
 
 def study_components(
-    study: Study,
+    study: Study,  # a checked study
     n: int = 20,  # components
 ) -> Shared:
     "`shared_components` of all training signatures of a study, labelled or not, and its outside samples."
@@ -128,7 +128,7 @@ N_CENTRES, PENALTIES, RIDGES = 100, np.logspace(-4, 1, 11), np.logspace(-4, 2, 1
 def median_bandwidth(
     x: np.ndarray,  # points x dimensions
     centres: np.ndarray,  # centres x dimensions
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
     at_most: int = 2000,  # points that are looked at
 ) -> float:
     "Median distance between points and centres. Raises `InputError` when all lie in one place."
@@ -340,7 +340,7 @@ def effective_size(
 
 # %% ../../nbs/02a_domain.ipynb #4eea8eef
 def domain_ratios(
-    study: Study,
+    study: Study,  # a checked study
     n_components: int = 20,  # see `shared_components`
     seed: int = 0,  # see `fit_ratio`
 ) -> pd.DataFrame:  # signatures x methods, each with mean 1
@@ -351,10 +351,10 @@ def domain_ratios(
     return pd.DataFrame({m: ratio(shared.train) for m, ratio in ratios.items()}, study.signatures.index)
 
 def study_domain(
-    study: Study,
+    study: Study,  # a checked study
     store: RunFolder,  # keeps the ratios
-    n_components: int = 20,
-    seed: int = 0,
+    n_components: int = 20,  # principal components
+    seed: int = 0,  # of the random draws
 ) -> pd.DataFrame:  # signatures x methods, see `domain_ratios`
     "The stage: `domain_ratios` kept in the run folder. Raises `InputError` as it does."
     return store.stage("domain", lambda: domain_ratios(study, n_components, seed), [study.key],
@@ -377,7 +377,7 @@ def preference(
     return ratios[chosen].mean()/ratios[others].mean() if chosen.any() and others.any() else np.nan
 
 def domain_table(
-    study: Study,
+    study: Study,  # a checked study
     ratios: pd.DataFrame,  # from `domain_ratios`
     shared: Shared,  # from `study_components`
 ) -> pd.DataFrame:  # one row a method

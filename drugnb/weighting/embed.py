@@ -33,7 +33,7 @@ def principal_components(
 # %% ../../nbs/01_embed.ipynb #96d19f4b
 def check_perplexity(
     n: int,  # signatures
-    perplexity: float,
+    perplexity: float,  # neighbours each point attends to
 ):
     "Raise `InputError` for a perplexity that does not fit the number of signatures."
     if not 1 < perplexity <= (n - 1)/3:
@@ -43,7 +43,7 @@ def check_perplexity(
 def embed(
     signatures: pd.DataFrame,  # signatures x genes
     perplexity: float = 30,  # neighbours each point attends to
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
     n_jobs: int = 1,  # more are faster but give other coordinates
 ) -> pd.DataFrame:  # x and y as float32, one row a signature
     "A t-SNE map. Raises `InputError` for a perplexity above a third of the signatures."
@@ -122,8 +122,8 @@ def read_map(
 
 # %% ../../nbs/01_embed.ipynb #c9f0b978
 def map_name(
-    perplexity: float,
-    seed: int,
+    perplexity: float,  # neighbours each point attends to
+    seed: int,  # of the random draws
 ) -> str:
     "What a map's file is called, in the run folder and behind the study's name in the folder of saved maps."
     return f"map_p{perplexity:g}_s{seed}"
@@ -136,7 +136,7 @@ def saved_path(
     return saved_folder()/f"{study.name}_{name}.parquet"
 
 def saved_map(
-    study: Study,
+    study: Study,  # a checked study
     store: RunFolder,  # of the run, which is told
     name: str,  # from `map_name`
     parameters: dict,  # that shape the map
@@ -152,10 +152,10 @@ def saved_map(
 
 # %% ../../nbs/01_embed.ipynb #1ced6e9b
 def study_map(
-    study: Study,
+    study: Study,  # a checked study
     store: RunFolder,  # keeps the map
     perplexity: float = 30,  # neighbours each point attends to
-    seed: int = 0,
+    seed: int = 0,  # of the random draws
     n_jobs: int = 1,  # more are faster but give other coordinates
 ) -> pd.DataFrame:  # x and y, one row a signature, with `attrs["key"]`
     """The study's map: reloaded if one of these signatures and parameters is saved, else computed and kept.
@@ -173,7 +173,7 @@ def study_map(
 
 # %% ../../nbs/01_embed.ipynb #7a47494b
 def all_maps(
-    study: Study,
+    study: Study,  # a checked study
     store: RunFolder,  # keeps the maps
     perplexity: float = 30,  # of the study's own map
     seed: int = 0,  # of the study's own map

@@ -61,7 +61,7 @@ def row_space(
     return u*s, back
 
 def training_rows(
-    study: Study,
+    study: Study,  # a checked study
     traits: pd.DataFrame,  # of each signature: `cluster`, and a density ratio by each method
 ) -> Training:
     "The labelled signatures of a study, on the genes that the outside set has too."
@@ -110,7 +110,7 @@ def shared_cells(
 
 # %% ../../nbs/04c_grid.ipynb #453f59ab
 def set_weights(
-    data: Training,
+    data: Training,  # labelled signatures
     rows: np.ndarray,  # one training set
     weightings: list[Weighting],  # such as are shared by a cluster or a label
     noise: str = "own",  # DBSCAN's noise: "own", "neutral" or "drop"
@@ -137,7 +137,7 @@ def set_weights(
 MEMORY = 3*2**27  # bytes that sums may take
 
 def solve_groups(
-    data: Training,
+    data: Training,  # labelled signatures
     groups: np.ndarray,  # group of each signature; negative: left out
     weights: np.ndarray,  # models x groups, not negative
     alphas,  # ridge penalties
@@ -158,7 +158,7 @@ def solve_groups(
 
 # %% ../../nbs/04c_grid.ipynb #a4308ff2
 def fit_by_unit(
-    data: Training,
+    data: Training,  # labelled signatures
     units: np.ndarray,  # unit of each signature, from 0: its cluster, or the bin of its label
     sets: list,  # training sets
     weightings: list[Weighting],  # that are shared by these units
@@ -183,9 +183,9 @@ def _fit_some(data, units, sets, weightings, alphas, how):
 
 # %% ../../nbs/04c_grid.ipynb #d6f9e948
 def fit_by_signature(
-    data: Training,
+    data: Training,  # labelled signatures
     cells: Cells,  # of the training sets
-    weighting: Weighting,
+    weighting: Weighting,  # its family and metric
     alphas,  # ridge penalties
     noise: str = "own",  # DBSCAN's noise: "own", "neutral" or "drop"
 ) -> np.ndarray:  # sets x alphas x (coordinates + 1); missing for a set whose weights are all 0
@@ -198,10 +198,10 @@ def fit_by_signature(
 
 # %% ../../nbs/04c_grid.ipynb #75110ac0
 def fit_sets(
-    study: Study,
+    study: Study,  # a checked study
     traits: pd.DataFrame,  # of each signature: `cluster`, and a density ratio by each method
     sets: list,  # training sets: positions among the labelled signatures
-    weightings: list[Weighting] = GRID,
+    weightings: list[Weighting] = GRID,  # one model each per alpha
     alphas=ALPHAS,  # ridge penalties
     noise: str = "own",  # DBSCAN's noise: "own", "neutral" or "drop"
     seed: int = 0,  # of the folds in which weights are learned
@@ -227,9 +227,9 @@ def fit_sets(
 
 # %% ../../nbs/04c_grid.ipynb #239a4818
 def fit_grid(
-    study: Study,
+    study: Study,  # a checked study
     traits: pd.DataFrame,  # of each signature: `cluster`, and a density ratio by each method
-    weightings: list[Weighting] = GRID,
+    weightings: list[Weighting] = GRID,  # one model each per alpha
     alphas=ALPHAS,  # ridge penalties
     rows: np.ndarray | None = None,  # positions among the labelled signatures; all if None
     noise: str = "own",  # DBSCAN's noise: "own", "neutral" or "drop"
@@ -253,7 +253,7 @@ def apply_grid(
 
 # %% ../../nbs/04c_grid.ipynb #060ddec9
 def grid_index(
-    weightings: list[Weighting],
+    weightings: list[Weighting],  # one model each per alpha
     alphas,  # ridge penalties
 ) -> pd.MultiIndex:  # name of the weighting, and penalty; weightings first
     "One row a weighting and penalty."
@@ -261,7 +261,7 @@ def grid_index(
 
 def grid_frame(
     models: np.ndarray,  # weightings x alphas x (genes + 1), or with the first two in one
-    weightings: list[Weighting],
+    weightings: list[Weighting],  # one model each per alpha
     alphas,  # ridge penalties
     genes,  # names of the coefficients, without the intercept
 ) -> pd.DataFrame:  # (weighting, alpha) x (genes, intercept)

@@ -228,7 +228,7 @@ def label_notes(
     return notes + ([f"{lost} outside samples without viability left out"] if lost else [])
 
 def compound_notes(
-    study: Study,
+    study: Study,  # a checked study
 ) -> list[str]:  # sentences
     "For how many compounds a mechanism is known, and how many outside samples are of unseen ones."
     compounds, known, unseen = study.samples["compound"], study.mechanism(study.samples).notna(), study.unseen
@@ -283,7 +283,7 @@ def assemble(
 MATRICES, ANNOTATIONS = ("signatures", "outside"), ("samples", "outside_samples", "compounds")
 
 def save_study(
-    study: Study,
+    study: Study,  # a checked study
     store: RunFolder,  # with a path
     made_from: dict,  # provenance of the tables
 ):
@@ -318,7 +318,8 @@ def load_study(
     "The study that was kept."
     try:
         about, tables = json.loads((store.path/"study.json").read_text()), kept_tables(store.path)
-        if differences(about["made_from"], wanted): return None
+        made_from = about["made_from"]
+        if made_from.get("layout") != wanted["layout"] or differences(made_from, wanted): return None
     except (OSError, ValueError, KeyError): return None
     fits = {t: frame for t, (frame, made_from) in tables.items() if made_from.get("key") == wanted["key"]}
     if not {*MATRICES, *ANNOTATIONS} <= set(fits): return None
@@ -342,7 +343,7 @@ def find_files(
 def read_samples(
     path: Path,  # an annotation table, one row a sample
     id_column: str,  # its column of ids
-    viability_column: str,
+    viability_column: str,  # its column of viabilities
     settings: dict[str, str],  # names of the other columns, see `read_settings`
 ) -> pd.DataFrame:  # indexed by id, columns under drugnb's names, others kept
     "A table of samples. Raises `InputError` for a column that is missing or an id that is duplicated."

@@ -149,7 +149,7 @@ def interval_coverage(
 # %% ../../nbs/04d_model.ipynb #0e4a331a
 def repeated_folds(
     compounds,  # compound of each signature
-    n_folds: int = 5,
+    n_folds: int = 5,  # at most the number of groups
     repeats: int = 20,  # partitions
     seed: int = 0,  # of the first partition
 ) -> list[tuple]:  # pairs of positions: calibrate on the first, measure on the second
@@ -368,7 +368,7 @@ def make_model(
 
 # %% ../../nbs/04d_model.ipynb #1fed2e05
 def save_model(
-    model: RidgeModel,
+    model: RidgeModel,  # a fitted model
     path: Path | str,  # a .json file
 ):
     "Write a model as JSON, atomically: one line a field."

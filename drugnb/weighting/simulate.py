@@ -44,8 +44,8 @@ class World:
     sensitivity: np.ndarray  # cell lines: shift of the log10 IC50
 
 def draw_world(
-    rng: np.random.Generator,
-    n_genes: int,
+    rng: np.random.Generator,  # draws in a fixed order
+    n_genes: int,  # columns
 ) -> World:
     "Programmes, potencies and sensitivities."
     return World(
@@ -55,7 +55,7 @@ def draw_world(
 
 # %% ../../nbs/00a_simulate.ipynb #ed5f7786
 def draw_compounds(
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # draws in a fixed order
     n: int,  # how many
     potency: np.ndarray,  # of each mechanism: mean log10 IC50 (uM)
     allowed: np.ndarray,  # numbers of the mechanisms they may have
@@ -70,7 +70,7 @@ def draw_compounds(
 
 # %% ../../nbs/00a_simulate.ipynb #2149d210
 def draw_wells(
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # draws in a fixed order
     compounds: pd.DataFrame,  # from `draw_compounds`
     which: np.ndarray,  # row of `compounds` of each well
     sensitivity: np.ndarray,  # of each cell line: shift of the log10 IC50
@@ -90,9 +90,9 @@ def draw_wells(
 
 # %% ../../nbs/00a_simulate.ipynb #3aabbe79
 def draw_expression(
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # draws in a fixed order
     wells: pd.DataFrame,  # from `draw_wells`
-    world: World,
+    world: World,  # what is true
     batch_levels: np.ndarray,  # wells x batches: strength of each batch programme
     noise: float,  # standard deviation
 ) -> np.ndarray:  # wells x genes, float32
@@ -108,8 +108,8 @@ def draw_expression(
 
 # %% ../../nbs/00a_simulate.ipynb #5c0cef1d
 def draw_training(
-    rng: np.random.Generator,
-    world: World,
+    rng: np.random.Generator,  # draws in a fixed order
+    world: World,  # what is true
     n: int,  # signatures
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:  # compounds; wells with batch, assay_day; wells x genes
     "Compounds, wells and signatures of the training set."
@@ -125,7 +125,7 @@ def draw_training(
 
 # %% ../../nbs/00a_simulate.ipynb #519243b2
 def draw_labels(
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # draws in a fixed order
     wells: pd.DataFrame,  # from `draw_training`
 ) -> tuple[np.ndarray, np.ndarray]:  # viability (not confined to 0 to 1), and whether it misleads, by well
     "Viability as the assay reports it."
@@ -138,8 +138,8 @@ def draw_labels(
 
 # %% ../../nbs/00a_simulate.ipynb #23e74da6
 def draw_outside(
-    rng: np.random.Generator,
-    world: World,
+    rng: np.random.Generator,  # draws in a fixed order
+    world: World,  # what is true
     compounds: pd.DataFrame,  # of the training set, from `draw_compounds`
     n: int,  # samples, three doses of each compound
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, np.ndarray]:  # as said below, in that order
@@ -168,8 +168,8 @@ def plain_ridge(
     return np.append(coefficients, y.mean() - mean @ coefficients)
 
 def draw_published(
-    rng: np.random.Generator,
-    world: World,
+    rng: np.random.Generator,  # draws in a fixed order
+    world: World,  # what is true
 ) -> np.ndarray:  # one coefficient a gene and, last, the intercept
     "A model of viability fitted to 15 clean compounds at six doses."
     some = rng.choice(np.arange(len(MECHANISMS)), N_KNOWN, replace=False)
@@ -212,8 +212,8 @@ def known_truth(
 # %% ../../nbs/00a_simulate.ipynb #71519efe
 def simulate(
     n: int = 6000,  # training signatures
-    n_genes: int = 978,
-    seed: int = 0,
+    n_genes: int = 978,  # columns
+    seed: int = 0,  # of the random draws
     n_outside: int = 399,  # outside samples, three doses of each compound
 ) -> Study:  # with `truth`: cluster, trusted, killed by signature, and the death programme by gene
     "A study with known truth, in the same tables as a real one."
@@ -245,7 +245,7 @@ def file_name(
     return pattern.replace("*", "example", 1).replace("*", "") + ".csv"
 
 def study_tables(
-    study: Study,
+    study: Study,  # a checked study
     settings: dict[str, str],  # see `read_settings`
 ) -> dict[str, pd.DataFrame]:  # by file name, with the settings' column names
     "A study's tables as files."
@@ -263,7 +263,7 @@ def study_tables(
     return {file_name(s[t]): table for t, table in tables.items()}
 
 def write_study(
-    study: Study,
+    study: Study,  # a checked study
     folder: Path | str,  # made if it is not there
 ) -> Path:  # the folder
     "Write a study as a folder of CSV files. Raises `InputError` when the folder holds such files already."

@@ -82,8 +82,8 @@ def cluster_weights(
     labels: pd.Series,  # cluster of each
     metric: str,  # a key of `CLUSTER_METRICS`
     power: float = 1,  # this and the next two: see `cluster_metric`
-    ranks: bool = False,
-    noise: str = "own",
+    ranks: bool = False,  # use ranks instead of values
+    noise: str = "own",  # DBSCAN's noise: own, neutral or drop
     table: pd.DataFrame | None = None,  # their `cluster_table`, where it is at hand
 ) -> Weights:
     "Weights by cluster metric. Raises `InputError` for less than two signatures a cluster, on average."
@@ -192,7 +192,7 @@ WEIGHTINGS = [
 
 # %% ../../nbs/03_weight.ipynb #3470100e
 def weigh(
-    weighting: Weighting,
+    weighting: Weighting,  # its family and metric
     samples: pd.DataFrame,  # training rows only
     signatures: pd.DataFrame,  # their expression, signatures x genes
     traits: pd.DataFrame,  # known without labels: `cluster`, and the density ratio by each of `METHODS`
@@ -212,11 +212,11 @@ def weigh(
     raise InputError(f"There are no weights {str(weighting)!r}: the traits hold {', '.join(traits)}.")
 
 def weight_table(
-    weightings: list[Weighting],
+    weightings: list[Weighting],  # one model each per alpha
     samples: pd.DataFrame,  # this and the next three: see `weigh`
-    signatures: pd.DataFrame,
-    traits: pd.DataFrame,
-    noise: str = "own",
+    signatures: pd.DataFrame,  # signatures x genes
+    traits: pd.DataFrame,  # of each signature: `cluster`, and a density ratio by each method
+    noise: str = "own",  # DBSCAN's noise: own, neutral or drop
 ) -> tuple[pd.DataFrame, pd.Series]:  # signatures x weightings, and the effective size of each
     "Many weightings of the same rows side by side. Raises `InputError` as `weigh` does."
     made = {str(w): weigh(w, samples, signatures, traits, noise) for w in weightings}

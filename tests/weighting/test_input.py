@@ -1,5 +1,6 @@
 """Bad input: one sentence that names what is wrong and where, and no traceback for the command's user."""
 import dataclasses
+import json
 
 import h5py
 import numpy as np
@@ -210,3 +211,15 @@ def test_fewer_outside_compounds_than_an_interval_needs(small):
     grid = pd.DataFrame({"r_compound": [0.1], "r_outside": [0.1]}, pd.MultiIndex.from_tuples([("unweighted", 1)], names=["weighting", "alpha"]))
     grid.loc[("cluster: sd", 1), :] = 0.2
     with pytest.raises(InputError, match="three or more are needed"): comparison(few, grid, np.zeros((2, 3)))
+
+def test_a_study_kept_in_an_older_layout_is_read_again(folder, tmp_path, capsys):
+    "Before, 10 nM was kept as a dose of 10 uM."
+    store = RunFolder(tmp_path/"run")
+    read_folder(folder, store)
+    kept = tmp_path/"run/study.json"
+    about = json.loads(kept.read_text())
+    del about["made_from"]["layout"]
+    kept.write_text(json.dumps(about))
+    capsys.readouterr()
+    read_folder(folder, store)
+    assert "read, checked and saved" in capsys.readouterr().out
