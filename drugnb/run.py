@@ -204,11 +204,11 @@ class Progress:
         folder: Path,  # the run folder, whose journal is followed
         quiet: bool = False,
     ):
-        self.title, self.shares, self.folder, self.quiet = title, shares, folder, quiet
+        self.title, self.shares, self.folder, self.quiet, self.line = title, shares, folder, quiet, title
         self.start, self.done, self.stopped = time.monotonic(), 0.0, threading.Event()
         self.seen = read_journal(folder)[1]
         self.terminal = sys.stderr.isatty() and not quiet
-        form = "{desc} {percentage:3.0f}%|{bar:20}| {postfix}"
+        form = "{percentage:3.0f}%|{bar:20}| {desc}"
         self.bar = tqdm(total=1.0, disable=not self.terminal, bar_format=form)
 
     def __enter__(self):
@@ -225,7 +225,7 @@ class Progress:
         "Once in a while, name the stage at hand."
         while not self.stopped.wait(0.5):
             started = [e["stage"] for e in read_journal(self.folder, self.seen)[0] if e["how"] == "started"]
-            self.bar.set_postfix_str(", ".join(filter(None, [*started[-1:], self._left()])))
+            self.bar.set_description_str(", ".join(filter(None, [self.line, *started[-1:], self._left()])))
 
 # %% ../nbs/07_run.ipynb #50e901d3
 @patch
@@ -234,9 +234,10 @@ def begin(self: Progress,
 ):
     "Say which notebook runs, and how long the rest takes."
     at, left = list(self.shares).index(name) + 1, self._left()
-    line = f"{self.title} [{at}/{len(self.shares)}] {Path(name).name}"
-    self.bar.set_description_str(line)
-    if not self.terminal and not self.quiet: print(f"{line}, {left}" if left else line, flush=True)
+    self.line = f"{self.title} [{at}/{len(self.shares)}] {Path(name).name}"
+    now = f"{self.line}, {left}" if left else self.line
+    self.bar.set_description_str(now)
+    if not self.terminal and not self.quiet: print(now, flush=True)
 
 @patch
 def end(self: Progress,
