@@ -471,6 +471,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'drugnb.core.pages': { 'drugnb.core.pages._seconds': ('core/pages.html#_seconds', 'drugnb/core/pages.py'),
                                    'drugnb.core.pages._speed_row': ('core/pages.html#_speed_row', 'drugnb/core/pages.py'),
                                    'drugnb.core.pages.about': ('core/pages.html#about', 'drugnb/core/pages.py'),
+                                   'drugnb.core.pages.committed': ('core/pages.html#committed', 'drugnb/core/pages.py'),
                                    'drugnb.core.pages.markdown_table': ('core/pages.html#markdown_table', 'drugnb/core/pages.py'),
                                    'drugnb.core.pages.notebooks_table': ('core/pages.html#notebooks_table', 'drugnb/core/pages.py'),
                                    'drugnb.core.pages.span': ('core/pages.html#span', 'drugnb/core/pages.py'),
