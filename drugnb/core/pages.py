@@ -18,7 +18,7 @@ from .settings import InputError, notebooks_folder, project_path, project_root
 def committed(
     path: str,  # a file or folder, relative to the clone
 ) -> Path:
-    "What a run has left in the repository. Raises `InputError` outside a clone, as the wheel does not hold it."
+    "What a run has left in the repository. Raises `InputError` outside a clone."
     found = project_path(path)
     if not found.exists():
         raise InputError(f"There is no {path} in {project_root()}: pages need what only a clone holds.")
