@@ -147,7 +147,7 @@ def test_each_map_is_made_once(tmp_path, jobs):
 
 def test_cells_wait_no_longer_than_for_the_map(tmp_path):
     "Once the first cell's map is there the second may start, though the first is not done."
-    both, cells = threading.Barrier(2, timeout=20), {"eps": ["0", "1"]}
+    both, cells = threading.Barrier(2, timeout=600), {"eps": ["0", "1"]}
     def work(study, source, parameters, folder):
         if not (folder/"map_p20_s0.parquet").exists(): save_frame(pd.DataFrame({"x": [1]}), folder/"map_p20_s0.parquet", {})
         both.wait()
