@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FIXED', 'notebook_path', 'notebook_parameters', 'study_parameters', 'like', 'keep_rule', 'plan', 'study_settings',
            'source_name', 'run_folder', 'values_of', 'check_study', 'run_notebook', 'time_left', 'Progress',
-           'run_study', 'summary_text']
+           'make_folder', 'run_study', 'summary_text']
 
 # %% ../nbs/07_run.ipynb #eec4938a
 import ast
@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 
 from fastcore.basics import patch
@@ -31,24 +32,31 @@ def notebook_path(
     "Where a notebook lies: in the clone, or in the package."
     return notebooks_folder()/f"{name}.ipynb"
 
-def notebook_parameters(
-    name: str,  # path below the notebooks' folder, without ending
-) -> dict[str, tuple[object, str]]:  # parameter -> (default, what it means)
-    "The `parameters` cell of a notebook, read without running it."
-    cells = json.loads(notebook_path(name).read_text())["cells"]
+@cache
+def _parameters(path, changed):
+    "Parameters of a notebook as it was when it was last changed: a grid of runs asks many times."
+    cells = json.loads(path.read_text())["cells"]
     source = next("".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", []))
     lines = source.splitlines()
     def meaning(node): return lines[node.end_lineno - 1][node.end_col_offset:].strip().lstrip("# ")
     nodes = ast.parse(source).body
     return {node.targets[0].id: (ast.literal_eval(node.value), meaning(node)) for node in nodes}
 
+def notebook_parameters(
+    name: str,  # path below the notebooks' folder, without ending
+) -> dict[str, tuple[object, str]]:  # parameter -> (default, what it means)
+    "The `parameters` cell of a notebook, read without running it."
+    path = notebook_path(name)
+    return dict(_parameters(path, path.stat().st_mtime_ns))
+
 def study_parameters(
     study: str,  # with a card
 ) -> dict[str, tuple[object, str]]:  # parameter -> (default, what it means in the first notebook that has it)
     "Every parameter of a study's notebooks."
     found = {}
-    for name in card(study).notebooks: found = {**notebook_parameters(name), **found}
-    return {p: found[p] for name in card(study).notebooks for p in notebook_parameters(name)}
+    for name in card(study).notebooks:
+        for p, about in notebook_parameters(name).items(): found.setdefault(p, about)
+    return found
 
 # %% ../nbs/07_run.ipynb #2260ff88
 def like(
@@ -255,6 +263,17 @@ def end(self: Progress,
     if reloaded: self.bar.write(f"  reloaded, nothing they depend on has changed: {', '.join(reloaded)}")
 
 # %% ../nbs/07_run.ipynb #5fa7517b
+def make_folder(
+    folder: Path,  # of a run or a sweep
+):
+    "Make a folder, without leftovers of a killed process. Raises `InputError` where it cannot be made."
+    try: folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        why = e.strerror
+        raise InputError(f"The run folder {folder} cannot be made ({why}): choose another with --run.") from e
+    RunFolder(folder)
+
+# %% ../nbs/07_run.ipynb #8cbcccd4
 def run_study(
     study: str,  # with a card
     source: str = "",  # see `source_name`; the card's first set if empty
@@ -271,11 +290,7 @@ def run_study(
     fixed = {"source": source, "run": str(folder)}
     if str(figures): fixed["figures"] = str(typed_path(figures))
     planned = plan(study, {**study_settings(study), **(parameters or {}), **fixed})
-    try: folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        why = e.strerror
-        raise InputError(f"The run folder {folder} cannot be made ({why}): choose another with --run.") from e
-    RunFolder(folder)
+    make_folder(folder)
     with Progress(f"{study} on {Path(source).name}", card(study).notebooks, folder, quiet) as progress:
         for name, given in planned.items():
             progress.begin(name)

@@ -30,11 +30,11 @@ from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
 import drugnb
-from .core.artefacts import RunFolder, atomic, digest, discard
+from .core.artefacts import atomic, digest, discard
 from .core.settings import InputError, read_settings, typed_path
 from .core.style import save_figure, styled
 from drugnb.run import (
-    FIXED, like, notebook_path, plan, run_folder, run_study, source_name, study_parameters,
+    FIXED, like, make_folder, notebook_path, plan, run_folder, run_study, source_name, study_parameters,
     study_settings, values_of,
 )
 from .studies import Card, card, find_folder, function
@@ -421,11 +421,7 @@ def sweep_folder(
     "The folder of a sweep. Raises `InputError` where it cannot be made."
     usual = run_folder(study, source)
     folder = typed_path(folder) if str(folder) else usual.with_name(f"{usual.name}-sweep")
-    try: folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        why = e.strerror
-        raise InputError(f"The run folder {folder} cannot be made ({why}): choose another with --run.") from e
-    RunFolder(folder)
+    make_folder(folder)
     return folder
 
 # %% ../nbs/07a_sweep.ipynb #f59f7c5a

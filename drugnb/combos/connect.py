@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from scipy.stats import false_discovery_control, rankdata
 
 from .data import Combos
-from ..core.identity import gene_symbols, landmark_genes
+from ..core.identity import gene_symbols, group_codes, landmark_genes
 from ..core.read import read_matrix
 from ..core.settings import InputError, typed_path
 from ..core.style import styled
@@ -414,7 +414,7 @@ def ncs(
 ) -> np.ndarray:  # queries x drugs
     "Scores over the mean of those on the same side of 0, within groups (Subramanian et al. 2017)."
     if groups is None: return _over_side(scores, _mean)
-    codes, out = pd.factorize(pd.Series(groups), use_na_sentinel=False)[0], np.zeros(scores.shape)
+    codes, out = group_codes(groups), np.zeros(scores.shape)
     for g in np.unique(codes): out[:, codes == g] = _over_side(scores[:, codes == g], _mean)
     return out
 

@@ -21,7 +21,7 @@ from drugnb.combos.combine import (
 )
 from .data import Effects
 from .network import published, SwapNetwork
-from ..core.evaluate import group_counts, interval
+from ..core.evaluate import group_counts, interval, span
 from ..core.settings import InputError
 from ..core.style import styled
 
@@ -198,15 +198,10 @@ def pair_scores(
     return out.assign(pairs=len(tested))
 
 # %% ../../nbs/combos/15_held_out.ipynb #29c1440e
-def _span(row, score, form):
-    "A score and its interval by pair."
-    value, low, high = (format(getattr(row, score + end), form) for end in ("", "_low", "_high"))
-    return f"{value} ({low} to {high})"
-
 def _score_line(row, gains):
     "One model's scores in columns."
-    gain = _span(row, "rmse_gain", "+.3f") if gains and row.model != "sum" else ""
-    accuracy, rmse = (_span(row, score, ".3f") for score in ("accuracy", "rmse"))
+    gain = span(row, "rmse_gain", "+.3f") if gains and row.model != "sum" else ""
+    accuracy, rmse = (span(row, score, ".3f") for score in ("accuracy", "rmse"))
     line = f"  {row.model:<20} {accuracy:<25} {rmse:<25} {gain:<28} {row.slope:6.2f} {row.spearman:8.2f}"
     return line.replace("   nan", "      ")
 
@@ -219,7 +214,7 @@ def scores_text(
     lines = []
     for split, rows in table.groupby("split", sort=False):
         lines += [f"\n{split}: {rows.pairs.iloc[0]} pairs, intervals by pair", head]
-        lines += [_score_line(row, "rmse_gain" in table) for row in rows.itertuples()]
+        lines += [_score_line(row, "rmse_gain" in table) for _, row in rows.iterrows()]
     return "\n".join(lines)
 
 # %% ../../nbs/combos/15_held_out.ipynb #ad8720bc

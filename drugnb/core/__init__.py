@@ -2,5 +2,6 @@
 
 `settings` (errors, settings, paths), `artefacts` (files that are whole and say what they were made from),
 `identity` (genes, compounds, cell lines, doses, missing marks), `gct` and `read` (readers), `style` (one
-look), `worlds` (pieces of simulated worlds), `evaluate` (splits, scores, baselines, intervals), `pages` (tables as Markdown).
+look), `worlds` (pieces of simulated worlds), `evaluate` (splits, scores, baselines, intervals), `pages`
+(tables as Markdown).
 """

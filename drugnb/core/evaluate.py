@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'grouped_splits', 'split_frame', 'weighted_scores', 'pearson', 'scores', 'grouped_scores', 'group_counts',
-           'resample_groups', 'interval', 'permutation_p', 'paired_p', 'compare', 'mean_effects', 'dose_alone',
+           'resample_groups', 'interval', 'span', 'permutation_p', 'paired_p', 'compare', 'mean_effects', 'dose_alone',
            'baselines']
 
 # %% ../../nbs/core/07_evaluate.ipynb #da3eafb8
@@ -14,13 +14,10 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold
 
+from .identity import group_codes
 from .settings import InputError
 
 # %% ../../nbs/core/07_evaluate.ipynb #4838316c
-def _codes(groups):
-    "Groups as numbers from 0, in order of first appearance."
-    return pd.factorize(pd.Series(groups), use_na_sentinel=False)[0]
-
 def grouped_splits(
     groups,  # n, group of each row (compound, plate, cell line, ...)
     n_folds: int = 5,  # at most the number of groups
@@ -29,14 +26,14 @@ def grouped_splits(
 ) -> list[tuple[np.ndarray, np.ndarray]]:  # (training rows, test rows) of each fold, as positions
     """Folds that never have a group on both sides.
     Raises `InputError` for fewer than two groups or folds, and when nothing is left to train on."""
-    groups = _codes(groups)
+    groups = group_codes(groups)
     n = groups.max() + 1
     if n < 2: raise InputError(f"A grouped split needs two groups or more and found {n}.")
     if n_folds < 2 or n_folds != int(n_folds):
         raise InputError(f"A split needs a whole number of folds, two or more, not {n_folds}.")
     folds = GroupKFold(min(n_folds, n), shuffle=True, random_state=seed).split(groups, groups=groups)
     splits = [(train, test) for train, test in folds]
-    return splits if also is None else _without_companions(splits, _codes(also))
+    return splits if also is None else _without_companions(splits, group_codes(also))
 
 def _without_companions(splits, also):
     "Splits whose training rows share no group of a second grouping with the test rows."
@@ -143,7 +140,7 @@ def grouped_scores(
     counts: np.ndarray,  # resamplings x groups: how often each group counts
 ) -> np.ndarray:  # 3 (pearson, rmse, slope) x resamplings x models
     "The scores that need only sums, from one sum for each group."
-    y, p, codes = np.asarray(y, float), np.atleast_2d(predictions).astype(float), _codes(groups)
+    y, p, codes = np.asarray(y, float), np.atleast_2d(predictions).astype(float), group_codes(groups)
     def drawn(values): return counts @ _totals(values, codes, counts.shape[1])
     n, error, size = drawn(np.ones(len(y))), drawn((p - y)**2), drawn(p**2)
     y, p = y - y.mean(), p - p.mean(1, keepdims=True)
@@ -167,7 +164,7 @@ def resample_groups(
     seed: int = 0,  # of the random draws
 ) -> np.ndarray:  # repeats x n: how often each row counts
     "Bootstrap of whole groups, as weights of rows."
-    groups = _codes(groups)
+    groups = group_codes(groups)
     return group_counts(groups.max() + 1, repeats, seed)[:, groups]
 
 def interval(
@@ -179,10 +176,20 @@ def interval(
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.nanquantile(draws, [(1 - level)/2, (1 + level)/2], axis=0)
 
+# %% ../../nbs/core/07_evaluate.ipynb #dd762fed
+def span(
+    row,  # of a table of scores, with `_low` and `_high` beside each score
+    score: str,  # name of the score
+    form: str = ".2f",  # of each number
+) -> str:  # "" where the score is missing
+    "A score with its interval."
+    value, low, high = (row[score + end] for end in ("", "_low", "_high"))
+    return f"{value:{form}} ({low:{form}} to {high:{form}})" if np.isfinite(value) else ""
+
 # %% ../../nbs/core/07_evaluate.ipynb #9d8fa3dc
 def _blocks(groups):
     "Rows of the groups of each size, groups x rows of each; None where too few groups can exchange."
-    codes = _codes(groups)
+    codes = group_codes(groups)
     order = np.argsort(codes, kind="stable")
     rows = pd.Series(np.split(order, np.cumsum(np.bincount(codes))[:-1]))
     alike = rows.map(len).value_counts()
@@ -227,7 +234,7 @@ def paired_p(
     seed: int = 0,  # of the random draws
 ) -> float:  # two-sided; missing if a prediction is constant, 1 if both are the same
     "P-value of the difference in r, exchanging the predictions of two models group by group."
-    y, groups = np.asarray(y, float), _codes(groups)
+    y, groups = np.asarray(y, float), group_codes(groups)
     a, b = (np.asarray(v, float) for v in (prediction, reference))
     if np.ptp(a) == 0 or np.ptp(b) == 0: return np.nan
     if np.allclose(a, b): return 1.0
@@ -253,7 +260,7 @@ def compare(
     seed: int = 0,  # of the random draws
 ) -> pd.DataFrame:  # a row a model: scores with _low and _high (95%), p; with a reference, gain in r likewise
     "Scores of several models on the same rows, with intervals by group."
-    y, codes = np.asarray(y, float), _codes(groups)
+    y, codes = np.asarray(y, float), group_codes(groups)
     p = np.array([np.asarray(v, float) for v in predictions.values()])
     whole, counts = weighted_scores(y, p, np.ones(len(y)))[:, 0], group_counts(codes.max() + 1, repeats, seed)
     r, rmse, slope = grouped_scores(y, p, codes, counts)

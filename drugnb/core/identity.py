@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MISSING', 'MATRIX_MISSING', 'ROUTES', 'DOSE_UNITS', 'TIME_UNITS', 'AMOUNT', 'as_text', 'require_unique', 'oriented',
            'landmark_genes', 'gene_symbols', 'by_symbol', 'plain_name', 'broad_core', 'first_block', 'compound_groups',
-           'match_compounds', 'plain_cell', 'amounts']
+           'group_codes', 'match_compounds', 'plain_cell', 'amounts']
 
 # %% ../../nbs/core/02_identity.ipynb #2158438d
 import re
@@ -124,6 +124,13 @@ def compound_groups(
     if names is None: return ids
     named = plain_name(names.groupby(ids).transform("first"))
     return ids.where(named == "", "name " + named)
+
+# %% ../../nbs/core/02_identity.ipynb #f4bc116e
+def group_codes(
+    groups,  # label of each row
+) -> np.ndarray:  # one number a row, from 0 in order of first appearance
+    "Groups as numbers; rows without a label are one group."
+    return pd.factorize(pd.Series(groups), use_na_sentinel=False)[0]
 
 # %% ../../nbs/core/02_identity.ipynb #17f795c1
 def _names(table):

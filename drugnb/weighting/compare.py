@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.artefacts import atomic, RunFolder
-from ..core.evaluate import baselines, compare, interval, pearson, resample_groups, split_frame
+from ..core.evaluate import baselines, compare, interval, pearson, resample_groups, span, split_frame
 from ..core.settings import InputError
 from drugnb.weighting.choose import (
     best, cross_fit, Crossed, grid_r, GROUPINGS, nested_choice, RULES, training_splits,
@@ -232,11 +232,6 @@ def inside_comparison(
     return table, predictions.assign(viability=samples.viability, compound=samples["compound"])
 
 # %% ../../nbs/05a_compare.ipynb #80e18984
-def _span(row, score, form=".2f"):
-    "A score with its interval; empty where it is missing."
-    value, low, high = (row[score + end] for end in ("", "_low", "_high"))
-    return f"{value:{form}} ({low:{form}} to {high:{form}})" if np.isfinite(value) else ""
-
 def _number(form):
     "How a number is written; empty where it is missing."
     def written(value): return form.format(value) if np.isfinite(value) else ""
@@ -248,9 +243,9 @@ def readable(
     "The comparison as a person reads it: scores with their 95% intervals."
     rows = [row for _, row in table.iterrows()]
     return pd.DataFrame({
-        "Pearson r (95%)": [_span(row, "pearson") for row in rows],
+        "Pearson r (95%)": [span(row, "pearson") for row in rows],
         "p": table.p.map(_number("{:.3f}")),
-        "gain over unweighted (95%)": [_span(row, "gain") for row in rows],
+        "gain over unweighted (95%)": [span(row, "gain") for row in rows],
         "Spearman": table.spearman.map("{:.2f}".format),
         "RMSE": table.rmse.map("{:.3f}".format),
         "slope": table.slope.map(_number("{:.2f}")),
@@ -271,7 +266,7 @@ def comparison_text(
         lines += [f"\n{where} compounds: {rows.n.iloc[0]} samples of {rows.groups.iloc[0]} compounds", HEADER]
         for (_, model), row in rows.iterrows():
             p, slope = _number("{:.3f}")(row.p), _number("{:.2f}")(row.slope)
-            r, gain = (_span(row, score, "5.2f") for score in ("pearson", "gain"))
+            r, gain = (span(row, score, "5.2f") for score in ("pearson", "gain"))
             lines.append(f"  {model:<50} {r:<22} {p:>6} {gain:<23} "
                          f"{row.spearman:8.2f} {row.rmse:6.3f} {slope:>6}  {row.choice}")
     return "\n".join(lines)
@@ -646,12 +641,12 @@ def _said_outside(table):
     "The contenders outside, on all compounds."
     plain = row_of(table, "unweighted", "training", "compounds")
     said = ["Outside, the unweighted model with its penalty chosen in training reaches "
-            f"r = {_span(plain, 'pearson')} on {plain.n:.0f} samples of {plain.groups:.0f} compounds."]
+            f"r = {span(plain, 'pearson')} on {plain.n:.0f} samples of {plain.groups:.0f} compounds."]
     fixed = table[table.chosen == ""].drop(index="no information")
     said.append(f"For comparison: {'; '.join(f'{m}, r = {r:.2f}' for m, r in fixed.pearson.items())}.")
     for name, row in table[(table.chosen == "training") & (table.role != "unweighted")].iterrows():
         beside = _beside(row.gain_low, row.gain_high)
-        said.append(f"{name[0].upper()}{name[1:]}: r = {row.pearson:.2f}, gain {_span(row, 'gain')}, "
+        said.append(f"{name[0].upper()}{name[1:]}: r = {row.pearson:.2f}, gain {span(row, 'gain')}, "
                     f"{beside} [{row.choice}].")
     return said
 
@@ -659,7 +654,7 @@ def _said_optimism(gap):
     "What choosing on the outside set promises."
     half, other = gap["r, chosen on half the compounds"], gap["r, the same on the other half"]
     return [f"Choosing on the outside set shows r = {gap['r, chosen outside']:.2f}, which is "
-            f"{_span(gap, 'optimism')} more than choosing in training gives; a model chosen on half of the "
+            f"{span(gap, 'optimism')} more than choosing in training gives; a model chosen on half of the "
             f"compounds has r = {half:.2f} there and {other:.2f} on the other half."]
 
 def _said_inside(table):
@@ -668,7 +663,7 @@ def _said_inside(table):
     if plain is None or weighted is None: return []
     dose = table.pearson.get("dose alone", np.nan)
     return ["On held-out compounds inside training, each choice nested: "
-            f"unweighted {_span(plain, 'pearson')}, weighted {_span(weighted, 'pearson')}, "
+            f"unweighted {span(plain, 'pearson')}, weighted {span(weighted, 'pearson')}, "
             f"dose alone {dose:.2f}."]
 
 # %% ../../nbs/05a_compare.ipynb #9fca62c9

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
-from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
+from ..core.evaluate import grouped_splits
+from ..core.identity import group_codes
 from ..core.settings import InputError
 from .ridge import grams
 from .weight import as_weights, Weights
@@ -115,13 +116,12 @@ def fold_numbers(
     seed: int = 0,  # of the folds
 ) -> np.ndarray:  # fold of each signature, from 0
     "Folds that keep units whole. Raises `InputError` when there are fewer than two units to hold out."
-    units = pd.factorize(pd.Series(units), use_na_sentinel=False)[0]
+    units = group_codes(units)
     if units.max() < 1:
         raise InputError("Weights cannot be learned from one group, since there is nothing to hold out: "
                          "give signatures of two compounds or plates, or more.")
-    splitter = GroupKFold(min(n_folds, units.max() + 1), shuffle=True, random_state=seed)
-    folds = np.empty(len(units), dtype=int)
-    for i, (_, test) in enumerate(splitter.split(units, groups=units)): folds[test] = i
+    folds = np.full(len(units), -1)
+    for i, (_, test) in enumerate(grouped_splits(units, n_folds, seed=seed)): folds[test] = i
     return folds
 
 # %% ../../nbs/04b_learn.ipynb #7cf1e603

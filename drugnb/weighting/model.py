@@ -17,10 +17,10 @@ import pandas as pd
 from scipy.stats import rankdata
 from sklearn.decomposition import PCA
 from sklearn.isotonic import IsotonicRegression
-from sklearn.model_selection import GroupKFold
 
 from ..core.artefacts import atomic, first_line
-from ..core.identity import gene_symbols, oriented
+from ..core.evaluate import grouped_splits
+from ..core.identity import gene_symbols, group_codes, oriented
 from ..core.settings import InputError
 from .domain import fit_ratio
 from .load import Study
@@ -28,7 +28,7 @@ from .load import Study
 # %% ../../nbs/04d_model.ipynb #a92ece74
 def _codes(compounds):
     "Compounds as numbers from 0, and how many there are; a missing compound is a compound."
-    codes = pd.factorize(pd.Series(compounds), use_na_sentinel=False)[0]
+    codes = group_codes(compounds)
     return codes, int(codes.max()) + 1 if len(codes) else 0
 
 def compound_shares(
@@ -154,8 +154,7 @@ def repeated_folds(
     seed: int = 0,  # of the first partition
 ) -> list[tuple]:  # pairs of positions: calibrate on the first, measure on the second
     "Random partitions into folds that keep compounds whole, a pair a fold."
-    partitions = [GroupKFold(n_folds, shuffle=True, random_state=seed + r) for r in range(repeats)]
-    return [pair for folds in partitions for pair in folds.split(compounds, groups=compounds)]
+    return [pair for r in range(repeats) for pair in grouped_splits(compounds, n_folds, seed=seed + r)]
 
 def coverage(
     y,  # measured viability
