@@ -246,8 +246,11 @@ def figure_scores(
             _bars(ax, scores.loc[split].reindex(names), score)
             ax.set(yticks=range(len(names)), yticklabels=names, xlabel=label)
     for ax, split in zip(axes[0], splits):
-        ax.set_title(f"{split}:\n{scores.loc[split].rmse.idxmin()} is closest", fontsize="medium")
+        rmse = scores.loc[split].rmse
+        beside = f", sum {rmse['sum']:.2f}" if "sum" in rmse and rmse.idxmin() != "sum" else ""
+        ax.set_title(f"{split}:\n{rmse.idxmin()} {rmse.min():.2f}{beside}", fontsize="medium")
     axes[0, 0].invert_yaxis()
+    fig.supxlabel("lines are 95% intervals: thick by pair, thin by drug", fontsize="small")
     return fig
 
 # %% ../../nbs/combos/15_held_out.ipynb #8dfa95c8
