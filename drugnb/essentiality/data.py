@@ -8,7 +8,7 @@ __all__ = ['TISSUE', 'PATIENT', 'DEPMAP', 'FEW', 'SENSITIVE', 'SHARES', 'SIMULAT
            'read_gmt', 'read_screen', 'screen_tables', 'write_screen', 'simulated', 'simulated_small', 'write_example',
            'open_screen']
 
-# %% ../../nbs/essentiality/20_data.ipynb #b97774c4
+# %% ../../nbs/essentiality/20_data.ipynb #e030c5ec
 import re
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
@@ -27,7 +27,7 @@ from ..core.read import SUFFIXES, read_matrix, separator
 from ..core.settings import InputError, read_settings, source_folder
 from ..core.worlds import gene_names, programmes
 
-# %% ../../nbs/essentiality/20_data.ipynb #3a425305
+# %% ../../nbs/essentiality/20_data.ipynb #4bf85b4b
 class Lines(NamedTuple):
     "What a model may look at of cell lines: one row a line, in the same order in every array."
     expression: np.ndarray  # lines x genes, in the table's own unit, float64
@@ -40,7 +40,7 @@ class Lines(NamedTuple):
         "Some of the lines, in the order asked for."
         return Lines(*(part[some] for part in self))
 
-# %% ../../nbs/essentiality/20_data.ipynb #911c1727
+# %% ../../nbs/essentiality/20_data.ipynb #6d2ca13f
 @dataclass(frozen=True)
 class Screen:
     "Expression and responses of cell lines, checked and with matching names."
@@ -64,7 +64,7 @@ class Screen:
         return Lines(self.expression.to_numpy(np.float64), *texts)
     def __str__(self): return "\n".join(self.report)
 
-# %% ../../nbs/essentiality/20_data.ipynb #6e528f62
+# %% ../../nbs/essentiality/20_data.ipynb #042e80fe
 def _numeric(table, what):
     "A table of numbers with text ids, each once. Raises `InputError` for text, infinities, repeated ids."
     table = table.set_axis([as_text(i) for i in table.index]).set_axis([as_text(c) for c in table], axis=1)
@@ -95,7 +95,7 @@ def _refuse_cell(table, at, what, found):
     raise InputError(f"The table of {what} holds {found} in row {row!r}, column {column!r}, where a number "
                      "should be: correct it or leave it empty.")
 
-# %% ../../nbs/essentiality/20_data.ipynb #b26a5854
+# %% ../../nbs/essentiality/20_data.ipynb #9ee363a7
 TISSUE = ("tissue", "oncotreelineage", "lineage", "tissuefactor", "primarytissue", "siteprimary", "organ")
 PATIENT = ("patient", "patientid")
 
@@ -127,7 +127,7 @@ def _line_table(ids, catalogue):
         about[column] = about[column].where(about[column] != "", pd.Series(ids, ids, dtype=object))
     return about.rename_axis("line")
 
-# %% ../../nbs/essentiality/20_data.ipynb #823476d7
+# %% ../../nbs/essentiality/20_data.ipynb #be6e55a0
 DEPMAP = re.compile(r"^ACH-\d{6}$")
 
 def _known_lines(ids, catalogue):
@@ -153,7 +153,7 @@ def _expression_by_line(expression, catalogue, responses):
     straight, turned = next(((a, b) for a, b in votes if a != b), (1, 0))
     return expression if straight > turned else expression.T
 
-# %% ../../nbs/essentiality/20_data.ipynb #39b9ac9a
+# %% ../../nbs/essentiality/20_data.ipynb #eff07211
 def _some(ids, most=3):
     "The first few of some ids, for a sentence."
     return ", ".join(map(str, list(ids)[:most])) + (", …" if len(ids) > most else "")
@@ -181,7 +181,7 @@ def _with_lines(catalogue, ids):
     more = pd.Index(ids).difference(catalogue.index, sort=False)
     return pd.concat([catalogue, pd.DataFrame(index=more, dtype=object)]) if len(more) else catalogue
 
-# %% ../../nbs/essentiality/20_data.ipynb #a87c6025
+# %% ../../nbs/essentiality/20_data.ipynb #3fb67590
 def _shared_lines(expression, responses):
     "Lines that have both, sorted, and what there is to say. Raises `InputError` where there are none."
     both = expression.index.intersection(responses.index).sort_values()
@@ -197,7 +197,7 @@ def _shared_lines(expression, responses):
         if len(alone): says.append(f"{len(alone)} lines with {has} have no {lacks} ({_some(alone)})")
     return both, says
 
-# %% ../../nbs/essentiality/20_data.ipynb #d728ead8
+# %% ../../nbs/essentiality/20_data.ipynb #5298bc64
 def _expression_unit(values, said):
     "The unit of expression. Raises `InputError` for one that has to be said or changed first."
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
@@ -220,7 +220,7 @@ def _expression_unit(values, said):
                          "known unit: check the file, or write expression_unit in settings.ini.")
     return "log2(TPM + 1)" if low < 1 else "log2 intensity"
 
-# %% ../../nbs/essentiality/20_data.ipynb #fb066c4b
+# %% ../../nbs/essentiality/20_data.ipynb #11a421e5
 FEW = 0.05  # share of lines in which a gene's expression may be missing: then filled, else the gene is dropped
 
 def _checked_genes(expression):
@@ -248,7 +248,7 @@ def _checked_genes(expression):
     if not expression.shape[1]: raise InputError("No gene's expression differs between the lines.")
     return expression.sort_index(axis=1).astype(np.float32), says
 
-# %% ../../nbs/essentiality/20_data.ipynb #01284693
+# %% ../../nbs/essentiality/20_data.ipynb #87789936
 SENSITIVE = {"low": ("ic50", "ec50", "gi50", "auc", "area under", "viability", "effect", "growth", "fold change",
                      "survival", "ceres", "chronos"),
              "high": ("aac", "area above", "level", "dependency", "probability", "inhibition", "activity area",
@@ -281,7 +281,7 @@ def _responses_unit(values, genes, said, sensitive):
     how = "as stated" if said else "as far as the values tell: settings.ini can say otherwise"
     return {"responses": unit, "sensitive": sensitive}, f"responses: {unit}, {sensitive} where a line responds ({how})"
 
-# %% ../../nbs/essentiality/20_data.ipynb #4c4f29dd
+# %% ../../nbs/essentiality/20_data.ipynb #654bd983
 def _are_genes(ids):
     "Do the ids of perturbations name genes?"
     with_number = sum(bool(re.match(r"^\S+ \(\d+\)$", i)) for i in ids)
@@ -323,7 +323,7 @@ def _by_perturbation(about, genes):
     require_unique(about.index, "The table of perturbations")
     return about
 
-# %% ../../nbs/essentiality/20_data.ipynb #e072b6de
+# %% ../../nbs/essentiality/20_data.ipynb #ba20d02a
 def _matched_perturbations(columns, about, ids):
     "The first screen's id of each perturbation of a second screen, where there is exactly one."
     same = pd.Series(columns, columns).isin(ids).to_numpy()
@@ -358,7 +358,7 @@ def _second_screen(second, catalogue, lines, about, ids, genes):
                     f"several here ({_some(unclear)})")
     return second, says
 
-# %% ../../nbs/essentiality/20_data.ipynb #8d023f03
+# %% ../../nbs/essentiality/20_data.ipynb #9b1ce4f7
 def _mutation_table(mutations, catalogue, lines):
     "Lines x features, NaN where a line is not in the table, and what there is to say."
     mutations = _lines_in_rows(_numeric(mutations, "mutations"), catalogue, lines)
@@ -385,7 +385,7 @@ def _gene_set_table(gene_sets, genes):
     says = f"{gene_sets.shape[1]} gene sets, {found:.0%} of their members are among the genes"
     return gene_sets.sort_index().rename_axis("gene"), [says]
 
-# %% ../../nbs/essentiality/20_data.ipynb #22e8771d
+# %% ../../nbs/essentiality/20_data.ipynb #df4ea440
 def assemble_screen(
     name: str,  # the set's name
     expression: pd.DataFrame,  # lines x genes, in either orientation
@@ -421,7 +421,7 @@ def assemble_screen(
     return Screen(name, expression, responses, _line_table(ids, catalogue), table, **optional,
                   units={"expression": unit, **found}, report=tuple(report), truth=truth or {}, key=key)
 
-# %% ../../nbs/essentiality/20_data.ipynb #a1368a31
+# %% ../../nbs/essentiality/20_data.ipynb #99163627
 def _meet(expression, responses, catalogue):
     "Expression and responses of the lines that have both, in the same order, and the catalogue with all lines."
     expression = _expression_by_line(expression, catalogue, responses)
@@ -471,7 +471,7 @@ def _summary(expression, responses, lines, perturbations):
     again = perturbations.repeat_of.duplicated().sum()
     return says + ([f"{again} compounds are screened under two ids"] if again else [])
 
-# %% ../../nbs/essentiality/20_data.ipynb #80540055
+# %% ../../nbs/essentiality/20_data.ipynb #b242ed6a
 def enough(
     screen: Screen,  # a checked set
     least: float = 0.5,  # share of the lines in which a perturbation must be measured
@@ -503,7 +503,7 @@ def _part(screen, lines, ids, says, key):
                    mutations=None if mutations is None else mutations.loc[lines],
                    report=(*screen.report, *says), key=key)
 
-# %% ../../nbs/essentiality/20_data.ipynb #14192ebc
+# %% ../../nbs/essentiality/20_data.ipynb #28046d45
 class _Cells(NamedTuple):
     "Simulated lines by number, before they have names."
     tissue: np.ndarray  # of each line, 0 to tissues - 1
@@ -532,14 +532,14 @@ def _draw_cells(rng, n_lines, n_genes, n_pathways, n_tissues, twins):
     activity = _standard(_of_patients(rng, patient, n_pathways) + 1.6*driver + 0.5*by_tissue[tissue])
     general = _of_patients(rng, patient, 2)
     programme = programmes(rng, n_pathways, n_genes, 0.08)
-    expression = rng.normal(4.5, 2, n_genes) + 0.8*programmes(rng, n_tissues, n_genes, 0.3)[tissue]
-    expression = expression + 0.45*activity @ programme + 0.35*general[:, :1]*programmes(rng, 1, n_genes, 0.3)
-    expression = expression + 0.4*_of_patients(rng, patient, 8) @ programmes(rng, 8, n_genes, 0.2)
-    expression = np.maximum(expression + 0.6*_of_patients(rng, patient, n_genes, 0.7), 0)
+    expression = rng.normal(4.2, 1.6, n_genes) + 0.7*programmes(rng, n_tissues, n_genes, 0.5)[tissue]
+    expression = expression + 0.3*activity @ programme + 0.3*general[:, :1]*programmes(rng, 1, n_genes, 0.5)
+    expression = expression + 0.3*_of_patients(rng, patient, 8) @ programmes(rng, 8, n_genes, 0.3)
+    expression = np.maximum(expression + 0.8*_of_patients(rng, patient, n_genes, 0.7), 0)
     return _Cells(tissue, patient, driver, activity, programme, general, expression)
 
-# %% ../../nbs/essentiality/20_data.ipynb #e6403a7c
-SHARES = dict(pathway=0.28, general=0.10, hidden=0.08, tissue=0.06, own=0.06, noise=0.42)  # of a drug's variance
+# %% ../../nbs/essentiality/20_data.ipynb #07e84b5b
+SHARES = dict(pathway=0.22, general=0.12, hidden=0.10, tissue=0.08, own=0.04, noise=0.44)  # of a drug's variance
 
 def _draw_drugs(rng, cells, n_drugs, n_pathways):
     "Pathway and sign of each drug, and responses without noise (mean 0), lines x drugs."
@@ -547,7 +547,7 @@ def _draw_drugs(rng, cells, n_drugs, n_pathways):
     sign = np.where(rng.random(n_drugs) < 0.2, 1, -1)
     n_lines, n_tissues = len(cells.tissue), cells.tissue.max() + 1
     parts = dict(
-        pathway=sign*_standard(np.log1p(np.exp(1.5*cells.activity)))[:, pathway],
+        pathway=sign*_standard(np.log1p(np.exp(3*cells.activity - 1.5)))[:, pathway],
         general=cells.general[:, :1]*np.ones(n_drugs), hidden=cells.general[:, 1:]*np.ones(n_drugs),
         tissue=rng.standard_normal((n_tissues, n_drugs))[cells.tissue],
         own=_of_patients(rng, cells.patient, n_pathways)[:, pathway] + 0.5*rng.standard_normal((n_lines, n_drugs)))
@@ -569,7 +569,7 @@ def _without_blocks(rng, responses, share):
     few = rng.random((n_lines, n_drugs)) < 0.65
     return np.where(gone | (few & (np.arange(n_drugs) % 30 == 29)), np.nan, responses)
 
-# %% ../../nbs/essentiality/20_data.ipynb #0246050d
+# %% ../../nbs/essentiality/20_data.ipynb #f2cb458d
 def _letters(what, n): return np.array([f"{what} {chr(65 + i)}" for i in range(n)], dtype=object)
 def _ids(what, n): return np.array([f"{what}{i + 1:03d}" for i in range(n)], dtype=object)
 
@@ -597,7 +597,7 @@ def _compounds(pathway, again):
     return pd.DataFrame({"name": [f"compound {i + 1:02d}" for i in which],
                          "target": [f"target {p[-1]}" for p in of], "pathway": of}, _ids("drug", n))
 
-# %% ../../nbs/essentiality/20_data.ipynb #0e2af26c
+# %% ../../nbs/essentiality/20_data.ipynb #80cfec78
 SIMULATED = {  # arguments of `simulate_screen`
     "simulated": dict(n_lines=300, n_genes=400, n_drugs=60, n_pathways=12, n_tissues=10),
     "simulated-small": dict(n_lines=120, n_genes=150, n_drugs=24, n_pathways=8, n_tissues=6),
@@ -644,7 +644,7 @@ def _truth(cells, drugs, sign, true):
             "activity": pd.DataFrame(cells.activity, lines, pathways),
             "driver": {p: f"driver {p[-1]}" for p in pathways}}
 
-# %% ../../nbs/essentiality/20_data.ipynb #fa6cc1d0
+# %% ../../nbs/essentiality/20_data.ipynb #7ade47dc
 LAYOUT = dict(  # what settings.ini may rename: files, without their ending; several patterns have commas between
     expression="*expression*", responses="*responses*, *CRISPRGeneEffect*, *CRISPR_gene_effect*, "
     "*CRISPRGeneDependency*, *fitted_dose_response*",
@@ -679,7 +679,7 @@ def screen_files(
         found[table] = fit[0] if fit else None
     return found
 
-# %% ../../nbs/essentiality/20_data.ipynb #8206a855
+# %% ../../nbs/essentiality/20_data.ipynb #548621b9
 def read_gmt(
     path: Path | str,  # a line a set: name, description, genes, separated by tabs
 ) -> pd.DataFrame:  # genes x sets, 1 for a member and 0 for others
@@ -697,7 +697,7 @@ def read_gmt(
     members = {row[0]: dict.fromkeys(filter(None, (g.strip() for g in row[2:])), 1.0) for row in rows}
     return pd.DataFrame(members).fillna(0.0)
 
-# %% ../../nbs/essentiality/20_data.ipynb #60edfef5
+# %% ../../nbs/essentiality/20_data.ipynb #30993b6d
 ABOUT = ("modelid", "depmapid", "sequencingid", "modelconditionid", "isdefaultentryformodel", "isdefaultentryformc",
          "cellline", "celllinename", "lineage", "strippedcelllinename")  # columns of a matrix that are not its values
 
@@ -725,7 +725,7 @@ def _matrix(path):
     drop = [c for c in [table.columns[0], *named_columns(table, ABOUT)] if c != ids]
     return table.set_index(ids).drop(columns=drop)
 
-# %% ../../nbs/essentiality/20_data.ipynb #79f6b51b
+# %% ../../nbs/essentiality/20_data.ipynb #f23a9ff6
 LONG = {"drug": ("drugid",), "line": ("celllinename", "cellline", "sangermodelid", "cosmicid"),
         "value": ("lnic50",), "name": ("drugname",), "target": ("putativetarget",), "pathway": ("pathwayname",)}
 
@@ -751,7 +751,7 @@ def _responses(path):
         return _from_long(_plain_table(path), path.name)
     return _matrix(path), None, None
 
-# %% ../../nbs/essentiality/20_data.ipynb #be1d5c7d
+# %% ../../nbs/essentiality/20_data.ipynb #5bb5e077
 def _about_lines(path, told):
     "A catalogue of lines: the file's, with ids that the responses' file tells of where they fit."
     return _plain_table(path) if path else told
@@ -790,7 +790,7 @@ def read_screen(
         units=_stated_units(files["units"], layout))
     return replace(found, report=(*_release(files), *found.report))
 
-# %% ../../nbs/essentiality/20_data.ipynb #b1cf0322
+# %% ../../nbs/essentiality/20_data.ipynb #b1bb4582
 def screen_tables(
     screen: Screen,  # a checked set
 ) -> dict[str, pd.DataFrame]:  # by table, as in `TABLES`; those that the set has
@@ -811,7 +811,7 @@ def write_screen(
     for name, table in screen_tables(screen).items(): write_table(table, folder/f"{name}.csv")
     return folder
 
-# %% ../../nbs/essentiality/20_data.ipynb #22058f13
+# %% ../../nbs/essentiality/20_data.ipynb #80c537c7
 def _simulated(name): return replace(simulate_screen(**SIMULATED[name]), name=name)
 
 def simulated() -> Screen:
