@@ -675,6 +675,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'drugnb/essentiality/judge.py'),
                                            'drugnb.essentiality.judge.agreement': ( 'essentiality/judge.html#agreement',
                                                                                     'drugnb/essentiality/judge.py'),
+                                           'drugnb.essentiality.judge.by_perturbation': ( 'essentiality/judge.html#by_perturbation',
+                                                                                          'drugnb/essentiality/judge.py'),
                                            'drugnb.essentiality.judge.column_correlation': ( 'essentiality/judge.html#column_correlation',
                                                                                              'drugnb/essentiality/judge.py'),
                                            'drugnb.essentiality.judge.column_ranks': ( 'essentiality/judge.html#column_ranks',

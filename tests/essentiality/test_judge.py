@@ -10,6 +10,7 @@ from drugnb.essentiality.judge import (
     MeanEffects,
     TissueMean,
     agreement,
+    by_perturbation,
     column_correlation,
     fold_scores,
     line_folds,
@@ -111,7 +112,7 @@ def test_intervals_hold_what_they_promise():
 
 def test_gains_are_paired_and_repeats_of_a_compound_are_drawn_together():
     rng = np.random.default_rng(0)
-    rows = [dict(seed=0, fold=f, perturbation=f"d{j}", spearman=base + 0.1*(m == "b"), pearson=0, rmse=1, model=m)
+    rows = [dict(seed=0, fold=f, n=20, perturbation=f"d{j}", spearman=base + 0.1*(m == "b"), pearson=0, rmse=1, model=m)
             for f in range(5) for j in range(30) for base in [rng.random()] for m in ("a", "b")]
     table = score_table(pd.DataFrame(rows), pd.Series({f"d{j}": f"d{j//2}" for j in range(30)}), "a")
     assert np.allclose(table.loc["b", ["gain", "gain_low", "gain_high", "gain_low_lines", "gain_high_lines"]].astype(float), 0.1)
@@ -127,3 +128,8 @@ def test_the_screen_agrees_with_its_repeats_and_with_a_second_screen():
     a, b = screen.responses[row.perturbation], screen.responses[row.other]
     assert np.isclose(row.spearman, a.corr(b, method="spearman")) and row.lines == (a.notna() & b.notna()).sum()
     assert not len(agreement(screen, at_least=10_000))
+
+def test_folds_count_by_their_lines():
+    rows = pd.DataFrame({"perturbation": ["a", "a", "b", "b"], "n": [11, 31, 0, 2], "spearman": [0.1, 0.5, np.nan, np.nan]})
+    found = by_perturbation(rows, "spearman")
+    assert np.isclose(found["a"], (0.1*10 + 0.5*30)/40) and np.isnan(found["b"])
