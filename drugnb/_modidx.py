@@ -619,6 +619,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'drugnb/essentiality/data.py'),
                                           'drugnb.essentiality.data._mutations': ( 'essentiality/data.html#_mutations',
                                                                                    'drugnb/essentiality/data.py'),
+                                          'drugnb.essentiality.data._n': ('essentiality/data.html#_n', 'drugnb/essentiality/data.py'),
                                           'drugnb.essentiality.data._named_as_set': ( 'essentiality/data.html#_named_as_set',
                                                                                       'drugnb/essentiality/data.py'),
                                           'drugnb.essentiality.data._numeric': ( 'essentiality/data.html#_numeric',
