@@ -667,6 +667,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'drugnb/essentiality/data.py'),
                                           'drugnb.essentiality.data._units': ( 'essentiality/data.html#_units',
                                                                                'drugnb/essentiality/data.py'),
+                                          'drugnb.essentiality.data._unnamed': ( 'essentiality/data.html#_unnamed',
+                                                                                 'drugnb/essentiality/data.py'),
                                           'drugnb.essentiality.data._with_lines': ( 'essentiality/data.html#_with_lines',
                                                                                     'drugnb/essentiality/data.py'),
                                           'drugnb.essentiality.data._without_blocks': ( 'essentiality/data.html#_without_blocks',
