@@ -17,8 +17,9 @@ from ..core.artefacts import write_tables
 from ..core.identity import as_text, match_lines
 from ..core.read import read_matrix
 from ..core.settings import InputError, data_folders, project_path, read_settings
-from .data import FOLDERS, TABLES, enough, line_matrix, read_screen
+from .data import TABLES, enough, line_matrix, read_screen
 from ..sources.fetch import fetch, registry
+from ..studies import set_folders
 
 # %% ../../nbs/essentiality/20a_build.ipynb #8528e4ed
 FETCHED = dict(  # table: study under which the file is registered, end of its path
@@ -176,7 +177,7 @@ def _build(name, data, tables, says, files):
     "Write a set's tables, read them back, and report."
     there = {table: Path(path) for table, path in files.items() if path}
     made_from = {"files": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in there.values()}}
-    folder = Path(data)/read_settings().get(name, FOLDERS[name])
+    folder = Path(data)/read_settings().get(name, set_folders("essentiality")[name])
     kinds = [f"*{table}*" for table in (*TABLES, "components")]
     folder = write_tables(_file_names(tables, files), folder, made_from, kinds)
     says = [f"expression is {there[f'{name}_expression'].name}", *says]

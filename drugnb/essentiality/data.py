@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['LINE_ID', 'TISSUE', 'PATIENT', 'DEPMAP', 'FEW', 'SENSITIVE', 'DRUG', 'NEARLY_ALL', 'SHARES', 'SIMULATED', 'LAYOUT',
-           'TABLES', 'NEEDED', 'GMT', 'ABOUT', 'LONG', 'LONG_LINES', 'OF_LINES', 'OF_DRUGS', 'FOLDERS', 'Lines',
-           'Screen', 'assemble_screen', 'enough', 'simulate_screen', 'screen_files', 'read_gmt', 'line_matrix',
-           'read_screen', 'screen_tables', 'write_screen', 'simulated', 'simulated_small', 'write_example',
-           'open_screen']
+           'TABLES', 'NEEDED', 'GMT', 'ABOUT', 'LONG', 'LONG_LINES', 'OF_LINES', 'OF_DRUGS', 'Lines', 'Screen',
+           'assemble_screen', 'enough', 'simulate_screen', 'screen_files', 'read_gmt', 'line_matrix', 'read_screen',
+           'screen_tables', 'write_screen', 'simulated', 'simulated_small', 'write_example', 'open_screen']
 
 # %% ../../nbs/essentiality/20_data.ipynb #3b6d7097
 import gzip
@@ -26,8 +25,9 @@ from drugnb.core.identity import (
     match_compounds, match_lines, named_columns, plain_cell, require_unique,
 )
 from ..core.read import SUFFIXES, read_matrix, separator
-from ..core.settings import InputError, read_settings, source_folder
+from ..core.settings import InputError, read_settings
 from ..core.worlds import gene_names, programmes
+from ..studies import find_set
 
 # %% ../../nbs/essentiality/20_data.ipynb #0d45f6c0
 class Lines(NamedTuple):
@@ -955,15 +955,12 @@ def write_example(
     "A small simulated set as tables."
     return write_screen(simulated_small(), folder)
 
-FOLDERS = dict(gdsc="essentiality-gdsc", crispr="essentiality-crispr")  # named sets, below a data folder
+
 
 def open_screen(
-    source: str = "simulated",  # a key of `SIMULATED`, a set of `FOLDERS`, or a folder
+    source: str = "simulated",  # a key of `SIMULATED`, "gdsc", "crispr", or a folder
 ) -> Screen:
     "The set that `source` names. Raises `InputError` when nothing is called that, and as `read_screen`."
-    if source in SIMULATED: return _simulated(source)
-    found = source_folder(source, {**FOLDERS, **read_settings()})
-    if not found:
-        raise InputError(f"There is no set called {source!r} for essentiality and no folder of that name: "
-                         f"use {', '.join([*SIMULATED, *FOLDERS])}.")
+    found = find_set("essentiality", source)
+    if not isinstance(found, Path): return found
     return read_screen(found, name=source if Path(source).name == source else "")
