@@ -6,7 +6,7 @@
 __all__ = ['FETCHED', 'EXPRESSION', 'BY_HAND', 'LINE_COLUMNS', 'DRUG_COLUMNS', 'public_files', 'find_by_hand', 'join_mutations',
            'gdsc_responses', 'gdsc_tables', 'stated', 'crispr_tables', 'build_gdsc', 'build_crispr']
 
-# %% ../../nbs/essentiality/20a_build.ipynb #1da638c6
+# %% ../../nbs/essentiality/20a_build.ipynb #c76792fd
 import hashlib
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ from ..core.settings import InputError, data_folders, project_path, read_setting
 from .data import FOLDERS, TABLES, enough, line_matrix, read_screen
 from ..sources.fetch import fetch, registry
 
-# %% ../../nbs/essentiality/20a_build.ipynb #bab72218
+# %% ../../nbs/essentiality/20a_build.ipynb #aeb41a48
 FETCHED = dict(  # table: study under which the file is registered, end of its path
     responses=("weighting", "CCLE/GDSC_IC50.csv"), drugs=("weighting", "drug/1.Drug_list"),
     second=("essentiality", "baseline_GDSC2_IC50.csv"),
@@ -41,7 +41,7 @@ def public_files(
         rows.append(known.index[(known.study == study) & known.path.str.contains(end, regex=False)][0])
     return fetch("essentiality", data, files=known.loc[rows], quiet=True).set_axis(list(tables))
 
-# %% ../../nbs/essentiality/20a_build.ipynb #6b60b539
+# %% ../../nbs/essentiality/20a_build.ipynb #d30a6944
 EXPRESSION = ("OmicsExpressionProteinCodingGenesTPMLogp1*.csv*",
               "OmicsExpressionTPMLogp1HumanProteinCodingGenes*.csv*",
               "CCLE_expression*.csv*")  # DepMap's names over the years
@@ -74,7 +74,7 @@ def find_by_hand(
     raise InputError(f"The set {table.split('_')[0]} needs {what}, which cannot be fetched: put {name} (from "
                      f"depmap.org/portal, all data) into {where} and run the same command again.")
 
-# %% ../../nbs/essentiality/20a_build.ipynb #566ee6ba
+# %% ../../nbs/essentiality/20a_build.ipynb #9c6d415a
 LINE_COLUMNS = ["ModelID", "CellLineName", "StrippedCellLineName", "PatientID", "OncotreeLineage", "CCLEName",
                 "SangerModelID", "COSMICID"]
 
@@ -100,7 +100,7 @@ def join_mutations(
             f"lines, {features.shape[1]} genomic features for {len(features)}")
     return both.sort_index().rename_axis("ModelID"), says
 
-# %% ../../nbs/essentiality/20a_build.ipynb #6ade8f64
+# %% ../../nbs/essentiality/20a_build.ipynb #afea9c7a
 DRUG_COLUMNS = {"drug_id": "perturbation", "Name": "name", "Synonyms": "synonyms", "Targets": "target",
                 "Target pathway": "pathway"}
 
@@ -130,7 +130,7 @@ def gdsc_tables(
               "second": pd.read_csv(files["second"], index_col=0).rename_axis("ModelID")}
     return tables | _pathways(files) | {"units": stated("log2(TPM + 1)", "ln IC50 (µM)", "low")}, [says]
 
-# %% ../../nbs/essentiality/20a_build.ipynb #7cc0872c
+# %% ../../nbs/essentiality/20a_build.ipynb #12630e80
 def stated(
     expression: str,  # unit
     responses: str,  # unit
@@ -145,7 +145,7 @@ def _pathways(files):
     if not files.get("pathways"): return {}
     return {"gene_sets": read_matrix(files["pathways"]).rename_axis("gene")}
 
-# %% ../../nbs/essentiality/20a_build.ipynb #b5a526d3
+# %% ../../nbs/essentiality/20a_build.ipynb #a316dac9
 def crispr_tables(
     files,  # path by table: lines, components, crispr_expression, crispr_responses, pathways (or None)
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:  # by table of `20_data`, and components; sentences
@@ -163,12 +163,12 @@ def crispr_tables(
             "lines")
     return tables | _pathways(files) | {"units": stated("log2(TPM + 1)", *units)}, [says]
 
-# %% ../../nbs/essentiality/20a_build.ipynb #149019e9
+# %% ../../nbs/essentiality/20a_build.ipynb #6e373306
 def _file_names(tables, files):
     "Tables under the names of their files: the annotation with DepMap's release, large tables as Parquet."
     release = re.search(r"\d\dQ[1-4]", str(files["lines"]))
     names = {"lines": f"lines_{release[0]}" if release else "lines"}
-    ends = {name: ".csv" if name == "units" else ".parquet" if table.size > 5e6 else ".csv.gz"
+    ends = {name: ".csv" if name == "units" else ".parquet" if table.size > 1e5 else ".csv.gz"
             for name, table in tables.items()}
     return {names.get(name, name) + ends[name]: table for name, table in tables.items()}
 

@@ -9,7 +9,7 @@ __all__ = ['LINE_ID', 'TISSUE', 'PATIENT', 'DEPMAP', 'FEW', 'SENSITIVE', 'DRUG',
            'read_screen', 'screen_tables', 'write_screen', 'simulated', 'simulated_small', 'write_example',
            'open_screen']
 
-# %% ../../nbs/essentiality/20_data.ipynb #4043915a
+# %% ../../nbs/essentiality/20_data.ipynb #709410d8
 import gzip
 import re
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ from ..core.read import SUFFIXES, read_matrix, separator
 from ..core.settings import InputError, read_settings, source_folder
 from ..core.worlds import gene_names, programmes
 
-# %% ../../nbs/essentiality/20_data.ipynb #acfd987c
+# %% ../../nbs/essentiality/20_data.ipynb #fff8f9cb
 class Lines(NamedTuple):
     "What a model may look at of cell lines: one row a line, in the same order in every array."
     expression: np.ndarray  # lines x genes, in the table's own unit, float64
@@ -42,7 +42,7 @@ class Lines(NamedTuple):
         "Some of the lines, in the order asked for."
         return Lines(*(part[some] for part in self))
 
-# %% ../../nbs/essentiality/20_data.ipynb #ff4609d1
+# %% ../../nbs/essentiality/20_data.ipynb #122519a8
 @dataclass(frozen=True)
 class Screen:
     "Expression and responses of cell lines, checked and with matching names."
@@ -66,7 +66,15 @@ class Screen:
         return Lines(self.expression.to_numpy(np.float64), *texts)
     def __str__(self): return "\n".join(self.report)
 
-# %% ../../nbs/essentiality/20_data.ipynb #4db2ca73
+# %% ../../nbs/essentiality/20_data.ipynb #4f9b68a8
+def _n(n, what):
+    "A count with its noun, for a sentence."
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+def _some(ids, most=3):
+    "The first few of some ids, for a sentence."
+    return ", ".join(map(str, list(ids)[:most])) + (", …" if len(ids) > most else "")
+
 def _numeric(table, what):
     "A table of numbers with text ids, each once. Raises `InputError` for text, infinities, repeated ids."
     table = table.set_axis([as_text(i) for i in table.index]).set_axis([as_text(c) for c in table], axis=1)
@@ -97,7 +105,7 @@ def _refuse_cell(table, at, what, found):
     raise InputError(f"The table of {what} holds {found} in row {row!r}, column {column!r}, where a number "
                      "should be: correct it or leave it empty.")
 
-# %% ../../nbs/essentiality/20_data.ipynb #93dd0689
+# %% ../../nbs/essentiality/20_data.ipynb #b566aeb4
 LINE_ID = ("line", "modelid", "depmapid", "achid", "id")  # columns that hold a line's id, the best first
 TISSUE = ("tissue", "oncotreelineage", "lineage", "tissuefactor", "primarytissue", "siteprimary", "organ")
 PATIENT = ("patient", "patientid")
@@ -109,14 +117,18 @@ def _column(table, names):
     text = table[found[0]].map(as_text, na_action="ignore").astype(object)
     return text.where(text.notna() & ~text.isin(MISSING), "")
 
+def _unnamed(table):
+    "Are the rows of a table merely numbered, so that a column must hold their ids?"
+    return isinstance(table.index, pd.RangeIndex) and table.index.name is None
+
 def _catalogue(lines):
     "A catalogue of lines by id, and what there is to say of it. Raises `InputError` for repeated ids."
     if lines is None: return pd.DataFrame(index=pd.Index([], dtype=object)), []
     says = []
-    if isinstance(lines.index, pd.RangeIndex):
+    if _unnamed(lines):
         column = [*named_columns(lines, LINE_ID), lines.columns[0]][0]
         unnamed = lines[column].isna() | lines[column].isin(MISSING)
-        if unnamed.any(): says.append(f"{unnamed.sum()} rows of the lines have no {column} and are left out")
+        if unnamed.any(): says.append(f"{_n(unnamed.sum(), 'row')} of the lines left out: no {column}")
         lines = lines[~unnamed].set_index(column)
         says.append(f"lines are identified by their {column}")
     lines = lines.set_axis([as_text(i) for i in lines.index])
@@ -131,7 +143,7 @@ def _line_table(ids, catalogue):
         about[column] = about[column].where(about[column] != "", pd.Series(ids, ids, dtype=object))
     return about.rename_axis("line")
 
-# %% ../../nbs/essentiality/20_data.ipynb #3f6fbed5
+# %% ../../nbs/essentiality/20_data.ipynb #cf0951e0
 DEPMAP = re.compile(r"^ACH-\d{6}$")
 
 def _known_lines(ids, catalogue):
@@ -157,11 +169,7 @@ def _expression_by_line(expression, catalogue, responses):
     straight, turned = next(((a, b) for a, b in votes if a != b), (1, 0))
     return expression if straight > turned else expression.T
 
-# %% ../../nbs/essentiality/20_data.ipynb #cb0109bc
-def _some(ids, most=3):
-    "The first few of some ids, for a sentence."
-    return ", ".join(map(str, list(ids)[:most])) + (", …" if len(ids) > most else "")
-
+# %% ../../nbs/essentiality/20_data.ipynb #b8f0ed49
 def _under_known_ids(table, catalogue, what):
     "A table with its rows under the catalogue's ids, and what there is to say."
     met = match_lines(table.index, catalogue)
@@ -169,10 +177,10 @@ def _under_known_ids(table, catalogue, what):
     ids = np.where(met.known != "", met.known, met.index)
     says = []
     if unclear.any():
-        says.append(f"{unclear.sum()} lines of the {what} are left out because several lines answer to their "
-                    f"name ({_some(table.index[unclear])})")
+        says.append(f"{_n(unclear.sum(), 'line')} of the {what} left out: the name is not one line's alone "
+                    f"({_some(table.index[unclear])})")
     by_name = met.route.isin(["other id", "name"]).sum()
-    if by_name: says.append(f"{by_name} lines of the {what} are matched by a name or another id")
+    if by_name: says.append(f"{_n(by_name, 'line')} of the {what} matched by a name or another id")
     return table.set_axis(ids)[~unclear], says
 
 def _lines_in_rows(table, catalogue, ids):
@@ -185,7 +193,7 @@ def _with_lines(catalogue, ids):
     more = pd.Index(ids).difference(catalogue.index, sort=False)
     return pd.concat([catalogue, pd.DataFrame(index=more, dtype=object)]) if len(more) else catalogue
 
-# %% ../../nbs/essentiality/20_data.ipynb #2ab27d0b
+# %% ../../nbs/essentiality/20_data.ipynb #fa65856e
 def _shared_lines(expression, responses):
     "Lines that have both, sorted, and what there is to say. Raises `InputError` where there are none."
     both = expression.index.intersection(responses.index).sort_values()
@@ -194,14 +202,14 @@ def _shared_lines(expression, responses):
             f"No line has both expression and responses: the {len(expression)} lines of the expression begin "
             f"{_some(expression.index)}, the {len(responses)} of the responses {_some(responses.index)}; use "
             "ids of one kind, or add a table of lines that holds both.")
-    says = [f"{len(both)} lines have expression and responses"]
+    says = [f"{_n(len(both), 'line')} with expression and responses"]
     for table, other, has, lacks in ((expression, responses, "expression", "responses"),
                                      (responses, expression, "responses", "expression")):
         alone = table.index.difference(other.index)
-        if len(alone): says.append(f"{len(alone)} lines with {has} have no {lacks} ({_some(alone)})")
+        if len(alone): says.append(f"{_n(len(alone), 'line')} with {has} but no {lacks} ({_some(alone)})")
     return both, says
 
-# %% ../../nbs/essentiality/20_data.ipynb #46daa53e
+# %% ../../nbs/essentiality/20_data.ipynb #92dee364
 def _expression_unit(values, said):
     "The unit of expression. Raises `InputError` for one that has to be said or changed first."
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
@@ -227,23 +235,24 @@ def _expression_unit(values, said):
                          "known unit: check the file, or write expression_unit in settings.ini.")
     return "log2(TPM + 1)" if low < 1 else "log2 intensity"
 
-# %% ../../nbs/essentiality/20_data.ipynb #bec3d75b
+# %% ../../nbs/essentiality/20_data.ipynb #31fe5bba
 FEW = 0.05  # share of lines in which expression of a gene may be missing, to be filled
 
 def _filled(expression):
     "Expression without gaps, and what there is to say. Raises `InputError` where nothing is left."
     says, empty = [], expression.isna().mean(axis=1) > 0.5
     if empty.any():
-        says.append(f"{empty.sum()} lines are left out: more than half of their expression is missing "
+        says.append(f"{_n(empty.sum(), 'line')} left out: more than half of the expression is missing "
                     f"({_some(expression.index[empty])})")
     expression = expression[~empty]
     if not len(expression): raise InputError("More than half of the expression is missing in every line.")
     rare = expression.isna().mean() > FEW
-    if rare.any(): says.append(f"{rare.sum()} genes missing in more than {FEW:.0%} of the lines are dropped")
+    if rare.any():
+        says.append(f"{_n(rare.sum(), 'gene')} dropped: missing in more than {FEW:.0%} of the lines")
     expression = expression.loc[:, ~rare]
     holes = int(expression.isna().to_numpy().sum())
     if not holes: return expression, says
-    says.append(f"{holes} missing values of expression are filled with the gene's median")
+    says.append(f"{_n(holes, 'missing value')} of expression filled with the gene's median")
     return expression.fillna(expression.median()), says
 
 def _checked_genes(expression):
@@ -251,16 +260,16 @@ def _checked_genes(expression):
     expression, says = _filled(expression)
     n = expression.shape[1]
     expression = by_symbol(expression)
-    if expression.shape[1] < n: says.append(_averaged(n - expression.shape[1], "genes"))
+    if expression.shape[1] < n: says.append(_averaged(n - expression.shape[1], "gene"))
     constant = expression.max() == expression.min()
-    if constant.any(): says.append(f"{constant.sum()} genes that are the same in every line are dropped")
+    if constant.any(): says.append(f"{_n(constant.sum(), 'gene')} dropped: the same in every line")
     expression = expression.loc[:, ~constant]
     if not expression.shape[1]: raise InputError("No gene's expression differs between the lines.")
     return expression.sort_index(axis=1).astype(np.float32), says
 
-def _averaged(n, what): return f"{n} {what} are another name of one that is there: both are averaged"
+def _averaged(n, what): return f"{_n(n, what)} under another name of one that is there: averaged with it"
 
-# %% ../../nbs/essentiality/20_data.ipynb #f60bb998
+# %% ../../nbs/essentiality/20_data.ipynb #2723b0a4
 SENSITIVE = {  # words in a unit that say which end means that a line responds
     "low": ("ic50", "ec50", "gi50", "auc", "area under", "viability", "effect", "growth", "fold change",
             "survival", "ceres", "chronos"),
@@ -297,7 +306,7 @@ def _responses_unit(values, genes, said, sensitive):
     says = f"responses: {unit}, {sensitive} where a line responds ({how})"
     return {"responses": unit, "sensitive": sensitive}, says
 
-# %% ../../nbs/essentiality/20_data.ipynb #3ba8008f
+# %% ../../nbs/essentiality/20_data.ipynb #2e416869
 def _are_genes(ids, genes):
     "Do the ids of perturbations name genes (written as DepMap does, expressed here, or known ones)?"
     with_number = sum(bool(re.match(r"^\S+ \(\d+\)$", i)) for i in ids)
@@ -312,10 +321,10 @@ def _perturbed(responses, genes):
         symbols = gene_symbols(responses.columns)
         responses = responses.set_axis(symbols, axis=1)
         if not symbols.is_unique: responses = responses.T.groupby(level=0).mean().T
-        if responses.shape[1] < n: says.append(_averaged(n - responses.shape[1], "perturbed genes"))
+        if responses.shape[1] < n: says.append(_averaged(n - responses.shape[1], "perturbed gene"))
     return responses.sort_index(axis=1), says
 
-# %% ../../nbs/essentiality/20_data.ipynb #6871f6c0
+# %% ../../nbs/essentiality/20_data.ipynb #2e1fdbf1
 DRUG = ("name", "drugname", "compoundname", "perturbation", "perturbationname")  # columns that name a drug
 
 def _perturbation_table(ids, about, genes):
@@ -334,7 +343,7 @@ def _perturbation_table(ids, about, genes):
 def _by_perturbation(about, genes):
     "A table about perturbations by id, ids as text and genes under present symbols."
     if about is None: return None
-    if isinstance(about.index, pd.RangeIndex):
+    if _unnamed(about):
         ids = named_columns(about, ("perturbation", "drugid", "perturbationid", "compoundid", "id", "gene"))
         about = about.set_index([*ids, about.columns[0]][0])
     about = about.set_axis([as_text(i) for i in about.index])
@@ -342,7 +351,7 @@ def _by_perturbation(about, genes):
     require_unique(about.index, "The table of perturbations")
     return about
 
-# %% ../../nbs/essentiality/20_data.ipynb #b1850918
+# %% ../../nbs/essentiality/20_data.ipynb #106f1eb0
 def _matched_perturbations(columns, about, ids):
     "The first screen's id of each perturbation of a second screen, where there is exactly one."
     same = pd.Series(columns, columns).isin(ids).to_numpy()
@@ -372,19 +381,20 @@ def _second_screen(second, catalogue, lines, about, ids, genes):
     second = second.loc[rows, list(there)].rename(columns=there).sort_index(axis=1)
     second = second.dropna(how="all").dropna(how="all", axis=1).astype(np.float32).astype(np.float64)
     second = second.rename_axis(index="line", columns="perturbation")
-    says.append(f"the second screen shares {len(second)} lines and {second.shape[1]} perturbations")
+    says.append(f"the second screen shares {_n(len(second), 'line')} and "
+                f"{_n(second.shape[1], 'perturbation')}")
     if len(unclear):
-        says.append(f"{len(unclear)} perturbations of the second screen are left out: their name is that of "
-                    f"several here ({_some(unclear)})")
+        says.append(f"{_n(len(unclear), 'perturbation')} of the second screen left out: several here have "
+                    f"the name ({_some(unclear)})")
     return second, says
 
-# %% ../../nbs/essentiality/20_data.ipynb #20003e76
+# %% ../../nbs/essentiality/20_data.ipynb #ef2cec60
 def _mutation_table(mutations, catalogue, lines):
     "Lines x features, NaN where a line is not in the table, and what there is to say."
     mutations = _lines_in_rows(_numeric(mutations, "mutations"), catalogue, lines)
     mutations, says = _under_known_ids(mutations, catalogue, "mutations")
     twice = int((mutations == 2).to_numpy().sum())
-    if twice: says.append(f"{twice} mutations of both copies (2) count as any mutation (1)")
+    if twice: says.append(f"{_n(twice, 'mutation')} of both copies (2) counted as a mutation (1)")
     mutations = mutations.replace(2, 1)
     odd = np.argwhere(~mutations.isin([0, 1]).to_numpy() & mutations.notna().to_numpy())
     if len(odd):
@@ -397,7 +407,8 @@ def _mutation_table(mutations, catalogue, lines):
         raise InputError(f"The mutations are of other lines (they begin {_some(mutations.index)}): use ids "
                          "of one kind, or leave them out.")
     known = mutations.reindex(lines).notna().any(axis=1).sum()
-    says.append(f"{mutations.shape[1]:,} mutations and other features, known for {known} of {len(lines)} lines")
+    says.append(f"{_n(mutations.shape[1], 'mutation')} and other features, known for {known} of {len(lines)} "
+                "lines")
     return mutations.reindex(lines).sort_index(axis=1).rename_axis("line"), says
 
 def _gene_set_table(gene_sets, genes):
@@ -411,9 +422,9 @@ def _gene_set_table(gene_sets, genes):
                          f"{_some(gene_sets.index)}): use gene symbols.")
     found = (gene_sets[there] != 0).sum().sum()/(gene_sets != 0).sum().sum()
     says = f"{gene_sets.shape[1]} gene sets, {found:.0%} of whose members are among the genes"
-    return gene_sets.sort_index().rename_axis("gene"), [says]
+    return gene_sets.sort_index().sort_index(axis=1).rename_axis(index="gene", columns="set"), [says]
 
-# %% ../../nbs/essentiality/20_data.ipynb #d79c8e0e
+# %% ../../nbs/essentiality/20_data.ipynb #a947eef7
 def assemble_screen(
     name: str,  # the set's name
     expression: pd.DataFrame,  # lines x genes, in either orientation
@@ -447,7 +458,7 @@ def assemble_screen(
     return Screen(name, expression, responses, known, table, **optional, units=units, report=tuple(report),
                   truth=truth or {}, key=key)
 
-# %% ../../nbs/essentiality/20_data.ipynb #39bfeefd
+# %% ../../nbs/essentiality/20_data.ipynb #3d6f558c
 def _meet(expression, responses, catalogue):
     "Expression and responses of the lines that have both, in one order; the catalogue with all lines."
     expression = _expression_by_line(expression, catalogue, responses)
@@ -458,7 +469,7 @@ def _meet(expression, responses, catalogue):
     both, found = _shared_lines(expression, responses)
     return expression.loc[both], responses.loc[both], catalogue, [*says, *more, *found]
 
-# %% ../../nbs/essentiality/20_data.ipynb #37bd2e59
+# %% ../../nbs/essentiality/20_data.ipynb #fb39cb4a
 def _checked_tables(expression, responses):
     "Expression and responses without empty lines, and what there is to say."
     expression, says = _checked_genes(expression)
@@ -466,11 +477,11 @@ def _checked_tables(expression, responses):
     empty = responses.isna().all(axis=1)
     if empty.all(): raise InputError("No response of any line that has expression is known.")
     if empty.any():
-        says.append(f"{empty.sum()} lines have no response at all and are left out "
+        says.append(f"{_n(empty.sum(), 'line')} left out: no response is known "
                     f"({_some(responses.index[empty])})")
     none = responses.isna().all()
     if none.any():
-        says.append(f"{none.sum()} perturbations are not measured in any of the lines and are left out "
+        says.append(f"{_n(none.sum(), 'perturbation')} left out: measured in none of the lines "
                     f"({_some(responses.columns[none])})")
     responses = responses.loc[~empty, ~none].rename_axis(index="line", columns="perturbation")
     responses = responses.astype(np.float32).astype(np.float64)  # what a file keeps, whatever its format
@@ -483,7 +494,7 @@ def _units(expression, responses, genes, said):
     found, says = _responses_unit(responses.to_numpy(), genes, *ends)
     return {"expression": unit, **found}, [f"expression: {unit}", says]
 
-# %% ../../nbs/essentiality/20_data.ipynb #06984c95
+# %% ../../nbs/essentiality/20_data.ipynb #4ac8d174
 class _Optional(NamedTuple):
     "What optional tables have to meet."
     catalogue: pd.DataFrame
@@ -510,23 +521,23 @@ class _Optional(NamedTuple):
 def _summary(expression, responses, lines, perturbations):
     "The sizes of a set, in sentences."
     known = lines.tissue[lines.tissue != ""]
-    tissues = f", {known.nunique()} tissues" if len(known) else ", tissues unknown"
+    tissues = f", {_n(known.nunique(), 'tissue')}" if len(known) else ", tissues unknown"
     shared = lines.patient.duplicated(keep=False).sum()
     gaps = responses.isna().to_numpy()
-    says = [f"{len(expression)} lines ({shared} share a patient with another{tissues})",
-            f"{expression.shape[1]} genes",
-            f"{responses.shape[1]} perturbations",
-            f"{gaps.sum():,} of {gaps.size:,} responses ({gaps.mean():.1%}) are missing"]
+    says = [f"{_n(len(expression), 'line')} ({shared} share a patient with another{tissues})",
+            _n(expression.shape[1], "gene"), _n(responses.shape[1], "perturbation"),
+            f"{gaps.sum():,} of {gaps.size:,} responses missing ({gaps.mean():.1%})"]
     again = perturbations.repeat_of[perturbations.repeat_of.duplicated()].nunique()
     return says + ([f"compounds screened under more than one id: {again}"] if again else [])
 
-# %% ../../nbs/essentiality/20_data.ipynb #2f7ec823
+# %% ../../nbs/essentiality/20_data.ipynb #08839c83
 NEARLY_ALL = 0.95  # share of its lines with one and the same value at which a perturbation has no variation
 
 def _commonest(responses):
     "Share of its measured lines in which each perturbation has its commonest value."
     return responses.apply(lambda y: y.value_counts(normalize=True).max())
 
+# %% ../../nbs/essentiality/20_data.ipynb #01c3ae24
 def enough(
     screen: Screen,  # a checked set
     least: float = 0.5,  # share of the lines in which a perturbation must be measured
@@ -540,12 +551,14 @@ def enough(
         raise InputError(f"No perturbation is measured in {least:.0%} of the {len(y)} lines with any "
                          f"variation (the most measured in {y.notna().mean().max():.0%}): lower least.")
     for left_out, why in ((rare, f"measured in fewer than {least:.0%} of the lines"),
-                          (flat, f"with one value in more than {NEARLY_ALL:.0%} of their lines")):
-        if left_out.any(): says.append(f"{left_out.sum()} perturbations {why} are left out")
+                          (flat, f"one value in more than {NEARLY_ALL:.0%} of the lines")):
+        if left_out.any(): says.append(f"{_n(left_out.sum(), 'perturbation')} left out: {why}")
     y = y.loc[:, keep]
     lost = y.isna().all(axis=1)
-    if lost.any(): says.append(f"{lost.sum()} lines have no response left and are left out")
-    says.append(f"{keep.sum()} perturbations remain")
+    if lost.any():
+        says.append(f"{_n(lost.sum(), 'line')} left out: no response to what remains "
+                    f"({_some(y.index[lost])})")
+    says.append(f"{_n(keep.sum(), 'perturbation')} and {_n((~lost).sum(), 'line')} remain")
     return _part(screen, y.index[~lost], y.columns, says, digest([screen.key, "enough", least]))
 
 def _part(screen, lines, ids, says, key):
@@ -553,7 +566,8 @@ def _part(screen, lines, ids, says, key):
     second, mutations = screen.second, screen.mutations
     if second is not None:
         second = second.loc[second.index.isin(lines), second.columns.isin(ids)].dropna(how="all")
-        says = [*says, f"{second.shape[1]} of them are in the second screen, in {len(second)} lines"]
+        says = [*says, f"of these the second screen has {_n(second.shape[1], 'perturbation')} and "
+                f"{_n(len(second), 'line')}"]
         second = second if second.size else None
     return replace(
         screen, expression=screen.expression.loc[lines], responses=screen.responses.loc[lines, ids],
@@ -561,7 +575,7 @@ def _part(screen, lines, ids, says, key):
         mutations=None if mutations is None else mutations.loc[lines],
         report=(*screen.report, *says), key=key)
 
-# %% ../../nbs/essentiality/20_data.ipynb #1d261bba
+# %% ../../nbs/essentiality/20_data.ipynb #8c8dfaee
 class _Cells(NamedTuple):
     "Simulated lines by number, before they have names."
     tissue: np.ndarray  # of each line, 0 to tissues - 1
@@ -596,7 +610,7 @@ def _draw_cells(rng, n_lines, n_genes, n_pathways, n_tissues, twins):
     expression = np.maximum(expression + 0.8*_of_patients(rng, patient, n_genes, 0.7), 0)
     return _Cells(tissue, patient, driver, activity, programme, general, expression)
 
-# %% ../../nbs/essentiality/20_data.ipynb #a321be1d
+# %% ../../nbs/essentiality/20_data.ipynb #7a8266b9
 # Shares of a drug's variance.
 SHARES = dict(pathway=0.22, general=0.12, hidden=0.10, tissue=0.08, own=0.04, noise=0.44)
 
@@ -629,7 +643,7 @@ def _without_blocks(rng, responses, share):
     few = rng.random((n_lines, n_drugs)) < 0.65
     return np.where(gone | (few & (np.arange(n_drugs) % 30 == 29)), np.nan, responses)
 
-# %% ../../nbs/essentiality/20_data.ipynb #1a7a3c0d
+# %% ../../nbs/essentiality/20_data.ipynb #093fa4e3
 def _letters(what, n): return np.array([f"{what} {chr(65 + i)}" for i in range(n)], dtype=object)
 def _ids(what, n): return np.array([f"{what}{i + 1:03d}" for i in range(n)], dtype=object)
 
@@ -657,7 +671,7 @@ def _compounds(pathway, again):
     return pd.DataFrame({"name": [f"compound {i + 1:02d}" for i in which],
                          "target": [f"target {p[-1]}" for p in of], "pathway": of}, _ids("drug", n))
 
-# %% ../../nbs/essentiality/20_data.ipynb #1d55062c
+# %% ../../nbs/essentiality/20_data.ipynb #38af4f92
 SIMULATED = {  # arguments of `simulate_screen`
     "simulated": dict(n_lines=300, n_genes=400, n_drugs=60, n_pathways=12, n_tissues=10),
     "simulated-small": dict(n_lines=120, n_genes=150, n_drugs=24, n_pathways=8, n_tissues=6),
@@ -697,7 +711,7 @@ def simulate_screen(
         key=digest(["screen", 1, *drawn]))
     return replace(found, truth=_truth(cells, drugs, sign, constant + spread*true))
 
-# %% ../../nbs/essentiality/20_data.ipynb #1525404a
+# %% ../../nbs/essentiality/20_data.ipynb #36428512
 def _truth(cells, drugs, sign, true):
     "What is known of a simulated screen."
     lines, pathways = _ids("line", len(cells.tissue)), _letters("pathway", cells.activity.shape[1])
@@ -706,7 +720,7 @@ def _truth(cells, drugs, sign, true):
             "activity": pd.DataFrame(cells.activity, lines, pathways),
             "driver": {p: f"driver {p[-1]}" for p in pathways}}
 
-# %% ../../nbs/essentiality/20_data.ipynb #43d30d21
+# %% ../../nbs/essentiality/20_data.ipynb #3cd1ce8f
 LAYOUT = dict(  # what settings.ini may rename: files, without their ending; patterns have commas between them
     expression="*expression*",
     responses="*response*, *CRISPRGeneEffect*, *CRISPR_gene_effect*, *CRISPRGeneDependency*",
@@ -726,7 +740,7 @@ def _stem(path):
     "A table's name without its ending; None where it does not end as a table does."
     return next((path.name[:-len(s)] for s in (*GMT, *SUFFIXES) if path.name.lower().endswith(s)), None)
 
-# %% ../../nbs/essentiality/20_data.ipynb #9df4554b
+# %% ../../nbs/essentiality/20_data.ipynb #5307bcfa
 def _fitting(files, patterns):
     "The files that fit the first pattern that any fits."
     for pattern in (p.strip().lower() for p in patterns.split(",") if p.strip()):
@@ -754,7 +768,7 @@ def screen_files(
         found[table] = fit[0] if fit else None
     return found
 
-# %% ../../nbs/essentiality/20_data.ipynb #e9b35580
+# %% ../../nbs/essentiality/20_data.ipynb #3e19d475
 def read_gmt(
     path: Path | str,  # a line a set: name, description, genes, separated by tabs; also gzipped
 ) -> pd.DataFrame:  # genes x sets, 1 for a member and 0 for others
@@ -774,7 +788,7 @@ def read_gmt(
     members = {row[0].strip(): dict.fromkeys(filter(None, map(str.strip, row[2:])), 1.0) for _, row in rows}
     return pd.DataFrame(members).fillna(0.0)
 
-# %% ../../nbs/essentiality/20_data.ipynb #48630786
+# %% ../../nbs/essentiality/20_data.ipynb #4207c464
 ABOUT = ("modelid", "depmapid", "sequencingid", "modelconditionid", "isdefaultentryformodel",
          "isdefaultentryformc", "cellline", "celllinename", "lineage")  # columns beside a matrix
 
@@ -792,7 +806,7 @@ def _columns(path):
     text = re.search(r"\.(csv|tsv|txt)(\.gz)?$", path.name)
     return _plain_table(path, nrows=0) if text else pd.DataFrame()
 
-# %% ../../nbs/essentiality/20_data.ipynb #03c39f18
+# %% ../../nbs/essentiality/20_data.ipynb #66fab61c
 def line_matrix(
     path: Path,  # see `read_matrix`; columns that tell of samples may stand beside the numbers
 ) -> pd.DataFrame:  # oriented as stored; a row a line where there are such columns
@@ -806,7 +820,7 @@ def line_matrix(
     drop = {table.columns[0], *named_columns(table, ABOUT)} - {ids}
     return table.set_index(ids).drop(columns=list(drop))
 
-# %% ../../nbs/essentiality/20_data.ipynb #fee35472
+# %% ../../nbs/essentiality/20_data.ipynb #973c3b18
 LONG = {"drug": ("drugid",), "value": ("lnic50",), "name": ("drugname",), "target": ("putativetarget",),
         "pathway": ("pathwayname",)}  # columns of GDSC's fitted responses
 LONG_LINES = ("celllinename", "sangermodelid", "cosmicid", "modelid")
@@ -842,7 +856,7 @@ def _responses(path, lines):
     if long and named_columns(columns, LONG_LINES): return _from_long(_plain_table(path), lines, path.name)
     return line_matrix(path), None, None
 
-# %% ../../nbs/essentiality/20_data.ipynb #bdd94cf5
+# %% ../../nbs/essentiality/20_data.ipynb #9ee39ad2
 def _named_as_set(table, layout, columns, file):
     "A table whose columns are named as settings say. Raises `InputError` for one that is not there."
     if table is None: return None
@@ -863,10 +877,9 @@ def _about(path, layout, columns):
     return _named_as_set(table, layout, columns, path.name)
 
 def _release(files):
-    "The releases of DepMap that the names of files or of their folder say."
-    names = " ".join(str(Path(p.parent.name, p.name)) for p in files.values() if p)
-    found = sorted({m.upper() for m in re.findall(r"(?<!\d)\d\d[qQ][1-4]", names)})
-    return [f"DepMap's release is {' and '.join(found)}, as names of files say"] if found else []
+    "Which files are of which release of DepMap, as the names of the file or its folder say."
+    said = {p: re.search(r"(?<!\d)\d\d[qQ][1-4]", f"{p.parent.name}/{p.name}") for p in files.values() if p}
+    return [f"{p.name} is of DepMap's release {found[0].upper()}" for p, found in said.items() if found]
 
 def _stated_units(path, layout):
     "Units as a file of the set states them, else as settings do."
@@ -879,7 +892,7 @@ def _stated_units(path, layout):
                          "unit.")
     return stated | dict(zip(table.table, table.unit.fillna("")))
 
-# %% ../../nbs/essentiality/20_data.ipynb #bf5a54ee
+# %% ../../nbs/essentiality/20_data.ipynb #5df3985c
 OF_LINES = {"line": "line", "line_name": "name", "tissue": "tissue", "patient": "patient"}  # setting: column
 OF_DRUGS = {"perturbation": "perturbation", "perturbation_name": "name", "target": "target",
             "pathway": "pathway"}
@@ -905,7 +918,7 @@ def read_screen(
         gene_sets=read_sets(sets) if sets else None, units=_stated_units(files["units"], layout))
     return replace(found, report=(*_release(files), *found.report))
 
-# %% ../../nbs/essentiality/20_data.ipynb #c7265597
+# %% ../../nbs/essentiality/20_data.ipynb #641d126f
 def screen_tables(
     screen: Screen,  # a checked set
 ) -> dict[str, pd.DataFrame]:  # by table, those that the set has
@@ -925,7 +938,7 @@ def write_screen(
     for name, table in screen_tables(screen).items(): write_table(table, folder/f"{name}.csv")
     return folder
 
-# %% ../../nbs/essentiality/20_data.ipynb #34c2731a
+# %% ../../nbs/essentiality/20_data.ipynb #d5694363
 def _simulated(name): return replace(simulate_screen(**SIMULATED[name]), name=name)
 
 def simulated() -> Screen:
