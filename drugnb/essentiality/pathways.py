@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['PATHWAY_TRUTHS', 'MUTATION_TRUTHS', 'COUNTED', 'PENALTIES', 'PATHWAY_COLUMNS', 'MUTATION_COLUMNS', 'standardised',
-           'coverage', 'pathway_scores', 'score_p', 'Products', 'within_products', 'specific_responses', 'adjusted',
-           'drug_pathways', 'random_genes_p', 'figure_pathways', 'Truth', 'matched_drugs', 'truth_pathways',
+           'find_drugs', 'coverage', 'pathway_scores', 'score_p', 'Products', 'within_products', 'specific_responses',
+           'adjusted', 'drug_pathways', 'random_genes_p', 'figure_pathways', 'Truth', 'matched_drugs', 'truth_pathways',
            'count_truths', 'drug_mutations', 'mutated_lines', 'auroc', 'truth_mutations', 'count_mutations',
            'feature_label', 'figure_truths', 'Distilled', 'probe', 'distil', 'selection_bounds', 'half_patients',
-           'Stability', 'stability_selection', 'drug_agreement', 'replicates', 'tissue_share', 'Evidence', 'find_drugs',
+           'Stability', 'stability_selection', 'drug_agreement', 'replicates', 'tissue_share', 'Evidence',
            'page_mutations', 'page_genes', 'drug_page', 'drug_text', 'write_pages']
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #988b27de
+# %% ../../nbs/essentiality/27_pathways.ipynb #4f65ac25
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from ..core.identity import group_codes, plain_name, require_unique
 from ..core.settings import InputError
 from ..core.style import save_figure, styled
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #204fcbff
+# %% ../../nbs/essentiality/27_pathways.ipynb #a0bdb2b5
 def _of_lines(table, lines, what):
     "A table's rows for these lines, by name."
     require_unique(table.index, f"The table of {what}")
@@ -57,7 +57,24 @@ def standardised(
     scale = expression.std(ddof=0)
     return centred/scale.where(scale > 1e-9*(1 + expression.abs().max()), np.inf)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #fe92bec3
+# %% ../../nbs/essentiality/27_pathways.ipynb #160572d5
+def find_drugs(
+    perturbations: pd.DataFrame,  # by perturbation: name, label
+    wanted: str,  # names, labels or ids, separated by commas
+) -> list:  # ids
+    "The perturbations that a person names. Raises `InputError` for one that is not there."
+    out = []
+    for word in filter(None, (w.strip() for w in wanted.split(","))):
+        plain = plain_name(pd.Series([word]))[0]
+        same = [plain_name(perturbations[c]) == plain for c in ("name", "label")]
+        found = perturbations.index[(perturbations.index.astype(str) == word) | same[0] | same[1]]
+        if not len(found):
+            near = ", ".join(perturbations.label.head(5))
+            raise InputError(f"No perturbation is called {word!r}: give names or ids such as {near}.")
+        out += [i for i in found if i not in out]
+    return out
+
+# %% ../../nbs/essentiality/27_pathways.ipynb #a039e2de
 def coverage(
     gene_sets: pd.DataFrame,  # genes x sets, weights (0 where not a member)
     genes: pd.Index,  # of the expression table
@@ -71,7 +88,7 @@ def coverage(
                           "weight": weight})
     return table.rename_axis("set")
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #1be00a99
+# %% ../../nbs/essentiality/27_pathways.ipynb #ad617a00
 def _unit(values, axis):
     "Centred and of length 1 along an axis; 0 where nothing varies."
     centred = values - values.mean(axis, keepdims=True)
@@ -100,7 +117,7 @@ def pathway_scores(
     r = np.clip(lines @ sets, -1 + 1e-12, 1 - 1e-12)
     return pd.DataFrame(r*np.sqrt((expression.shape[1] - 2)/(1 - r**2)), expression.index, names)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #48dd5404
+# %% ../../nbs/essentiality/27_pathways.ipynb #3379eb2e
 def score_p(
     expression: pd.DataFrame,  # lines x genes, as for `pathway_scores`
     gene_sets: pd.DataFrame,  # genes x sets, weights
@@ -114,7 +131,7 @@ def score_p(
     for _ in range(repeats): beaten += np.abs(lines @ rng.permutation(sets)) >= seen
     return pd.DataFrame((1 + beaten)/(repeats + 1), expression.index, names)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #5989ba53
+# %% ../../nbs/essentiality/27_pathways.ipynb #2e9c785d
 class Products(NamedTuple):
     "Within-strata sums for every column of x (rows) and of y (columns)."
     n: np.ndarray  # weight of the lines in which both are known
@@ -153,7 +170,7 @@ def _filled(values):
     centre = np.where(known, values, 0).sum(0)/n
     return np.where(known, values - centre, 0), known.astype(float)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #ed3eb71e
+# %% ../../nbs/essentiality/27_pathways.ipynb #3959c6a8
 def specific_responses(
     responses: pd.DataFrame,  # lines x perturbations, NaN where missing
     tissue: pd.Series,  # by line
@@ -175,7 +192,7 @@ def specific_responses(
         out[own.index] = responses[own.index] - np.outer(level.fillna(level.mean()).fillna(0), slope)
     return out
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #fca55084
+# %% ../../nbs/essentiality/27_pathways.ipynb #c44876ca
 def _residuals(values, codes):
     "Values less the mean of their stratum, lines x columns."
     member = np.eye(codes.max() + 1)[codes]
@@ -206,7 +223,7 @@ def _associations(y, x, tissue, patient):
             found.append(_correlation(_residuals(x[at], codes), b, codes.max() + 1, group_codes(patient[at])))
     return np.moveaxis(np.array(found), 1, 0), np.array(n)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #add6b05e
+# %% ../../nbs/essentiality/27_pathways.ipynb #08e8602f
 def _exchangeable(tissue, patient):
     "Patients that may change places, as arrays of patients x lines: of one tissue and number of lines."
     rows = pd.DataFrame({"tissue": group_codes(tissue), "patient": group_codes(patient)})
@@ -245,7 +262,7 @@ def _masked_residuals(column, codes):
     if at.any(): out[at] = _residuals(column[at][:, None], group_codes(codes[at]))[:, 0]
     return out
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #23ffceb4
+# %% ../../nbs/essentiality/27_pathways.ipynb #592726c9
 def adjusted(
     p,  # P-values of any shape, NaN where there is none
 ) -> np.ndarray:  # of the same shape
@@ -281,7 +298,7 @@ def drug_pathways(
     columns = dict(r=r, low=low, high=high, rank=rank, p=p, q=adjusted(p), n=np.repeat(n, x.shape[1]))
     return pd.DataFrame({k: np.ravel(v) for k, v in columns.items()}, names).reset_index()
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #cae2bd57
+# %% ../../nbs/essentiality/27_pathways.ipynb #f1927b92
 def random_genes_p(
     table: pd.DataFrame,  # from `drug_pathways`
     responses: pd.DataFrame,  # lines x perturbations, those of the table
@@ -294,6 +311,7 @@ def random_genes_p(
     "P-value of each association against sets of random genes. Raises `InputError` as `pathway_scores`."
     expression = _of_lines(expression, responses.index, "expression")
     lines, sets, names = _unit_sets(expression, gene_sets)
+    if not len(table): return pd.Series(index=table.index, dtype=float)
     strata, rng = _of_lines(tissue, responses.index, "tissue"), np.random.default_rng(seed)
     seen = table.pivot(index="set", columns="perturbation", values="r").reindex(names)[responses.columns]
     seen, beaten = seen.abs().to_numpy() - 1e-12, np.zeros(seen.shape)
@@ -307,7 +325,7 @@ def random_genes_p(
     at = names.get_indexer(table["set"]), responses.columns.get_indexer(table.perturbation)
     return pd.Series(p.to_numpy()[at], table.index)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #8ddeaaee
+# %% ../../nbs/essentiality/27_pathways.ipynb #ee2ceb38
 def _shown_drugs(table, perturbations, most, level):
     "Drugs with an association of q at most `level`: the strongest, sorted by what they target."
     strong = table.assign(size=table.r.abs()).sort_values("size", ascending=False)
@@ -330,7 +348,7 @@ def _set_labels(sets, covered):
     if covered is None: return list(sets)
     return [f"{s}  {covered.found[s]}/{covered.asked[s]}" for s in sets]
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #75afdc9f
+# %% ../../nbs/essentiality/27_pathways.ipynb #d8a12d69
 @styled
 def figure_pathways(
     table: pd.DataFrame,  # from `drug_pathways`
@@ -364,7 +382,7 @@ def figure_pathways(
     ax.set_title(f"{what}: {some} of {n} drugs have a\npathway at q ≤ {level:.2g}{part}{first}", loc="left")
     return fig
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #16767fa4
+# %% ../../nbs/essentiality/27_pathways.ipynb #9a361cb4
 class Truth(NamedTuple):
     "Something known of some drugs."
     kind: str  # "pathway" or "mutation"
@@ -393,7 +411,7 @@ PATHWAY_TRUTHS = (
     Truth("pathway", "paclitaxel|docetaxel|vinblastine|vinorelbine", "EGFR", 1, "control"),
 )
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #f47c777b
+# %% ../../nbs/essentiality/27_pathways.ipynb #99870bdb
 MUTATION_TRUTHS = (
     Truth("mutation", _BRAF, "BRAF", 1, "Tsai 2008 PNAS 105:3041"),
     Truth("mutation", _MEK, "BRAF", 1, "Solit 2006 Nature 439:358"),
@@ -419,7 +437,7 @@ MUTATION_TRUTHS = (
     Truth("mutation", "olaparib|talazoparib|rucaparib|veliparib", "BRAF", 1, "control"),
 )
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #1f5ca5c8
+# %% ../../nbs/essentiality/27_pathways.ipynb #12310a9b
 def matched_drugs(
     truths,  # of `Truth`
     perturbations: pd.DataFrame,  # by perturbation: name
@@ -430,7 +448,7 @@ def matched_drugs(
             for t in truths for p in plain.index[plain.str.contains(t.drugs, regex=True)]]
     return pd.DataFrame(rows, columns=["truth", "perturbation", "feature", "sign", "control", "source"])
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #f9338e18
+# %% ../../nbs/essentiality/27_pathways.ipynb #5cbfd1cc
 def _ranks(table):
     "Rank of each set (drugs x sets) by r, and by -r."
     r = table.pivot(index="perturbation", columns="set", values="r")
@@ -449,7 +467,7 @@ def truth_pathways(
     rank = [ranks[r.sign].loc[r.perturbation, r.feature] for r in rows.itertuples()]
     return found.assign(rank=rank, hit=np.asarray(rank, float) <= top)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #aa30a195
+# %% ../../nbs/essentiality/27_pathways.ipynb #10167cb1
 COUNTED = ["truth", "control", "drugs", "first", "hits", "share_low", "share_high", "chance", "chance_low",
            "chance_high", "p"]
 
@@ -481,7 +499,7 @@ def count_truths(
             p=(1 + (null >= rows.hit.sum()).sum())/(repeats + 1)))
     return pd.DataFrame(lines, columns=COUNTED)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #a90a83f0
+# %% ../../nbs/essentiality/27_pathways.ipynb #4e2966c3
 def _per_patient(patient):
     "Weights that give every patient 1 in all."
     codes = group_codes(patient)
@@ -517,7 +535,7 @@ def drug_mutations(
     table = table.assign(q=adjusted(table.p)).sort_values(["perturbation", "p"], kind="stable")
     return table.groupby("perturbation").head(most).reset_index(drop=True)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #c9b66f5f
+# %% ../../nbs/essentiality/27_pathways.ipynb #99e37908
 def _feature_of(columns, wanted):
     "The column that holds GENE, gain GENE or loss GENE; None where there is none."
     kind, _, gene = wanted.rpartition(" ")
@@ -536,7 +554,7 @@ def mutated_lines(
     found = [f for f in found if f is not None]
     return mutations[found].max(axis=1) if found else None
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #ae8e3399
+# %% ../../nbs/essentiality/27_pathways.ipynb #17741c32
 def _pairs(scores, positive, strata):
     "For each model, which pairs (positive, other) are in order (1, half for ties); which pairs count."
     a, b = scores[:, positive], scores[:, ~positive]
@@ -577,7 +595,7 @@ def _auroc_null(scores, positive, groups, strata, repeats, seed):
     won = labels @ _rank_sums(scores, strata).T - (n1*(n1 + 1)/2).sum(1)[:, None]
     return np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #76d01808
+# %% ../../nbs/essentiality/27_pathways.ipynb #34943579
 def _with_interval(name, value, draws):
     low, high = interval(draws)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
@@ -611,7 +629,7 @@ def _judge_measured(row, positive, lines, measured, how):
     value, draws, _ = auroc(y[at], positive[at], strata=lines.tissue[at], **how)
     return _with_interval("measured_within", value[0], draws[:, 0])
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #7fe4d552
+# %% ../../nbs/essentiality/27_pathways.ipynb #9e4d491e
 _JUDGED = ["mutated", "n", "compared", *(f"{c}{end}" for c in ("auroc", "tissue_mean", "gain", "within")
            for end in ("", "_low", "_high")), "p", "measured_within", "measured_within_low",
            "measured_within_high", "why_not"]
@@ -643,7 +661,7 @@ def truth_mutations(
     table = pd.concat([matched.drop(columns=["factor", "fewest"]), found.assign(hit=found.p <= 0.05)], axis=1)
     return table, np.array(nulls).reshape(len(rows), repeats)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #6c9ce67a
+# %% ../../nbs/essentiality/27_pathways.ipynb #e57cb525
 def count_mutations(
     table: pd.DataFrame,  # from `truth_mutations`
     nulls: np.ndarray,  # rows x permutations, likewise
@@ -663,7 +681,7 @@ def count_mutations(
             chance=count.mean(), chance_low=np.quantile(count, 0.025), chance_high=np.quantile(count, 0.975)))
     return pd.DataFrame(out, columns=names)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #9dacfbfb
+# %% ../../nbs/essentiality/27_pathways.ipynb #03c3a8b6
 def feature_label(
     feature: str,  # name of a mutation or copy-number feature
 ) -> str:
@@ -675,37 +693,39 @@ def feature_label(
         return f"{found[1]} of {what or 'segment ' + found[2]}"
     return re.sub(r"_mut$", " mutated", str(feature))
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #275c20ea
+# %% ../../nbs/essentiality/27_pathways.ipynb #4becfc69
 @styled
 def figure_truths(
     table: pd.DataFrame,  # from `truth_mutations`
     nulls: np.ndarray,  # likewise
     perturbations: pd.DataFrame,  # by perturbation: label
 ) -> plt.Figure:
-    "AUROC of predictions for mutated lines: over all lines, of the tissue alone, within tissues."
+    "AUROC of predictions for mutated lines: over all lines, of the tissue alone, within tissues (95%)."
     rows = table[table.p.notna()].sort_values(["control", "truth"], kind="stable")
     fig, ax = plt.subplots(figsize=(7.2, max(0.19*len(rows), 0.6) + 1.7))
     for i, r in enumerate(rows.itertuples()):
         colour = ("C3" if r.control else "C0") if r.hit else "0.55"
         ax.plot([r.within_low, r.within_high], [i, i], color=colour, lw=2, zorder=1)
-        ax.plot(r.within, i, "o", color=colour, ms=5, mfc=colour if r.hit else "white")
-        ax.plot(r.tissue_mean, i, "s", color="0.6", ms=4)
-        ax.plot(r.auroc, i, "o", ms=7, mfc="none", mec="0.2", mew=1)
+        ax.plot(r.within, i, "o", color=colour, ms=5, mfc=colour if r.hit else "white",
+                label="" if i else "predictions within tissues")
+        ax.plot(r.tissue_mean, i, "s", color="0.6", ms=4, label="" if i else "tissue alone")
+        ax.plot(r.auroc, i, "o", ms=7, mfc="none", mec="0.2", mew=1, label="" if i else "predictions")
     labels = [f"{feature_label(r.feature)} to {perturbations.label[r.perturbation]}"
               f"{'' if r.sign > 0 else ' (resistant)'}  n={r.mutated:.0f}" for r in rows.itertuples()]
     ax.set_yticks(range(len(rows)), labels, fontsize=7.5)
     ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel="AUROC: mutated lines predicted in the expected direction")
     ax.axvline(0.5, color="0.6", lw=0.8, ls=":")
+    if len(rows): fig.legend(loc="outside lower center", ncols=3, fontsize=8, handletextpad=0.3)
     first = int((~rows.control).sum())
     if 0 < first < len(rows):
         ax.axhline(first - 0.5, color="0.35", lw=0.8)
         ax.annotate("controls", (1.01, first), xycoords=("axes fraction", "data"), fontsize=8, va="center")
-    said = [f"{'controls' if c.control else 'truths'}: {c.hits} of {c.judged} met (chance {c.chance:.1f})"
+    said = [f"{c.hits} of {c.judged} {'controls' if c.control else 'truths'} met (chance {c.chance:.1f})"
             for c in count_mutations(table, nulls).itertuples()]
-    ax.set_title("Within tissues,\n" + "; ".join(said) if said else "No mutation to judge", fontsize=10)
+    ax.set_title("\n".join(["Within tissues", *said]) if said else "No mutation to judge", fontsize=10)
     return fig
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #74823119
+# %% ../../nbs/essentiality/27_pathways.ipynb #02d53f86
 class Distilled(NamedTuple):
     "A linear map from z-scores of genes to predictions."
     weights: pd.DataFrame  # genes x perturbations: change of the prediction by one SD of the gene
@@ -728,7 +748,7 @@ def _largest_deviation(truth, found):
     spread = truth.std(0)
     return np.abs(truth - found).max(0)/np.where(spread > 0, spread, np.nan)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #93142607
+# %% ../../nbs/essentiality/27_pathways.ipynb #3e571c0f
 def probe(
     predict,  # a function of a frame lines x genes (the table's unit): gives lines x perturbations
     expression: pd.DataFrame,  # lines x genes: says what is average, and one standard deviation
@@ -747,7 +767,7 @@ def probe(
     check = {"deviation": _largest_deviation(truth, found), "r2": _share_explained(truth, found)}
     return made._replace(check=pd.DataFrame(check, answers.columns))
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #7823f31d
+# %% ../../nbs/essentiality/27_pathways.ipynb #12dcd398
 PENALTIES = (0.0, 1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3)  # of `distil`, relative to the largest eigenvalue
 
 def _ridge_maps(z, y, penalties):
@@ -785,7 +805,7 @@ def distil(
     return Distilled(pd.DataFrame(weights, frame.columns, predictions.columns),
                      pd.Series(intercept, predictions.columns), pd.DataFrame(check, predictions.columns))
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #e19b6dd7
+# %% ../../nbs/essentiality/27_pathways.ipynb #e9510f3e
 def selection_bounds(
     q: int,  # features chosen in each half
     n_features: int,  # to choose from
@@ -802,7 +822,7 @@ def selection_bounds(
     factor = 1/(2*(2*threshold - 1 - b)) if threshold <= 0.75 else 4*(1 - threshold + b)/(1 + 2*b)
     return plain, factor*q*theta
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #64c3244e
+# %% ../../nbs/essentiality/27_pathways.ipynb #9e540729
 def half_patients(
     patient,  # lines, label of the patient of each
     pairs: int = 50,  # complementary pairs
@@ -817,7 +837,7 @@ def half_patients(
         out.append((np.flatnonzero(np.isin(codes, one)), np.flatnonzero(np.isin(codes, other))))
     return out
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #b917af44
+# %% ../../nbs/essentiality/27_pathways.ipynb #e2186033
 def _first_features(x, y, q):
     "The first q features to enter the LASSO path of y on x, as true and false."
     chosen = np.zeros(x.shape[1], bool)
@@ -831,7 +851,7 @@ def _first_features(x, y, q):
     chosen[usable[first[entered[first]]]] = True
     return chosen
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #80def6c5
+# %% ../../nbs/essentiality/27_pathways.ipynb #0fc28368
 class Stability(NamedTuple):
     "How often each feature is chosen on halves of the patients."
     probability: pd.DataFrame  # perturbations x features
@@ -839,7 +859,7 @@ class Stability(NamedTuple):
     threshold: float  # share of the halves from which on a feature is kept
     bounds: tuple  # on the expected number kept by luck, for each perturbation, see `selection_bounds`
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #fb832fea
+# %% ../../nbs/essentiality/27_pathways.ipynb #a4311c19
 def _most_chosen(n_features, threshold, false, pairs):
     "The largest q whose bound stays below `false`, at least 1."
     bounds = [selection_bounds(q, n_features, threshold, pairs)[1] for q in range(1, n_features + 1)]
@@ -876,7 +896,7 @@ def stability_selection(
     probability = pd.DataFrame(chosen/len(halves), responses.columns, x.columns)
     return Stability(probability, q, threshold, selection_bounds(q, x.shape[1], threshold, pairs))
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #6f9a65cb
+# %% ../../nbs/essentiality/27_pathways.ipynb #9600bc9e
 def drug_agreement(
     responses: pd.DataFrame,  # lines x perturbations, measured
     predictions: pd.DataFrame,  # lines x perturbations, of left-out lines
@@ -910,7 +930,7 @@ def _fold_draws(measured, predicted, fold, patient, repeats, seed):
         found.append(weighted_scores(y, p, weights)[1][:, 0])
     return np.mean(found, axis=0) if found else np.full(repeats + 1, np.nan)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #d72d2c71
+# %% ../../nbs/essentiality/27_pathways.ipynb #44453321
 def replicates(
     responses: pd.DataFrame,  # lines x perturbations
     compounds: pd.Series,  # by perturbation: label equal for repeats of one compound
@@ -942,7 +962,7 @@ def tissue_share(
         out[name] = 1 - within/spare/(total/(len(y) - 1)) if spare > 0 and total > 0 else np.nan
     return pd.Series(out, dtype=float)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #bdb45db4
+# %% ../../nbs/essentiality/27_pathways.ipynb #5c00dd88
 @dataclass(frozen=True)
 class Evidence:
     "What the pages of a screen's drugs are made from; every table is of one of the functions above."
@@ -964,23 +984,7 @@ class Evidence:
     stability: Stability  # of genes, for the drugs that get a page
     tissue_share: pd.DataFrame  # by perturbation: measured, predicted
 
-def find_drugs(
-    perturbations: pd.DataFrame,  # by perturbation: name, label
-    wanted: str,  # names, labels or ids, separated by commas
-) -> list:  # ids
-    "The perturbations that a person names. Raises `InputError` for one that is not there."
-    out = []
-    for word in filter(None, (w.strip() for w in wanted.split(","))):
-        plain = plain_name(pd.Series([word]))[0]
-        same = [plain_name(perturbations[c]) == plain for c in ("name", "label")]
-        found = perturbations.index[(perturbations.index.astype(str) == word) | same[0] | same[1]]
-        if not len(found):
-            near = ", ".join(perturbations.label.head(5))
-            raise InputError(f"No perturbation is called {word!r}: give names or ids such as {near}.")
-        out += [i for i in found if i not in out]
-    return out
-
-# %% ../../nbs/essentiality/27_pathways.ipynb #aaf58a3a
+# %% ../../nbs/essentiality/27_pathways.ipynb #30cae10f
 def _draw_lines(ax, e, drug):
     "Measured against predicted, the six tissues that differ most from the others in colours."
     at = e.responses[drug].notna()
@@ -1014,13 +1018,13 @@ def _draw_forest(ax, rows, value, labels, strong):
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #bf2039ab
+# %% ../../nbs/essentiality/27_pathways.ipynb #a6228c16
 def _nothing(ax, why):
     "A part of the page that has nothing to show."
     ax.text(0.5, 0.5, why, ha="center", va="center", color="0.4", transform=ax.transAxes)
     ax.set(xticks=[], yticks=[])
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #16de86b8
+# %% ../../nbs/essentiality/27_pathways.ipynb #412340b8
 def page_mutations(
     evidence: Evidence,  # of the screen
     drug: str,  # id of the perturbation
@@ -1041,11 +1045,11 @@ def _draw_mutations(ax, e, drug, most=9):
     _draw_forest(ax, rows, "effect", labels, strong)
     ax.set_xlabel(f"more sensitive by, within tissues ({e.unit})")
     lead = rows.iloc[0]
-    title = f"{feature_label(lead.feature)} {lead.effect:+.2f} ({lead.low:+.2f} to {lead.high:+.2f}), " \
-            f"q = {lead.q:.2g}" if strong.any() else "none at q ≤ 0.05; the nearest"
+    title = f"{feature_label(lead.feature)}\n{lead.effect:+.2f} ({lead.low:+.2f} to {lead.high:+.2f}), q = " \
+            f"{lead.q:.2g}" if strong.any() else "none at q ≤ 0.05\n(the nearest are shown)"
     ax.set_title(f"Mutations: {title}", fontsize=9.5)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #4708b884
+# %% ../../nbs/essentiality/27_pathways.ipynb #dceb8a05
 def _draw_pathways(ax, e, drug, most=14):
     "All pathways: measured with interval, predicted as a diamond."
     rows = e.pathways[e.pathways.perturbation == drug].dropna(subset="r")
@@ -1062,10 +1066,10 @@ def _draw_pathways(ax, e, drug, most=14):
     ax.legend(fontsize=7, loc="lower right")
     ax.set_xlabel("r within tissues (+: more active, more sensitive)")
     lead = rows.loc[rows.r.abs().idxmax()]
-    title = f"{lead['set']} r {lead.r:+.2f} ({lead.low:+.2f} to {lead.high:+.2f}), q = {lead.q:.2g}"
+    title = f"{lead['set']}\nr {lead.r:+.2f} ({lead.low:+.2f} to {lead.high:+.2f}), q = {lead.q:.2g}"
     ax.set_title(f"Pathways: {title if strong.any() else 'none at q ≤ 0.05'}", fontsize=9.5)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #c3fba864
+# %% ../../nbs/essentiality/27_pathways.ipynb #e63ef6ac
 def page_genes(
     evidence: Evidence,  # of the screen
     drug: str,  # id of the perturbation
@@ -1093,10 +1097,9 @@ def _draw_genes(ax, e, drug):
     ax.invert_yaxis()
     ax.set_xlabel(f"more sensitive by, per SD of the gene ({e.unit})")
     which = ", ".join(genes.index[kept][:4]) or "none"
-    ax.set_title(f"Genes: {which} chosen in {e.stability.threshold:.0%} of halves or more\n"
-                 "(share beside the name; bars: weight in the model)", fontsize=9.5)
+    ax.set_title(f"Genes: {which}\n(chosen in {e.stability.threshold:.0%} of halves or more)", fontsize=9.5)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #2d656a30
+# %% ../../nbs/essentiality/27_pathways.ipynb #f5d714f1
 def _rests_on(e, drug):
     "What an answer rests on, in a sentence each."
     share, other = e.tissue_share.loc[drug], e.stability.bounds[1]
@@ -1121,9 +1124,10 @@ def drug_page(
     fig.supxlabel("\n".join(_rests_on(evidence, drug)), fontsize=8.5, x=0.01, ha="left", color="0.25")
     return fig
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #d659c6c0
+# %% ../../nbs/essentiality/27_pathways.ipynb #f7caadb0
 def _rows(table, columns):
     "A Markdown table of some columns."
+    if not table: return "None to judge."
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |"*len(columns)]
     return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in table)])
 
@@ -1144,7 +1148,7 @@ def _mutation_rows(e, drug, most=6):
     return [[feature_label(r.feature), f"{r.mutated:.0f} of {r.n:.0f}", _estimate(r.effect, r.low, r.high),
              f"{r.q:.2g}"] for r in page_mutations(e, drug, most).itertuples()]
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #89cf4851
+# %% ../../nbs/essentiality/27_pathways.ipynb #1bf8a150
 def drug_text(
     evidence: Evidence,  # of the screen
     drug: str,  # id of the perturbation
@@ -1169,7 +1173,7 @@ def drug_text(
               ["gene", "weight per SD (+: higher is more sensitive)", "chosen on halves of the patients"])]
     return "\n\n".join(parts) + "\n"
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #a92800e2
+# %% ../../nbs/essentiality/27_pathways.ipynb #c490230e
 def write_pages(
     evidence: Evidence,  # of the screen
     drugs,  # ids of the perturbations

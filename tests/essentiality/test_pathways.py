@@ -199,6 +199,8 @@ def test_general_sensitivity_is_taken_out_without_the_drug_itself(world):
     rest = pw.specific_responses(y, tissue)
     assert rest.corrwith(general)[:12].abs().max() < 0.35 < 0.8 < y.corrwith(general)[:12].min()
     assert rest["alone"].corr(y["alone"]) > 0.95
+    few = y[["alone"]].assign(other=rng.standard_normal(120))
+    assert np.isclose(pw.specific_responses(few, tissue)["alone"].corr(few["alone"]), 1, atol=0.03)
     same = pw.specific_responses(pd.concat([y, y[["alone"]].rename(columns={"alone": "again"})], axis=1), tissue,
                                  pd.Series({**{c: c for c in y}, "again": "alone"}))
     assert np.allclose(same["alone"], same["again"]) and same["alone"].corr(y["alone"]) > 0.95
@@ -240,6 +242,8 @@ def test_chance_is_counted_over_the_screen_and_not_over_sets():
     counted = pw.count_truths(pw.truth_pathways(found, listed), found, 1, 300).set_index("truth")
     assert counted.hits.tolist() == [5, 1] and counted.chance["common"] > 4.5 and counted.p["common"] > 0.5
     assert counted.chance["own"] < 0.3 and counted.p["own"] < 0.15
+    against = pw.truth_pathways(found, listed.assign(sign=-1), 1)
+    assert not against.hit.any() and against["rank"].tolist()[:5] == [10]*5
     none = pw.truth_pathways(found, listed.assign(feature="elsewhere"))
     assert not len(none) and not len(pw.count_truths(none, found))
 
@@ -294,6 +298,9 @@ def test_a_mutation_that_only_marks_its_tissue_has_an_auroc_and_no_gain():
     listed, m, y, means, about = mutated_world(0, 1.5)
     found, _ = pw.truth_mutations(listed, m, y, means, y, about, repeats=300)
     assert found.within[0] > 0.7 and found.hit[0] and found.gain_low[0] > 0
+    shifted = y + 10.0*about.fold.to_numpy()[:, None]
+    same, _ = pw.truth_mutations(listed, m, shifted, means, y, about, repeats=300)
+    pd.testing.assert_frame_equal(same, found)
 
 def test_hits_by_luck_are_one_in_twenty():
     worlds = [pw.truth_mutations(*mutated_world(s, 0, 80)[:4], *(mutated_world(s, 0, 80)[i] for i in (2, 4)), repeats=99) for s in range(60)]
@@ -473,6 +480,8 @@ def test_tissue_share_is_none_for_noise_and_nearly_all_for_tissues():
     tissue = pd.Series(rng.integers(0, 8, 200), [f"l{i}" for i in range(200)])
     y = pd.DataFrame({"noise": rng.standard_normal(200), "tissue": tissue*3.0 + 0.1*rng.standard_normal(200), "flat": 1.0}, tissue.index)
     share = pw.tissue_share(y, tissue)
+    noise = pw.tissue_share(pd.DataFrame(rng.standard_normal((40, 100)), tissue.index[:40]), tissue)
+    assert abs(noise.mean()) < 0.03
     assert abs(share["noise"]) < 0.1 and share["tissue"] > 0.99 and np.isnan(share["flat"])
 
 def test_features_are_named_as_a_person_would():
