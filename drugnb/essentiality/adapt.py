@@ -207,6 +207,7 @@ def try_ways(
             rows.append({"tissue": t.tissue, "way": way, **found})
     return Trials(pd.DataFrame(rows), tissue_prior(residuals, predictions, centre))
 
+# %% ../../nbs/essentiality/25a_adapt.ipynb #950f3f5c
 def _predicted(estimator, lines, responses, task, prior):
     "What each way predicts of the lines of a task that are asked for."
     rows = np.r_[task.known, task.shots]
@@ -309,13 +310,15 @@ def few_shot_gains(
         rows[of] = {**part.mean(), **ends}
     return pd.DataFrame(rows).T.rename_axis(["shots", "way"])
 
+# %% ../../nbs/essentiality/25a_adapt.ipynb #5fd231b2
 @styled
 def draw_shots(
     gains: pd.DataFrame,  # from `few_shot_gains`
 ) -> plt.Figure:
     "What shots are worth in each way, in rank correlation and in error."
     fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True, layout="constrained")
-    ways, many = list(dict.fromkeys(gains.index.get_level_values("way")))[::-1], gains.index.levels[0]
+    gains = gains.drop(index="left out", level="way")
+    ways, many = list(dict.fromkeys(gains.index.get_level_values("way")))[::-1], gains.index.unique("shots")
     for ax, score in zip(axes, ("spearman", "rmse")):
         for i, k in enumerate(many):
             part = gains.loc[k].reindex(ways)
@@ -326,7 +329,7 @@ def draw_shots(
     axes[0].set(yticks=range(len(ways)), yticklabels=ways, xlabel="gain in Spearman within the tissue")
     axes[1].set(xlabel="change of RMSE (standard deviations of the response)")
     best = gains.loc[(gains.index[-1][0], "chosen")]
-    axes[0].set_title(f"{gains.index[-1][0]} shots gain {span(best, 'spearman', '+.3f')}")
-    axes[1].set_title(f"and change the error by {span(best, 'rmse', '+.3f')}")
+    axes[0].set_title(f"{gains.index[-1][0]} shots as chosen: {span(best, 'spearman', '+.3f')}")
+    axes[1].set_title(f"and the error: {span(best, 'rmse', '+.3f')}")
     axes[0].legend()
     return fig
