@@ -188,17 +188,23 @@ def named_columns(
     plain = dict(zip(plain_name(pd.Series(table.columns, dtype=object))[::-1], table.columns[::-1]))
     return list(dict.fromkeys(plain[n] for n in names if n in plain))
 
+def _line_id(value):
+    "An id of a line as text; a number without its decimal point, also where it is text already."
+    return re.sub(r"^(\d+)\.0$", r"\1", as_text(value))
+
 def _line_keys(known):
     "Keys of each line of a catalogue on each route: two columns, key and known."
     def pairs(names):
-        columns = [known[c].dropna().map(as_text) for c in named_columns(known, names)]
+        columns = [known[c].dropna().map(_line_id) for c in named_columns(known, names)]
         columns = [pd.Series(known.index, known.index, dtype=object), *columns]
         keys = pd.concat(columns).rename("key").rename_axis("known").reset_index()
         return keys[~keys.key.isin(MISSING)]
     names = pairs(LINE_NAMES)
     stripped = names.assign(key=plain_cell(names.key).to_numpy())
     own = pd.DataFrame({"known": known.index, "key": known.index})
-    tables = {"id": own, "other id": pairs(LINE_IDS + LINE_NAMES), "name": stripped[stripped.key != ""]}
+    other = pairs(LINE_IDS + LINE_NAMES)
+    other = other.assign(key=other.key.str.upper())
+    tables = {"id": own, "other id": other, "name": stripped[stripped.key != ""]}
     return {route: table.drop_duplicates() for route, table in tables.items()}
 
 # %% ../../nbs/core/02_identity.ipynb #810af2eb
@@ -217,15 +223,16 @@ def match_lines(
     known: pd.DataFrame,  # a catalogue by line id; columns called as in `LINE_IDS` and `LINE_NAMES` are used
 ) -> pd.DataFrame:  # by wanted: known ("" where none or several), route (id, other id, name, several or "")
     "The cell lines of one table in a catalogue. Raises `InputError` for an id that occurs twice in either."
-    wanted = pd.Index([as_text(w) for w in wanted], dtype=object)
-    known = known.set_axis([as_text(k) for k in known.index])
+    wanted = pd.Index([_line_id(w) for w in wanted], dtype=object)
+    known = known.set_axis([_line_id(k) for k in known.index])
     for what, ids in (("wanted", wanted), ("known", known.index)):
         require_unique(ids, f"The table of {what} cell lines")
     found = pd.DataFrame({"known": "", "route": ""}, wanted)
     for route, keys in _line_keys(known).items():
         open_ = wanted[found.route == ""]
-        asked = plain_cell(open_).to_numpy() if route == "name" else open_
-        hits = pd.DataFrame({"wanted": open_, "key": asked}).merge(keys, on="key").drop_duplicates(["wanted", "known"])
+        asked = {"id": open_, "other id": open_.str.upper(), "name": plain_cell(open_).to_numpy()}[route]
+        hits = pd.DataFrame({"wanted": open_, "key": asked}).merge(keys, on="key")
+        hits = hits.drop_duplicates(["wanted", "known"])
         times = hits.wanted.value_counts()
         one = hits[hits.wanted.map(times) == 1]
         found.loc[one.wanted, "known"], found.loc[one.wanted, "route"] = one.known.to_numpy(), route

@@ -18,6 +18,8 @@ from drugnb.core.identity import (
     compound_groups,
     gene_symbols,
     landmark_genes,
+    match_lines,
+    named_columns,
     oriented,
     plain_name,
     require_unique,
@@ -129,3 +131,36 @@ def test_numbers_are_in_the_columns_own_unit():
     found, odd = amounts(pd.Series([0.1, 0, -1, np.nan, np.inf]), DOSE_UNITS)
     assert found.tolist()[0] == 0.1 and found[1:].isna().all()
     assert odd.tolist() == [False, True, True, False, True]
+
+# cell lines
+
+LINES = pd.DataFrame({"CellLineName": ["TT", "T.T", "A-375", "NIH:OVCAR-3", None],
+                      "COSMICID": [930299.0, None, 906793.0, None, None], "SangerModelID": ["SIDM01", None, None, None, "SIDM05"],
+                      "CCLEName": ["TT_THYROID", "TT_OESOPHAGUS", "A375_SKIN", None, None],
+                      "Sex": ["1", "2", "3", "4", "5"]}, ["ACH-1", "ACH-2", "ACH-3", "ACH-4", "ACH-5"])
+
+@pytest.mark.parametrize("wanted, known, route", [
+    ("ACH-3", "ACH-3", "id"), ("906793", "ACH-3", "other id"), (906793.0, "ACH-3", "other id"), ("906793.0", "ACH-3", "other id"),
+    ("SIDM05", "ACH-5", "other id"), ("A-375", "ACH-3", "other id"), ("a375", "ACH-3", "name"), ("t.t", "ACH-2", "other id"),
+    ("A375_SKIN", "ACH-3", "other id"),
+    ("OVCAR-3", "", ""), ("nih ovcar3", "ACH-4", "name"), ("T.T", "ACH-2", "other id"), ("TT_OESOPHAGUS", "ACH-2", "other id"),
+    ("T-T", "", "several"), ("TT_LUNG", "", "several"), ("3", "", ""), ("", "", ""), ("NA", "", ""),
+])
+def test_a_line_is_found_by_what_is_its_own_alone(wanted, known, route):
+    found = match_lines([wanted], LINES).iloc[0]
+    assert (found.known, found.route) == (known, route)
+
+def test_one_line_is_not_given_to_two_and_the_better_claim_wins():
+    assert match_lines(["ACH-3", "A375"], LINES).route.tolist() == ["id", "several"]
+    assert match_lines(["A375_SKIN", "A-375"], LINES).known.tolist() == ["", ""]
+    for wanted in ("a375", "ACH-3"):
+        with pytest.raises(InputError, match="wanted cell lines holds the id"): match_lines([wanted, wanted], LINES)
+
+def test_matching_lines_depends_on_no_order():
+    wanted = ["TT", "A375", "906793", "T-T", "SIDM01", "OVCAR3"]
+    straight, turned = match_lines(wanted, LINES), match_lines(wanted[::-1], LINES.iloc[::-1, ::-1])
+    assert straight.equals(turned.loc[wanted])
+
+def test_columns_are_found_whatever_their_style():
+    table = pd.DataFrame(columns=["Cell Line", "COSMIC_ID", "depMapID", "cosmic id"])
+    assert named_columns(table, ("depmapid", "cosmicid", "cellline", "patient")) == ["depMapID", "COSMIC_ID", "Cell Line"]
