@@ -437,7 +437,7 @@ class Fit(NamedTuple):
 def _may_be(known, form):
     "Whether values may be on a scale: logarithms are small, amounts large somewhere, few of them negative."
     if not form.base: return known.min() >= 0 and known.max() > LARGE
-    return known.max() < 60 and (known.min() < -1 if form.added < 1 else (known < 0).mean() < 0.05)
+    return known.max() < 60 and ((known < -1).mean() > 0.01 if form.added < 1 else (known < 0).mean() < 0.05)
 
 def _fit(values, genes, form, own, whole):
     "Lines read on one scale of the same amount."
@@ -457,7 +457,9 @@ def scale_fits(
     own, known, none = read_unit(unit), values[np.isfinite(values)], np.zeros(len(values))
     fits = [Fit(unit, _misfit(values, genes), none)]
     if own:
+        lacks_low = 0 < own.added < 1 and (genes.q05 < -1).mean() > 0.05 and known.min() > -1
         if known.max() < 60: fits[0] = _fit(values, genes, own, own, whole)
+        if lacks_low: fits[0] = Fit(unit, none + np.inf, none)  # logarithms of small numbers, and none is low
         fits += [_fit(values, genes, form, own, whole) for form in _forms(own)[1:] if _may_be(known, form)]
     if (known < 0).mean() > 0.2 and unit != Z_SCORE:
         as_z = values*genes.sd.to_numpy() + genes["mean"].to_numpy()
@@ -580,7 +582,9 @@ def meet_genes(
         both = table.columns[symbols == again[0]]
         raise InputError(f"The gene {again[0]} is in the table under two names, {both[0]} and {both[1]} "
                          f"({len(again)} such genes): keep one of each.")
-    return table.set_axis(symbols, axis=1).reindex(columns=genes).astype(np.float64)
+    known = table.set_axis(symbols, axis=1).loc[:, symbols.isin(genes)]
+    values = np.ascontiguousarray(known.reindex(columns=genes).to_numpy(np.float64))
+    return pd.DataFrame(values, table.index, genes)
 
 # %% ../../nbs/essentiality/28_predict.ipynb #9cd7459e
 def require_genes(
