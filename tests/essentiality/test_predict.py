@@ -1,14 +1,13 @@
 """New lines: met by name, held against the training table's unit and domain, predicted with intervals that hold, from a model
 that is saved whole or not at all."""
 import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from fastcore.script import anno_parser
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import Ridge
 
 from drugnb.core.identity import landmark_genes
@@ -32,7 +31,6 @@ from drugnb.essentiality.predict import (
     held_out_coverage,
     left_out_predictions,
     load_model,
-    meet_genes,
     meet_tissues,
     nearest_lines,
     own_distances,
@@ -42,7 +40,6 @@ from drugnb.essentiality.predict import (
     predict_lines,
     read_unit,
     save_model,
-    standardised,
     tissue_splits,
     train_model,
 )
@@ -172,7 +169,17 @@ def test_values_that_are_there_are_left_alone_and_each_line_is_placed_by_its_own
     assert np.array_equal(placed.expression[np.isfinite(holes)], values[np.isfinite(holes)])
     assert np.isfinite(placed.expression).all()
     alone = place_lines(holes[[3]], *arguments)
-    for together, one in zip(placed, alone): assert np.allclose(together[3], one[0], atol=1e-12)
+    for together, one in zip(placed, alone, strict=False): assert np.allclose(together[3], one[0], atol=1e-12)
+
+def test_genes_that_say_nothing_of_the_others_carry_little_and_the_lines_are_flagged(split, new):
+    rng = np.random.default_rng(0)
+    noise = pd.DataFrame(rng.gamma(3, 1.5, (len(split[0].lines), 120)) + 2*rng.random(120), *split[0].expression.axes)
+    model = train_model(Line(), replace(split[0], expression=noise.astype(np.float32)))
+    few = noise.iloc[:5, :40].set_axis([f"new{i}" for i in range(5)])
+    placed = place_lines(few.reindex(columns=noise.columns).to_numpy(), model.expression, model.genes, model.lines.patient)
+    assert np.allclose(placed.carried, 1/3, atol=0.03)
+    table = predict_lines(model, few, least=0.3)
+    assert table.outside.all() and table.remark.str.contains("genes").all()
 
 # distance and domain
 
@@ -385,6 +392,23 @@ def test_the_stretch_is_learned_where_far_lines_are_harder_and_mends_their_cover
     assert np.ptp(fit_stretch(d, rng.chisquare(10, 3000)/10).factor) < 0.25
     assert fit_stretch(d[:30], r[:30, 0]) is FLAT
 
+def test_a_stretch_that_is_the_same_everywhere_changes_no_interval(trained, new):
+    flat, double = (predict_lines(replace(trained, stretch=s), new.expression, new.lines)
+                    for s in (FLAT, module.Stretch(np.zeros(1), np.array([2.0]))))
+    pd.testing.assert_frame_equal(flat, double)
+    tilted = replace(trained, stretch=module.Stretch(np.array([0.8, 1.0]), np.array([1.0, 2.0])))
+    residuals = (trained.responses - trained.left_out).to_numpy()
+    factor = np.interp(trained.distance, [0.8, 1.0], [1.0, 2.0])
+    assert np.allclose(tilted.scores*factor[:, None], residuals, equal_nan=True) and factor.min() < 1.9 < factor.max()
+
+def test_percentiles_count_ties_half(trained, new):
+    left_out = trained.left_out.copy()
+    prediction = predict_lines(trained, new.expression.iloc[[0]], new.lines).set_index("perturbation").prediction
+    drug = left_out.columns[2]
+    left_out[drug] = prediction[drug] + np.r_[np.zeros(20), -np.ones(30), np.ones(len(left_out) - 50)]
+    table = predict_lines(replace(trained, left_out=left_out), new.expression.iloc[[0]], new.lines)
+    assert np.isclose(table.set_index("perturbation").percentile[drug], 100*(30 + 10)/len(left_out))
+
 def test_chances_by_hand_and_at_either_end():
     responses = np.arange(1.0, 11)[:, None]
     scores = np.array([-2.0, -1, 0, 1, 2])[:, None]
@@ -410,7 +434,9 @@ def test_ranks_percentiles_and_chances_follow_the_end_that_is_sensitive(split, p
 
 def test_the_order_of_training_lines_changes_nothing(split, new):
     shuffled = some(split[0], np.random.default_rng(0).permutation(len(split[0].lines)))
-    a, b = (by_pair(predict_lines(train_model(Line(), s), new.expression, new.lines)) for s in (split[0], shuffled))
+    models = [train_model(Line(), s, folds=3) for s in (split[0], shuffled)]
+    assert np.allclose(models[0].stretch, models[1].stretch)
+    a, b = (by_pair(predict_lines(m, new.expression, new.lines)) for m in models)
     for column in ("prediction", "low", "high", "percentile", "chance", "distance"): assert np.allclose(a[column], b[column])
 
 def test_left_out_predictions_of_a_run_are_taken_over_in_any_order(split, trained):
