@@ -202,7 +202,9 @@ def _line_keys(known):
     names = pairs(LINE_NAMES)
     stripped = names.assign(key=plain_cell(names.key).to_numpy())
     own = pd.DataFrame({"known": known.index, "key": known.index})
-    tables = {"id": own, "other id": pairs(LINE_IDS + LINE_NAMES), "name": stripped[stripped.key != ""]}
+    other = pairs(LINE_IDS + LINE_NAMES)
+    other = other.assign(key=other.key.str.upper())
+    tables = {"id": own, "other id": other, "name": stripped[stripped.key != ""]}
     return {route: table.drop_duplicates() for route, table in tables.items()}
 
 # %% ../../nbs/core/02_identity.ipynb #810af2eb
@@ -228,7 +230,7 @@ def match_lines(
     found = pd.DataFrame({"known": "", "route": ""}, wanted)
     for route, keys in _line_keys(known).items():
         open_ = wanted[found.route == ""]
-        asked = plain_cell(open_).to_numpy() if route == "name" else open_
+        asked = {"id": open_, "other id": open_.str.upper(), "name": plain_cell(open_).to_numpy()}[route]
         hits = pd.DataFrame({"wanted": open_, "key": asked}).merge(keys, on="key")
         hits = hits.drop_duplicates(["wanted", "known"])
         times = hits.wanted.value_counts()

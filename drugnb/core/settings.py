@@ -89,6 +89,7 @@ def data_folders(
 def source_folder(
     source: str,  # a folder, or the name of a set that settings.ini says where to find
     settings: dict[str, str] | None = None,  # see `read_settings`
+    study: str = "",  # whose public files make the set, for the message
 ) -> Path | None:  # None if `source` is neither
     "Where a source's tables lie. Raises `InputError` for a named set that is in no data folder."
     s = settings or read_settings()
@@ -99,6 +100,6 @@ def source_folder(
     found = next((p for p in places if p.is_dir()), None)
     if not found:
         raise InputError(f"The set {source} is not in {' nor in '.join(map(str, places))}: "
-                         f"get it with drugnb fetch {s[source]}, or set DRUGNB_DATA to the folder that holds "
-                         f"{s[source]}/.")
+                         f"get it with drugnb fetch {study or s[source]}, or set DRUGNB_DATA to the "
+                         f"folder that holds {s[source]}/.")
     return found

@@ -6,7 +6,7 @@
 __all__ = ['FETCHED', 'EXPRESSION', 'BY_HAND', 'LINE_COLUMNS', 'DRUG_COLUMNS', 'public_files', 'find_by_hand', 'join_mutations',
            'gdsc_responses', 'gdsc_tables', 'stated', 'crispr_tables', 'build_gdsc', 'build_crispr']
 
-# %% ../../nbs/essentiality/20a_build.ipynb #c76792fd
+# %% ../../nbs/essentiality/20a_build.ipynb #e921bae0
 import hashlib
 import re
 from pathlib import Path
@@ -17,10 +17,11 @@ from ..core.artefacts import write_tables
 from ..core.identity import as_text, match_lines
 from ..core.read import read_matrix
 from ..core.settings import InputError, data_folders, project_path, read_settings
-from .data import FOLDERS, TABLES, enough, line_matrix, read_screen
+from .data import TABLES, enough, line_matrix, read_screen
 from ..sources.fetch import fetch, registry
+from ..studies import set_folders
 
-# %% ../../nbs/essentiality/20a_build.ipynb #aeb41a48
+# %% ../../nbs/essentiality/20a_build.ipynb #8528e4ed
 FETCHED = dict(  # table: study under which the file is registered, end of its path
     responses=("weighting", "CCLE/GDSC_IC50.csv"), drugs=("weighting", "drug/1.Drug_list"),
     second=("essentiality", "baseline_GDSC2_IC50.csv"),
@@ -41,7 +42,7 @@ def public_files(
         rows.append(known.index[(known.study == study) & known.path.str.contains(end, regex=False)][0])
     return fetch("essentiality", data, files=known.loc[rows], quiet=True).set_axis(list(tables))
 
-# %% ../../nbs/essentiality/20a_build.ipynb #d30a6944
+# %% ../../nbs/essentiality/20a_build.ipynb #64c67c65
 EXPRESSION = ("OmicsExpressionProteinCodingGenesTPMLogp1*.csv*",
               "OmicsExpressionTPMLogp1HumanProteinCodingGenes*.csv*",
               "CCLE_expression*.csv*")  # DepMap's names over the years
@@ -74,7 +75,7 @@ def find_by_hand(
     raise InputError(f"The set {table.split('_')[0]} needs {what}, which cannot be fetched: put {name} (from "
                      f"depmap.org/portal, all data) into {where} and run the same command again.")
 
-# %% ../../nbs/essentiality/20a_build.ipynb #9c6d415a
+# %% ../../nbs/essentiality/20a_build.ipynb #73c4ee92
 LINE_COLUMNS = ["ModelID", "CellLineName", "StrippedCellLineName", "PatientID", "OncotreeLineage", "CCLEName",
                 "SangerModelID", "COSMICID"]
 
@@ -100,7 +101,7 @@ def join_mutations(
             f"lines, {features.shape[1]} genomic features for {len(features)}")
     return both.sort_index().rename_axis("ModelID"), says
 
-# %% ../../nbs/essentiality/20a_build.ipynb #afea9c7a
+# %% ../../nbs/essentiality/20a_build.ipynb #2314f341
 DRUG_COLUMNS = {"drug_id": "perturbation", "Name": "name", "Synonyms": "synonyms", "Targets": "target",
                 "Target pathway": "pathway"}
 
@@ -130,7 +131,7 @@ def gdsc_tables(
               "second": pd.read_csv(files["second"], index_col=0).rename_axis("ModelID")}
     return tables | _pathways(files) | {"units": stated("log2(TPM + 1)", "ln IC50 (µM)", "low")}, [says]
 
-# %% ../../nbs/essentiality/20a_build.ipynb #12630e80
+# %% ../../nbs/essentiality/20a_build.ipynb #b35b04be
 def stated(
     expression: str,  # unit
     responses: str,  # unit
@@ -145,7 +146,7 @@ def _pathways(files):
     if not files.get("pathways"): return {}
     return {"gene_sets": read_matrix(files["pathways"]).rename_axis("gene")}
 
-# %% ../../nbs/essentiality/20a_build.ipynb #a316dac9
+# %% ../../nbs/essentiality/20a_build.ipynb #6bcd2230
 def crispr_tables(
     files,  # path by table: lines, components, crispr_expression, crispr_responses, pathways (or None)
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:  # by table of `20_data`, and components; sentences
@@ -163,7 +164,7 @@ def crispr_tables(
             "lines")
     return tables | _pathways(files) | {"units": stated("log2(TPM + 1)", *units)}, [says]
 
-# %% ../../nbs/essentiality/20a_build.ipynb #6e373306
+# %% ../../nbs/essentiality/20a_build.ipynb #9b4f9cc2
 def _file_names(tables, files):
     "Tables under the names of their files: the annotation with DepMap's release, large tables as Parquet."
     release = re.search(r"\d\dQ[1-4]", str(files["lines"]))
@@ -176,7 +177,7 @@ def _build(name, data, tables, says, files):
     "Write a set's tables, read them back, and report."
     there = {table: Path(path) for table, path in files.items() if path}
     made_from = {"files": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in there.values()}}
-    folder = Path(data)/read_settings().get(name, FOLDERS[name])
+    folder = Path(data)/read_settings().get(name, set_folders("essentiality")[name])
     kinds = [f"*{table}*" for table in (*TABLES, "components")]
     folder = write_tables(_file_names(tables, files), folder, made_from, kinds)
     says = [f"expression is {there[f'{name}_expression'].name}", *says]

@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['LINE_ID', 'TISSUE', 'PATIENT', 'DEPMAP', 'FEW', 'SENSITIVE', 'DRUG', 'NEARLY_ALL', 'SHARES', 'SIMULATED', 'LAYOUT',
-           'TABLES', 'NEEDED', 'GMT', 'ABOUT', 'LONG', 'LONG_LINES', 'OF_LINES', 'OF_DRUGS', 'FOLDERS', 'Lines',
-           'Screen', 'assemble_screen', 'enough', 'simulate_screen', 'screen_files', 'read_gmt', 'line_matrix',
-           'read_screen', 'screen_tables', 'write_screen', 'simulated', 'simulated_small', 'write_example',
-           'open_screen']
+           'TABLES', 'NEEDED', 'GMT', 'ABOUT', 'LONG', 'LONG_LINES', 'OF_LINES', 'OF_DRUGS', 'Lines', 'Screen',
+           'assemble_screen', 'enough', 'simulate_screen', 'screen_files', 'read_gmt', 'line_matrix', 'read_screen',
+           'screen_tables', 'write_screen', 'simulated', 'simulated_small', 'write_example', 'open_screen']
 
-# %% ../../nbs/essentiality/20_data.ipynb #709410d8
+# %% ../../nbs/essentiality/20_data.ipynb #3b6d7097
 import gzip
 import re
 from dataclasses import dataclass, field, replace
@@ -26,10 +25,11 @@ from drugnb.core.identity import (
     match_compounds, match_lines, named_columns, plain_cell, require_unique,
 )
 from ..core.read import SUFFIXES, read_matrix, separator
-from ..core.settings import InputError, read_settings, source_folder
+from ..core.settings import InputError, read_settings
 from ..core.worlds import gene_names, programmes
+from ..studies import find_set
 
-# %% ../../nbs/essentiality/20_data.ipynb #fff8f9cb
+# %% ../../nbs/essentiality/20_data.ipynb #0d45f6c0
 class Lines(NamedTuple):
     "What a model may look at of cell lines: one row a line, in the same order in every array."
     expression: np.ndarray  # lines x genes, in the table's own unit, float64
@@ -42,7 +42,7 @@ class Lines(NamedTuple):
         "Some of the lines, in the order asked for."
         return Lines(*(part[some] for part in self))
 
-# %% ../../nbs/essentiality/20_data.ipynb #122519a8
+# %% ../../nbs/essentiality/20_data.ipynb #72ed3da7
 @dataclass(frozen=True)
 class Screen:
     "Expression and responses of cell lines, checked and with matching names."
@@ -66,7 +66,7 @@ class Screen:
         return Lines(self.expression.to_numpy(np.float64), *texts)
     def __str__(self): return "\n".join(self.report)
 
-# %% ../../nbs/essentiality/20_data.ipynb #4f9b68a8
+# %% ../../nbs/essentiality/20_data.ipynb #23ad7ebf
 def _n(n, what):
     "A count with its noun, for a sentence."
     return f"{n:,} {what}" + ("" if n == 1 else "s")
@@ -105,7 +105,7 @@ def _refuse_cell(table, at, what, found):
     raise InputError(f"The table of {what} holds {found} in row {row!r}, column {column!r}, where a number "
                      "should be: correct it or leave it empty.")
 
-# %% ../../nbs/essentiality/20_data.ipynb #b566aeb4
+# %% ../../nbs/essentiality/20_data.ipynb #f0ca800e
 LINE_ID = ("line", "modelid", "depmapid", "achid", "id")  # columns that hold a line's id, the best first
 TISSUE = ("tissue", "oncotreelineage", "lineage", "tissuefactor", "primarytissue", "siteprimary", "organ")
 PATIENT = ("patient", "patientid")
@@ -143,7 +143,7 @@ def _line_table(ids, catalogue):
         about[column] = about[column].where(about[column] != "", pd.Series(ids, ids, dtype=object))
     return about.rename_axis("line")
 
-# %% ../../nbs/essentiality/20_data.ipynb #cf0951e0
+# %% ../../nbs/essentiality/20_data.ipynb #21b19c3d
 DEPMAP = re.compile(r"^ACH-\d{6}$")
 
 def _known_lines(ids, catalogue):
@@ -169,7 +169,7 @@ def _expression_by_line(expression, catalogue, responses):
     straight, turned = next(((a, b) for a, b in votes if a != b), (1, 0))
     return expression if straight > turned else expression.T
 
-# %% ../../nbs/essentiality/20_data.ipynb #b8f0ed49
+# %% ../../nbs/essentiality/20_data.ipynb #063f797d
 def _under_known_ids(table, catalogue, what):
     "A table with its rows under the catalogue's ids, and what there is to say."
     met = match_lines(table.index, catalogue)
@@ -193,7 +193,7 @@ def _with_lines(catalogue, ids):
     more = pd.Index(ids).difference(catalogue.index, sort=False)
     return pd.concat([catalogue, pd.DataFrame(index=more, dtype=object)]) if len(more) else catalogue
 
-# %% ../../nbs/essentiality/20_data.ipynb #fa65856e
+# %% ../../nbs/essentiality/20_data.ipynb #3e0841f3
 def _shared_lines(expression, responses):
     "Lines that have both, sorted, and what there is to say. Raises `InputError` where there are none."
     both = expression.index.intersection(responses.index).sort_values()
@@ -209,7 +209,7 @@ def _shared_lines(expression, responses):
         if len(alone): says.append(f"{_n(len(alone), 'line')} with {has} but no {lacks} ({_some(alone)})")
     return both, says
 
-# %% ../../nbs/essentiality/20_data.ipynb #92dee364
+# %% ../../nbs/essentiality/20_data.ipynb #899781a4
 def _expression_unit(values, said):
     "The unit of expression. Raises `InputError` for one that has to be said or changed first."
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
@@ -235,7 +235,7 @@ def _expression_unit(values, said):
                          "known unit: check the file, or write expression_unit in settings.ini.")
     return "log2(TPM + 1)" if low < 1 else "log2 intensity"
 
-# %% ../../nbs/essentiality/20_data.ipynb #31fe5bba
+# %% ../../nbs/essentiality/20_data.ipynb #17083daa
 FEW = 0.05  # share of lines in which expression of a gene may be missing, to be filled
 
 def _filled(expression):
@@ -269,7 +269,7 @@ def _checked_genes(expression):
 
 def _averaged(n, what): return f"{_n(n, what)} under another name of one that is there: averaged with it"
 
-# %% ../../nbs/essentiality/20_data.ipynb #2723b0a4
+# %% ../../nbs/essentiality/20_data.ipynb #b59beb7f
 SENSITIVE = {  # words in a unit that say which end means that a line responds
     "low": ("ic50", "ec50", "gi50", "auc", "area under", "viability", "effect", "growth", "fold change",
             "survival", "ceres", "chronos"),
@@ -279,7 +279,7 @@ SENSITIVE = {  # words in a unit that say which end means that a line responds
 def _recognised(values, genes):
     "The unit of responses as far as their values tell it; None where they do not."
     low, high, middle = np.nanmin(values), np.nanmax(values), np.nanmedian(values)
-    if set(np.unique(values[np.isfinite(values)])) <= {0, 1, 2}:
+    if np.isin(values, (0, 1, 2)).sum() == np.isfinite(values).sum():
         return "dependency level (0, 1, 2)" if genes else None
     if low >= 0 and high <= 1.3:
         if genes: return "dependency probability"
@@ -306,7 +306,7 @@ def _responses_unit(values, genes, said, sensitive):
     says = f"responses: {unit}, {sensitive} where a line responds ({how})"
     return {"responses": unit, "sensitive": sensitive}, says
 
-# %% ../../nbs/essentiality/20_data.ipynb #2e416869
+# %% ../../nbs/essentiality/20_data.ipynb #49ef738b
 def _are_genes(ids, genes):
     "Do the ids of perturbations name genes (written as DepMap does, expressed here, or known ones)?"
     with_number = sum(bool(re.match(r"^\S+ \(\d+\)$", i)) for i in ids)
@@ -324,7 +324,7 @@ def _perturbed(responses, genes):
         if responses.shape[1] < n: says.append(_averaged(n - responses.shape[1], "perturbed gene"))
     return responses.sort_index(axis=1), says
 
-# %% ../../nbs/essentiality/20_data.ipynb #2e1fdbf1
+# %% ../../nbs/essentiality/20_data.ipynb #64a53c7d
 DRUG = ("name", "drugname", "compoundname", "perturbation", "perturbationname")  # columns that name a drug
 
 def _perturbation_table(ids, about, genes):
@@ -351,7 +351,7 @@ def _by_perturbation(about, genes):
     require_unique(about.index, "The table of perturbations")
     return about
 
-# %% ../../nbs/essentiality/20_data.ipynb #106f1eb0
+# %% ../../nbs/essentiality/20_data.ipynb #1146fa71
 def _matched_perturbations(columns, about, ids):
     "The first screen's id of each perturbation of a second screen, where there is exactly one."
     same = pd.Series(columns, columns).isin(ids).to_numpy()
@@ -388,7 +388,7 @@ def _second_screen(second, catalogue, lines, about, ids, genes):
                     f"the name ({_some(unclear)})")
     return second, says
 
-# %% ../../nbs/essentiality/20_data.ipynb #ef2cec60
+# %% ../../nbs/essentiality/20_data.ipynb #9b2a8363
 def _mutation_table(mutations, catalogue, lines):
     "Lines x features, NaN where a line is not in the table, and what there is to say."
     mutations = _lines_in_rows(_numeric(mutations, "mutations"), catalogue, lines)
@@ -424,7 +424,7 @@ def _gene_set_table(gene_sets, genes):
     says = f"{gene_sets.shape[1]} gene sets, {found:.0%} of whose members are among the genes"
     return gene_sets.sort_index().sort_index(axis=1).rename_axis(index="gene", columns="set"), [says]
 
-# %% ../../nbs/essentiality/20_data.ipynb #a947eef7
+# %% ../../nbs/essentiality/20_data.ipynb #e9a106b7
 def assemble_screen(
     name: str,  # the set's name
     expression: pd.DataFrame,  # lines x genes, in either orientation
@@ -458,7 +458,7 @@ def assemble_screen(
     return Screen(name, expression, responses, known, table, **optional, units=units, report=tuple(report),
                   truth=truth or {}, key=key)
 
-# %% ../../nbs/essentiality/20_data.ipynb #3d6f558c
+# %% ../../nbs/essentiality/20_data.ipynb #1ab6ace4
 def _meet(expression, responses, catalogue):
     "Expression and responses of the lines that have both, in one order; the catalogue with all lines."
     expression = _expression_by_line(expression, catalogue, responses)
@@ -469,7 +469,7 @@ def _meet(expression, responses, catalogue):
     both, found = _shared_lines(expression, responses)
     return expression.loc[both], responses.loc[both], catalogue, [*says, *more, *found]
 
-# %% ../../nbs/essentiality/20_data.ipynb #fb39cb4a
+# %% ../../nbs/essentiality/20_data.ipynb #9fcef61e
 def _checked_tables(expression, responses):
     "Expression and responses without empty lines, and what there is to say."
     expression, says = _checked_genes(expression)
@@ -494,7 +494,7 @@ def _units(expression, responses, genes, said):
     found, says = _responses_unit(responses.to_numpy(), genes, *ends)
     return {"expression": unit, **found}, [f"expression: {unit}", says]
 
-# %% ../../nbs/essentiality/20_data.ipynb #4ac8d174
+# %% ../../nbs/essentiality/20_data.ipynb #4770cbb8
 class _Optional(NamedTuple):
     "What optional tables have to meet."
     catalogue: pd.DataFrame
@@ -530,14 +530,14 @@ def _summary(expression, responses, lines, perturbations):
     again = perturbations.repeat_of[perturbations.repeat_of.duplicated()].nunique()
     return says + ([f"compounds screened under more than one id: {again}"] if again else [])
 
-# %% ../../nbs/essentiality/20_data.ipynb #08839c83
+# %% ../../nbs/essentiality/20_data.ipynb #1bbb0873
 NEARLY_ALL = 0.95  # share of its lines with one and the same value at which a perturbation has no variation
 
-def _commonest(responses):
-    "Share of its measured lines in which each perturbation has its commonest value."
-    return responses.apply(lambda y: y.value_counts(normalize=True).max())
+def _flat(responses):
+    "Which perturbations have one value in nearly all lines: then it is their median."
+    return responses.eq(responses.median()).sum()/responses.notna().sum() > NEARLY_ALL
 
-# %% ../../nbs/essentiality/20_data.ipynb #01c3ae24
+# %% ../../nbs/essentiality/20_data.ipynb #7b8c807a
 def enough(
     screen: Screen,  # a checked set
     least: float = 0.5,  # share of the lines in which a perturbation must be measured
@@ -545,7 +545,7 @@ def enough(
     "The perturbations measured often enough and with variation. Raises `InputError` where none is left."
     y, says = screen.responses, []
     rare = y.notna().mean() < least
-    flat = ~rare & (_commonest(y) > NEARLY_ALL)
+    flat = ~rare & _flat(y)
     keep = ~rare & ~flat
     if not keep.any():
         raise InputError(f"No perturbation is measured in {least:.0%} of the {len(y)} lines with any "
@@ -575,7 +575,7 @@ def _part(screen, lines, ids, says, key):
         mutations=None if mutations is None else mutations.loc[lines],
         report=(*screen.report, *says), key=key)
 
-# %% ../../nbs/essentiality/20_data.ipynb #8c8dfaee
+# %% ../../nbs/essentiality/20_data.ipynb #6395cc2c
 class _Cells(NamedTuple):
     "Simulated lines by number, before they have names."
     tissue: np.ndarray  # of each line, 0 to tissues - 1
@@ -610,7 +610,7 @@ def _draw_cells(rng, n_lines, n_genes, n_pathways, n_tissues, twins):
     expression = np.maximum(expression + 0.8*_of_patients(rng, patient, n_genes, 0.7), 0)
     return _Cells(tissue, patient, driver, activity, programme, general, expression)
 
-# %% ../../nbs/essentiality/20_data.ipynb #7a8266b9
+# %% ../../nbs/essentiality/20_data.ipynb #abeb8ef3
 # Shares of a drug's variance.
 SHARES = dict(pathway=0.22, general=0.12, hidden=0.10, tissue=0.08, own=0.04, noise=0.44)
 
@@ -643,7 +643,7 @@ def _without_blocks(rng, responses, share):
     few = rng.random((n_lines, n_drugs)) < 0.65
     return np.where(gone | (few & (np.arange(n_drugs) % 30 == 29)), np.nan, responses)
 
-# %% ../../nbs/essentiality/20_data.ipynb #093fa4e3
+# %% ../../nbs/essentiality/20_data.ipynb #9a7f4e9a
 def _letters(what, n): return np.array([f"{what} {chr(65 + i)}" for i in range(n)], dtype=object)
 def _ids(what, n): return np.array([f"{what}{i + 1:03d}" for i in range(n)], dtype=object)
 
@@ -671,7 +671,7 @@ def _compounds(pathway, again):
     return pd.DataFrame({"name": [f"compound {i + 1:02d}" for i in which],
                          "target": [f"target {p[-1]}" for p in of], "pathway": of}, _ids("drug", n))
 
-# %% ../../nbs/essentiality/20_data.ipynb #38af4f92
+# %% ../../nbs/essentiality/20_data.ipynb #0f9e128f
 SIMULATED = {  # arguments of `simulate_screen`
     "simulated": dict(n_lines=300, n_genes=400, n_drugs=60, n_pathways=12, n_tissues=10),
     "simulated-small": dict(n_lines=120, n_genes=150, n_drugs=24, n_pathways=8, n_tissues=6),
@@ -711,7 +711,7 @@ def simulate_screen(
         key=digest(["screen", 1, *drawn]))
     return replace(found, truth=_truth(cells, drugs, sign, constant + spread*true))
 
-# %% ../../nbs/essentiality/20_data.ipynb #36428512
+# %% ../../nbs/essentiality/20_data.ipynb #ba162323
 def _truth(cells, drugs, sign, true):
     "What is known of a simulated screen."
     lines, pathways = _ids("line", len(cells.tissue)), _letters("pathway", cells.activity.shape[1])
@@ -720,7 +720,7 @@ def _truth(cells, drugs, sign, true):
             "activity": pd.DataFrame(cells.activity, lines, pathways),
             "driver": {p: f"driver {p[-1]}" for p in pathways}}
 
-# %% ../../nbs/essentiality/20_data.ipynb #3cd1ce8f
+# %% ../../nbs/essentiality/20_data.ipynb #8028d8ca
 LAYOUT = dict(  # what settings.ini may rename: files, without their ending; patterns have commas between them
     expression="*expression*",
     responses="*response*, *CRISPRGeneEffect*, *CRISPR_gene_effect*, *CRISPRGeneDependency*",
@@ -740,7 +740,7 @@ def _stem(path):
     "A table's name without its ending; None where it does not end as a table does."
     return next((path.name[:-len(s)] for s in (*GMT, *SUFFIXES) if path.name.lower().endswith(s)), None)
 
-# %% ../../nbs/essentiality/20_data.ipynb #5307bcfa
+# %% ../../nbs/essentiality/20_data.ipynb #514d0474
 def _fitting(files, patterns):
     "The files that fit the first pattern that any fits."
     for pattern in (p.strip().lower() for p in patterns.split(",") if p.strip()):
@@ -768,7 +768,7 @@ def screen_files(
         found[table] = fit[0] if fit else None
     return found
 
-# %% ../../nbs/essentiality/20_data.ipynb #3e19d475
+# %% ../../nbs/essentiality/20_data.ipynb #5131461b
 def read_gmt(
     path: Path | str,  # a line a set: name, description, genes, separated by tabs; also gzipped
 ) -> pd.DataFrame:  # genes x sets, 1 for a member and 0 for others
@@ -788,7 +788,7 @@ def read_gmt(
     members = {row[0].strip(): dict.fromkeys(filter(None, map(str.strip, row[2:])), 1.0) for _, row in rows}
     return pd.DataFrame(members).fillna(0.0)
 
-# %% ../../nbs/essentiality/20_data.ipynb #4207c464
+# %% ../../nbs/essentiality/20_data.ipynb #9f0a42df
 ABOUT = ("modelid", "depmapid", "sequencingid", "modelconditionid", "isdefaultentryformodel",
          "isdefaultentryformc", "cellline", "celllinename", "lineage")  # columns beside a matrix
 
@@ -806,7 +806,7 @@ def _columns(path):
     text = re.search(r"\.(csv|tsv|txt)(\.gz)?$", path.name)
     return _plain_table(path, nrows=0) if text else pd.DataFrame()
 
-# %% ../../nbs/essentiality/20_data.ipynb #66fab61c
+# %% ../../nbs/essentiality/20_data.ipynb #7e56c1f3
 def line_matrix(
     path: Path,  # see `read_matrix`; columns that tell of samples may stand beside the numbers
 ) -> pd.DataFrame:  # oriented as stored; a row a line where there are such columns
@@ -820,7 +820,7 @@ def line_matrix(
     drop = {table.columns[0], *named_columns(table, ABOUT)} - {ids}
     return table.set_index(ids).drop(columns=list(drop))
 
-# %% ../../nbs/essentiality/20_data.ipynb #973c3b18
+# %% ../../nbs/essentiality/20_data.ipynb #4653fd2c
 LONG = {"drug": ("drugid",), "value": ("lnic50",), "name": ("drugname",), "target": ("putativetarget",),
         "pathway": ("pathwayname",)}  # columns of GDSC's fitted responses
 LONG_LINES = ("celllinename", "sangermodelid", "cosmicid", "modelid")
@@ -856,7 +856,7 @@ def _responses(path, lines):
     if long and named_columns(columns, LONG_LINES): return _from_long(_plain_table(path), lines, path.name)
     return line_matrix(path), None, None
 
-# %% ../../nbs/essentiality/20_data.ipynb #9ee39ad2
+# %% ../../nbs/essentiality/20_data.ipynb #430fdd15
 def _named_as_set(table, layout, columns, file):
     "A table whose columns are named as settings say. Raises `InputError` for one that is not there."
     if table is None: return None
@@ -892,7 +892,7 @@ def _stated_units(path, layout):
                          "unit.")
     return stated | dict(zip(table.table, table.unit.fillna("")))
 
-# %% ../../nbs/essentiality/20_data.ipynb #5df3985c
+# %% ../../nbs/essentiality/20_data.ipynb #e5d23d46
 OF_LINES = {"line": "line", "line_name": "name", "tissue": "tissue", "patient": "patient"}  # setting: column
 OF_DRUGS = {"perturbation": "perturbation", "perturbation_name": "name", "target": "target",
             "pathway": "pathway"}
@@ -918,7 +918,7 @@ def read_screen(
         gene_sets=read_sets(sets) if sets else None, units=_stated_units(files["units"], layout))
     return replace(found, report=(*_release(files), *found.report))
 
-# %% ../../nbs/essentiality/20_data.ipynb #641d126f
+# %% ../../nbs/essentiality/20_data.ipynb #3e82c70e
 def screen_tables(
     screen: Screen,  # a checked set
 ) -> dict[str, pd.DataFrame]:  # by table, those that the set has
@@ -938,7 +938,7 @@ def write_screen(
     for name, table in screen_tables(screen).items(): write_table(table, folder/f"{name}.csv")
     return folder
 
-# %% ../../nbs/essentiality/20_data.ipynb #d5694363
+# %% ../../nbs/essentiality/20_data.ipynb #691662ff
 def _simulated(name): return replace(simulate_screen(**SIMULATED[name]), name=name)
 
 def simulated() -> Screen:
@@ -955,15 +955,12 @@ def write_example(
     "A small simulated set as tables."
     return write_screen(simulated_small(), folder)
 
-FOLDERS = dict(gdsc="essentiality-gdsc", crispr="essentiality-crispr")  # named sets, below a data folder
+
 
 def open_screen(
-    source: str = "simulated",  # a key of `SIMULATED`, a set of `FOLDERS`, or a folder
+    source: str = "simulated",  # a key of `SIMULATED`, "gdsc", "crispr", or a folder
 ) -> Screen:
     "The set that `source` names. Raises `InputError` when nothing is called that, and as `read_screen`."
-    if source in SIMULATED: return _simulated(source)
-    found = source_folder(source, {**FOLDERS, **read_settings()})
-    if not found:
-        raise InputError(f"There is no set called {source!r} for essentiality and no folder of that name: "
-                         f"use {', '.join([*SIMULATED, *FOLDERS])}.")
+    found = find_set("essentiality", source)
+    if not isinstance(found, Path): return found
     return read_screen(found, name=source if Path(source).name == source else "")

@@ -5,7 +5,7 @@ itself can repeat."""
 
 # %% auto #0
 __all__ = ['METRICS', 'FEWEST', 'line_folds', 'tissue_folds', 'column_correlation', 'column_ranks', 'fold_scores', 'MeanEffects',
-           'TissueMean', 'over_perturbations', 'over_lines', 'score_table', 'agreement']
+           'TissueMean', 'over_perturbations', 'over_lines', 'by_perturbation', 'score_table', 'agreement']
 
 # %% ../../nbs/essentiality/21_judge.ipynb #ebecac2f
 import numpy as np
@@ -196,9 +196,19 @@ def over_lines(
     return float(values.mean() - half), float(values.mean() + half)
 
 # %% ../../nbs/essentiality/21_judge.ipynb #942a66e7
+def by_perturbation(
+    rows: pd.DataFrame,  # perturbation, n, and the column asked for; a row a fold
+    column: str,  # whose mean
+) -> pd.Series:  # by perturbation
+    "Mean over folds, each counted by its measured lines less one; missing where no fold has a value."
+    weight = (rows.n - 1).where(rows[column].notna(), 0).clip(lower=0)
+    sums = pd.DataFrame({"of": rows[column].fillna(0)*weight, "weight": weight})
+    sums = sums.groupby(rows.perturbation, sort=False).sum()
+    return sums.of/sums.weight.where(sums.weight > 0)
+
 def _intervals(rows, column, groups, folds_are_lines):
     "Mean of one column and its two intervals."
-    by_id = rows.groupby("perturbation", sort=False)[column].mean()
+    by_id = by_perturbation(rows, column)
     low, high = over_perturbations(by_id, groups.reindex(by_id.index))
     out = {column: by_id.mean(), f"{column}_low": low, f"{column}_high": high}
     if folds_are_lines:
@@ -208,7 +218,7 @@ def _intervals(rows, column, groups, folds_are_lines):
     return out
 
 def score_table(
-    scores: pd.DataFrame,  # of one split: model, seed, fold, perturbation, and `METRICS`
+    scores: pd.DataFrame,  # of one split: model, seed, fold, perturbation, n, and `METRICS`
     groups: pd.Series,  # by perturbation: label that repeats of one compound share
     reference: str = "PCA-50 ridge",  # the model that gains are differences from, if it was scored
     folds_are_lines: bool = True,  # folds are parts of the lines, all alike (not tissues)
@@ -222,8 +232,8 @@ def score_table(
         if len(beside):
             gain = rows.spearman.to_numpy() - beside.reindex(pd.MultiIndex.from_frame(rows[keys])).to_numpy()
             found |= _intervals(rows.assign(gain=gain), "gain", groups, folds_are_lines)
-        of_id = rows.groupby("perturbation")[["pearson", "rmse"]].mean().mean()
-        out[name] = {**found, **of_id, "perturbations": int(rows.perturbation.nunique())}
+        others = {metric: by_perturbation(rows, metric).mean() for metric in ("pearson", "rmse")}
+        out[name] = {**found, **others, "perturbations": int(rows.perturbation.nunique())}
     return pd.DataFrame(out).T.rename_axis("model")
 
 # %% ../../nbs/essentiality/21_judge.ipynb #35277634

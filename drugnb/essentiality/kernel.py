@@ -138,12 +138,14 @@ def kernel_ridge(
     penalties=PENALTIES,  # to choose from
     given: np.ndarray | None = None,  # perturbations: one of `penalties` each, where it is known already
 ) -> KernelFit:
-    "Fit every perturbation with the penalty whose left-out errors are least."
+    """Fit every perturbation with the penalty whose left-out errors are least.
+    One with fewer than three lines, or all of one patient, stays 0."""
     values, vectors = eigh(kernel, check_finite=False)
     n, m = responses.shape
     dual, left_out = np.zeros((n, m)), np.full((n, m), np.nan)
     intercept, chosen, least = np.zeros(m), np.full(m, np.nan), np.full(m, np.inf)
-    patterns = [(rows, js) for rows, js in label_patterns(responses) if len(rows) >= 3]
+    patterns = [(rows, js) for rows, js in label_patterns(responses)
+                if len(rows) >= 3 and len(np.unique(patients[rows])) > 1]
     for penalty in penalties:
         inverse = (vectors/(np.maximum(values, 0) + penalty)) @ vectors.T
         for measured, every in patterns:
@@ -295,11 +297,11 @@ class FastModel(BaseEstimator):
         responses: np.ndarray,  # lines x perturbations, NaN where missing
     ) -> "FastModel":
         "Fit. Raises `InputError` for fewer than two patients."
+        folds = line_folds(lines, self.folds, self.random_state)
         self.lines_, self.space_ = lines, line_space(lines)
         kernel, scores = self.space_.kernel(lines, lines), normal_scores(responses)
         first = kernel_ridge(kernel, scores, lines.patient)
         self.dual_, self.intercept_, self.penalty_ = first.dual, first.intercept, first.penalty
-        folds = line_folds(lines, self.folds, self.random_state)
         said = nested(kernel, responses, lines.patient, first.penalty, folds, self.second, self.rank)
         self.inner_ = choose_second(said, responses, folds)
         self.second_penalty_ = float(self.inner_.idxmax()) if self.inner_.notna().any() else np.inf

@@ -141,7 +141,8 @@ LINES = pd.DataFrame({"CellLineName": ["TT", "T.T", "A-375", "NIH:OVCAR-3", None
 
 @pytest.mark.parametrize("wanted, known, route", [
     ("ACH-3", "ACH-3", "id"), ("906793", "ACH-3", "other id"), (906793.0, "ACH-3", "other id"), ("906793.0", "ACH-3", "other id"),
-    ("SIDM05", "ACH-5", "other id"), ("A-375", "ACH-3", "other id"), ("a375", "ACH-3", "name"), ("A375_SKIN", "ACH-3", "other id"),
+    ("SIDM05", "ACH-5", "other id"), ("A-375", "ACH-3", "other id"), ("a375", "ACH-3", "name"), ("t.t", "ACH-2", "other id"),
+    ("A375_SKIN", "ACH-3", "other id"),
     ("OVCAR-3", "", ""), ("nih ovcar3", "ACH-4", "name"), ("T.T", "ACH-2", "other id"), ("TT_OESOPHAGUS", "ACH-2", "other id"),
     ("T-T", "", "several"), ("TT_LUNG", "", "several"), ("3", "", ""), ("", "", ""), ("NA", "", ""),
 ])

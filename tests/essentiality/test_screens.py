@@ -95,6 +95,10 @@ def test_names_that_stand_for_two_lines_are_left_out_and_named():
     found = assemble_screen("", expression, responses.set_axis(["A375", "HL60", "T-T", "t t", "MCF7", "PC3"]), lines)
     assert found.responses.index.tolist() == [f"ACH-00000{i}" for i in (1, 2, 5, 6)]
     assert any("2 lines of the responses left out" in r and "T-T, t t" in r for r in found.report)
+    both = ["A375", "HL60", "T-T", "t t", "MCF7", "PC3"]
+    again = assemble_screen("", expression.set_axis(both), responses.set_axis(both), lines)
+    assert again.responses.index.tolist() == found.responses.index.tolist(), "nor as further lines of their own"
+    assert sum("2 lines of the" in r for r in again.report) == 2
 
 def test_names_meet_without_an_annotation_too():
     expression, responses = few(6)
@@ -282,6 +286,13 @@ def test_what_a_model_may_see_is_in_the_order_of_the_responses(screen):
     some = np.array([5, 0])
     assert known.rows(some).tissue.tolist() == [known.tissue[5], known.tissue[0]] and known.rows(some).expression.shape == (2, 150)
 
+def test_what_is_not_known_of_a_line_stays_unknown_and_two_copies_count_as_one():
+    expression, responses = few(6)
+    found = assemble_screen("", expression, responses, mutations=pd.DataFrame({"KRAS": [0, 1, 2, np.nan]}, expression.index[:4]))
+    np.testing.assert_array_equal(found.mutations.KRAS, [0, 1, 1, np.nan, np.nan, np.nan])
+    assert "1 mutation and other features, known for 3 of 6 lines" in found.report
+    assert "1 mutation of both copies (2) counted as a mutation (1)" in found.report
+
 # simulated
 
 def test_the_simulated_truth_is_what_was_measured(screen):
@@ -351,6 +362,11 @@ def test_tables_in_any_format_and_orientation_are_the_same_screen(screen, tmp_pa
         if ending == "parquet": table.to_parquet(target)
         else: table.to_csv(target, sep="\t" if ending == "tsv" else ",")
     same(screen, read_screen(folder))
+
+def test_units_beside_the_tables_go_before_settings_and_values(screen, tmp_path):
+    folder = write_screen(replace(screen, units={"expression": "my scale", "responses": "score", "sensitive": "high"}), tmp_path)
+    found = read_screen(folder, {"responses_unit": "other", "sensitive": "low"})
+    assert found.units == {"expression": "my scale", "responses": "score", "sensitive": "high"}
 
 def test_the_example_opens(tmp_path):
     assert open_screen(str(write_example(tmp_path/"example"))).expression.shape == (120, 150)
