@@ -7,11 +7,11 @@ __all__ = ['NEIGHBOURS', 'CUT', 'INSIDE', 'QUANTILES', 'TWIN', 'FLAT', 'KINDS', 
            'FAR_OFF', 'FIFTH', 'ENOUGH', 'FORMAT', 'KEPT', 'REQUIRED_RUN', 'STRETCHES', 'gene_scales', 'standardised',
            'Nearest', 'nearest_lines', 'own_distances', 'fill_weights', 'Placed', 'place_lines', 'patient_weights',
            'conformal_limits', 'left_out_predictions', 'tissue_splits', 'line_difficulty', 'usual_residual', 'Stretch',
-           'fit_stretch', 'fitted_state', 'from_state', 'settled', 'Trained', 'train_model', 'Unit', 'read_unit',
-           'convert', 'Fit', 'scale_fits', 'check_scale', 'meet_genes', 'require_genes', 'meet_tissues', 'read_lines',
-           'chance_sensitive', 'predict_lines', 'save_model', 'load_model', 'predict', 'held_out_coverage', 'held_by',
-           'coverage', 'coverage_by_perturbation', 'coverage_by_distance', 'hits', 'chance_table', 'figure_calibration',
-           'figure_distance', 'figure_scales']
+           'fit_stretch', 'leap_state', 'leap_from_state', 'fitted_state', 'from_state', 'settled', 'Trained',
+           'train_model', 'Unit', 'read_unit', 'convert', 'Fit', 'scale_fits', 'check_scale', 'meet_genes',
+           'require_genes', 'meet_tissues', 'read_lines', 'chance_sensitive', 'predict_lines', 'save_model',
+           'load_model', 'predict', 'HeldOut', 'held_out', 'held_by', 'coverage', 'coverage_by_perturbation',
+           'coverage_by_distance', 'chance_table', 'figure_calibration', 'figure_distance', 'figure_scales']
 
 # %% ../../nbs/essentiality/28_predict.ipynb #61f4c493
 import hashlib
@@ -37,10 +37,10 @@ from ..core.evaluate import grouped_splits, group_counts, interval
 from drugnb.core.identity import (
     MISSING, gene_symbols, group_codes, match_lines, named_columns, oriented, require_unique,
 )
-from ..core.read import read_matrix, separator
+from ..core.read import separator
 from ..core.settings import InputError, typed_path
 from ..core.style import styled
-from .data import Lines, Screen, TISSUE
+from .data import line_matrix, Lines, Screen, TISSUE
 from .judge import line_folds, tissue_folds
 from ..studies import function
 
@@ -259,7 +259,20 @@ def fit_stretch(
 # %% ../../nbs/essentiality/28_predict.ipynb #84c1a396
 KINDS = {  # estimators of the wing: what gives a fitted one's state, and what makes it again
     "FastModel": ("essentiality.kernel:model_state", "essentiality.kernel:model_from_state"),
-    "Leap": ("essentiality.leap:Leap.state", "essentiality.leap:Leap.from_state")}
+    "Leap": ("essentiality.predict:leap_state", "essentiality.predict:leap_from_state")}
+
+def leap_state(
+    model,  # a fitted `Leap`
+) -> dict:  # as `fitted_state`
+    "What a layered ensemble predicts from; what it is, as JSON, is one of the texts."
+    return {"about": json.dumps(model.about()), **model.state()}
+
+def leap_from_state(
+    state: dict,  # of `leap_state`
+):  # the fitted `Leap`
+    "The ensemble again."
+    arrays = {name: value for name, value in state.items() if name != "about"}
+    return function("essentiality.leap:revive_leap")(json.loads(state["about"]), arrays)
 
 def fitted_state(
     model,  # a fitted estimator of the wing, or one with a method `state`
@@ -279,6 +292,7 @@ def from_state(
     if kind in named: return named[kind].from_state(state)
     raise ValueError(f"its kind {kind!r} is unknown: {', '.join([*KINDS, *named])} are known")
 
+# %% ../../nbs/essentiality/28_predict.ipynb #060b3c7e
 def settled(
     model,  # a fitted estimator
 ):  # the same, made from its state; as it is where it has none
@@ -301,39 +315,56 @@ class Trained:
     lines: pd.DataFrame  # by line: name, tissue, patient
     responses: pd.DataFrame  # training lines x perturbations, NaN where missing
     left_out: pd.DataFrame  # likewise: predictions by models that saw no line of the patient
+    left_out_tissues: pd.DataFrame  # likewise, no line of the tissue; NaN where none was left out
+    distances: pd.DataFrame  # by line, in units of the limit: near (left out by patient), far (by tissue)
     perturbations: pd.DataFrame  # by id: name, label, target, pathway, ...
     stretch: Stretch  # of intervals with distance
     made_from: dict  # provenance
 
     @property
+    def known(self) -> Lines:
+        "What a model may look at of the training lines."
+        texts = (self.lines[c].to_numpy(object).astype(str) for c in ("tissue", "patient"))
+        return Lines(self.expression.to_numpy(np.float64), *texts)
+    @property
     def tissues(self) -> list[str]:
         "Tissues of the training lines."
         return sorted(set(self.lines.tissue) - {""})
     @property
-    def distance(self) -> np.ndarray:
-        "Distance of each training line to lines of other patients, in units of the limit."
-        z = standardised(self.expression.to_numpy(np.float64), self.genes)
-        own, limit = own_distances(z, self.lines.patient)
-        return own.distance/limit
-    @property
-    def scores(self) -> np.ndarray:
-        "Left-out residuals over the stretch at each line's distance, lines x perturbations."
-        residuals = self.responses.to_numpy(float) - self.left_out.to_numpy(float)
-        return residuals/self.stretch(self.distance)[:, None]
+    def residuals(self) -> dict[str, np.ndarray]:
+        "Measured minus left-out predictions, lines x perturbations: near (by patient), far (by tissue)."
+        tables = {"near": self.left_out, "far": self.left_out_tissues}
+        return {how: (self.responses - table).to_numpy(float, copy=True) for how, table in tables.items()}
 
 # %% ../../nbs/essentiality/28_predict.ipynb #ab0381ad
-def _stretch_of(lines, z, residuals, far_residuals, splits):
-    "The stretch of intervals, from residuals of lines left out by patient and, on these splits, by tissue."
+def _distances(lines, z, splits):
+    "Distances of training lines in units of the limit: to other patients, and to other tissues on splits."
     own, limit = own_distances(z, lines.patient)
-    far, usual = np.full(len(z), np.nan), usual_residual(residuals)
+    far = np.full(len(z), np.nan)
     for known, test in splits: far[test] = nearest_lines(z[test], z[known]).distance
-    difficulty = [line_difficulty(r, usual) for r in (residuals, far_residuals)]
-    return fit_stretch(np.append(own.distance, far)/limit, np.concatenate(difficulty))
+    return np.column_stack([own.distance, far])/limit
+
+def _stretch(distances, residuals, rows=slice(None)):
+    "The stretch that some training lines teach."
+    near, far = residuals["near"][rows], residuals["far"][rows]
+    usual = usual_residual(near)
+    difficulty = [line_difficulty(r, usual) for r in (near, far)]
+    return fit_stretch(distances[rows].T.ravel(), np.concatenate(difficulty))
 
 def _left_out(model, lines, responses, splits, given):
-    "Left-out predictions: those given, in order, or made."
-    if given is not None: return _like(given, responses).to_numpy()
-    return left_out_predictions(model, lines, responses.to_numpy(float), splits)
+    "Left-out predictions: those given, in the order of the responses, or made."
+    if given is not None: return _like(given, responses)
+    made = left_out_predictions(model, lines, responses.to_numpy(float), splits)
+    return pd.DataFrame(made, responses.index, responses.columns)
+
+def _like(left_out, responses):
+    "Left-out predictions in the order of the responses."
+    lost = responses.index.difference(left_out.index), responses.columns.difference(left_out.columns)
+    for ids, what in zip(lost, ("lines", "perturbations")):
+        if len(ids):
+            raise InputError(f"Left-out predictions lack {len(ids)} {what} of the screen, {ids[0]} for one: "
+                             "make them with the same screen.")
+    return left_out.loc[responses.index, responses.columns].astype(np.float64)
 
 # %% ../../nbs/essentiality/28_predict.ipynb #a4c76e9a
 def train_model(
@@ -345,26 +376,19 @@ def train_model(
     left_out_tissues: pd.DataFrame | None = None,  # and without the tissue, on `judge.tissue_folds`
 ) -> Trained:
     "A model fitted to all lines. Raises `InputError` for left-out predictions of other lines."
-    lines, table = screen.known, screen.responses
-    responses, genes = table.to_numpy(float), gene_scales(screen.expression)
-    apart = tissue_splits(lines, folds, seed) if left_out_tissues is None else tissue_folds(lines).values()
+    lines, table, genes = screen.known, screen.responses, gene_scales(screen.expression)
+    given, z = left_out_tissues is not None, standardised(lines.expression, genes)
+    splits = list(tissue_folds(lines).values()) if given else tissue_splits(lines, folds, seed)
     near = _left_out(model, lines, table, line_folds(lines, folds, seed), left_out)
-    far = _left_out(model, lines, table, apart, left_out_tissues)
-    z, left_out = standardised(lines.expression, genes), pd.DataFrame(near, table.index, table.columns)
-    stretch = _stretch_of(lines, z, responses - near, responses - far, apart)
+    far = _left_out(model, lines, table, splits, left_out_tissues)
+    residuals = {how: (table - p).to_numpy(float) for how, p in (("near", near), ("far", far))}
+    distances = pd.DataFrame(_distances(lines, z, splits), table.index, ["near", "far"])
+    fitted = settled(clone(model).fit(lines, table.to_numpy(float)))
     parameters = {f"model_{k}": v for k, v in model.get_params(deep=False).items()}
     made_from = provenance("model", [screen.key], {**parameters, "folds": folds, "seed": seed})
-    return Trained(settled(clone(model).fit(lines, responses)), screen.name, screen.units, screen.expression,
-                   genes, screen.lines, table, left_out, screen.perturbations, stretch, made_from)
-
-def _like(left_out, responses):
-    "Left-out predictions in the order of the responses."
-    lost = responses.index.difference(left_out.index), responses.columns.difference(left_out.columns)
-    for ids, what in zip(lost, ("lines", "perturbations")):
-        if len(ids):
-            raise InputError(f"Left-out predictions lack {len(ids)} {what} of the screen, {ids[0]} for one: "
-                             "make them with the same screen.")
-    return left_out.loc[responses.index, responses.columns].astype(np.float64)
+    stretch = _stretch(distances.to_numpy(), residuals)
+    return Trained(fitted, screen.name, screen.units, screen.expression, genes, screen.lines, table, near,
+                   far, distances, screen.perturbations, stretch, made_from)
 
 # %% ../../nbs/essentiality/28_predict.ipynb #49c386e9
 FORM = re.compile(r"^(?:(log2|ln|log10|log)\s*\()?\s*([A-Za-z]+)\s*(?:\+\s*([\d.]+)\s*\))?$")
@@ -568,6 +592,7 @@ def meet_genes(
     genes: pd.Index,  # symbols of the training table
 ) -> pd.DataFrame:  # lines x these genes, float64, NaN where the table has no value
     "A table by the model's genes. Raises `InputError` for none of them, one under two names, repeated ids."
+    table = table.rename(index=str, columns=str)
     ids = table.index.append(table.columns)
     table = oriented(table.T, ids[gene_symbols(ids).isin(genes)]).T  # `oriented` puts genes into rows
     require_unique(table.index, "The table of new lines")
@@ -701,9 +726,9 @@ def _predicted(trained, placed, tissue, ids, level):
     "Arrays of lines x perturbations, by column."
     lines = Lines(placed.expression, tissue.astype(str), ids.to_numpy(object).astype(str))
     prediction = np.asarray(trained.model.predict(lines), float)
-    scores, weights = trained.scores, patient_weights(trained.lines.patient)
+    scores = trained.residuals["near"]/trained.stretch(trained.distances.near.to_numpy())[:, None]
+    weights, factor = patient_weights(trained.lines.patient), trained.stretch(placed.distance)
     below, above = conformal_limits(scores, weights, level)
-    factor = trained.stretch(placed.distance)
     measured = np.ascontiguousarray(trained.responses.to_numpy(float))
     sensitive = trained.units["sensitive"]
     sd = np.nanstd(measured, axis=0)
@@ -753,7 +778,8 @@ def predict_lines(
 
 # %% ../../nbs/essentiality/28_predict.ipynb #176baeb7
 FORMAT = 1  # of a model's folder
-KEPT = ("expression", "genes", "lines", "responses", "left_out", "perturbations")  # tables of `Trained`
+KEPT = ("expression", "genes", "lines", "responses", "left_out", "left_out_tissues", "distances",
+        "perturbations")  # tables of `Trained`
 
 def _parquet(table):
     "The bytes of a Parquet file."
@@ -777,7 +803,7 @@ def _keep_state(folder, name, value):
     if not texts and value.dtype.kind not in "fiub":
         raise TypeError(f"{name} is neither an array of numbers or text nor a number or text")
     flat = pa.array(value.ravel().tolist() if texts else np.ascontiguousarray(value).ravel())
-    kept = _keep(folder, f"state_{name}", pa.table({"value": flat}))
+    kept = _keep(folder, "state_" + re.sub(r"\W+", "_", name), pa.table({"value": flat}))
     return {**kept, "shape": list(value.shape), "dtype": "text" if texts else value.dtype.str}
 
 # %% ../../nbs/essentiality/28_predict.ipynb #1057851e
@@ -872,29 +898,54 @@ def predict(
     "Responses of lines of one's own to every perturbation of a screen, with intervals, as CSV."
     trained = load_model(typed_path(model))
     about = read_lines(typed_path(lines)) if lines else None
-    table = predict_lines(trained, read_matrix(typed_path(expression)), about, level, genes)
+    table = predict_lines(trained, line_matrix(typed_path(expression)), about, level, genes)
     notes = [f"note: {note}" for note in table.attrs["notes"]]
     print(table.attrs["report"], *notes, sep="\n", file=sys.stderr)
     save_csv(table[table["rank"] <= top] if top else table, out)
 
 # %% ../../nbs/essentiality/28_predict.ipynb #9073b1d4
-def held_out_coverage(
-    trained: Trained,  # a fitted model and its tables
-    level: float = 0.9,  # share of new lines that the intervals should hold
-    folds: int = 5,  # parts of the patients, each held out in turn
-    repeats: int = 10,  # partitions
-    seed: int = 0,  # of the partitions
-) -> pd.DataFrame:  # training lines x perturbations: share of the repeats that held; NaN where not measured
-    "How often intervals made from other patients hold what was measured in a training line."
-    scores, patient = trained.scores, trained.lines.patient.to_numpy()
-    held, weights = np.zeros(scores.shape), patient_weights(patient)
-    for repeat in range(repeats):
-        for old, new in grouped_splits(patient, folds, seed=seed + repeat):
-            below, above = conformal_limits(scores[old], weights[old], level)
-            held[new] += (scores[new] >= below) & (scores[new] <= above)
-    held = np.where(np.isfinite(scores), held/repeats, np.nan)
-    return pd.DataFrame(held, trained.responses.index, trained.responses.columns)
+class HeldOut(NamedTuple):
+    "Left-out lines held against intervals and chances made from other lines, NaN where nothing was measured."
+    held: pd.DataFrame  # lines x perturbations: 1 where the interval holds the response, else 0
+    chance: pd.DataFrame  # lines x perturbations: predicted chance of sensitivity
+    hit: pd.DataFrame  # lines x perturbations: 1 where the response was sensitive, else 0
+    distance: pd.Series  # of each line, in units of the limit
 
+def _held_part(trained, old, new, how, level, stretched):
+    "Held, chance and hit of some lines, new, by what other lines, old, teach; how: near or far."
+    residuals, distances = trained.residuals, trained.distances.to_numpy()
+    stretch = _stretch(distances, residuals, old) if stretched else FLAT
+    scores = residuals["near"][old]/stretch(distances[old, 0])[:, None]
+    weights = patient_weights(trained.lines.patient.iloc[old])
+    factor = stretch(trained.distances[how].to_numpy()[new])
+    below, above = conformal_limits(scores, weights, level)
+    left, measured = residuals[how][new]/factor[:, None], trained.responses.to_numpy(float)
+    low = trained.units["sensitive"] == "low"
+    limit = np.nanquantile(measured[old], FIFTH if low else 1 - FIFTH, axis=0)
+    hit = measured[new] <= limit if low else measured[new] >= limit
+    chance = chance_sensitive(measured[new] - residuals[how][new], scores, weights, factor, measured[old],
+                              trained.units["sensitive"])
+    parts = (below <= left) & (left <= above), chance, hit
+    return [np.where(np.isfinite(left), part, np.nan) for part in parts]
+
+# %% ../../nbs/essentiality/28_predict.ipynb #29f748bc
+def held_out(
+    trained: Trained,  # a fitted model and its tables
+    what: str = "patients",  # what is held out: "patients" or "tissues"
+    level: float = 0.9,  # share of new lines that the intervals should hold
+    stretched: bool = True,  # widen intervals with distance
+    folds: int = 5,  # parts of the patients, each held out in turn
+    seed: int = 0,  # of the parts
+) -> HeldOut:  # training lines; of tissues those that were left out
+    "How intervals and chances made from other lines fit left-out lines. Raises `InputError` for one tissue."
+    lines, how = trained.known, "far" if what == "tissues" else "near"
+    splits = tissue_folds(lines).values() if how == "far" else line_folds(lines, folds, seed)
+    tables = np.full((3, *trained.responses.shape), np.nan)
+    for old, new in splits: tables[:, new] = _held_part(trained, old, new, how, level, stretched)
+    frames = (pd.DataFrame(t, trained.responses.index, trained.responses.columns) for t in tables)
+    return HeldOut(*frames, trained.distances[how])
+
+# %% ../../nbs/essentiality/28_predict.ipynb #e7325a93
 def held_by(
     table: pd.DataFrame,  # of `predict_lines`
     responses: pd.DataFrame,  # what was measured, lines x perturbations, NaN where missing
@@ -908,9 +959,9 @@ def _wide(table, column, like):
     "A column of predictions as lines x perturbations."
     return table.pivot(index="line", columns="perturbation", values=column).reindex_like(like)
 
-# %% ../../nbs/essentiality/28_predict.ipynb #29f748bc
+# %% ../../nbs/essentiality/28_predict.ipynb #80b65820
 def coverage(
-    held: pd.DataFrame,  # lines x perturbations, as from `held_out_coverage` or `held_by`
+    held: pd.DataFrame,  # lines x perturbations, as from `held_out` or `held_by`
     patient,  # of each line
     repeats: int = 1000,  # bootstrap samples of patients
     seed: int = 0,  # of the samples
@@ -928,7 +979,7 @@ def coverage(
 
 # %% ../../nbs/essentiality/28_predict.ipynb #2782b060
 def coverage_by_perturbation(
-    held: pd.DataFrame,  # lines x perturbations, as from `held_out_coverage` or `held_by`
+    held: pd.DataFrame,  # lines x perturbations, as from `held_out` or `held_by`
     level: float,  # that the intervals should have
 ) -> pd.DataFrame:  # by perturbation: coverage, n, and the range in which 95% of shares of n lines lie
     "Coverage of each perturbation beside what chance makes of the level."
@@ -938,47 +989,33 @@ def coverage_by_perturbation(
 
 # %% ../../nbs/essentiality/28_predict.ipynb #d3c33cc7
 def coverage_by_distance(
-    held: pd.DataFrame,  # lines x perturbations, as from `held_by`
+    held: pd.DataFrame,  # lines x perturbations, as from `held_out` or `held_by`
     distance: pd.Series,  # of each line, in units of the limit
     patient,  # of each line
     classes: int = 5,  # of equal numbers of lines
 ) -> pd.DataFrame:  # by class: median distance, and the columns of `coverage`
     "Coverage of lines near and far."
-    parts = np.array_split(np.argsort(distance.to_numpy(), kind="stable"), classes)
+    there = np.flatnonzero(held.notna().any(axis=1))
+    parts = np.array_split(there[np.argsort(distance.to_numpy()[there], kind="stable")], classes)
     rows = [coverage(held.iloc[p], np.asarray(patient)[p]) for p in parts]
     return pd.DataFrame(rows).assign(distance=[distance.iloc[p].median() for p in parts])
 
-def hits(
-    table: pd.DataFrame,  # of `predict_lines`
-    responses: pd.DataFrame,  # what was measured, lines x perturbations, NaN where missing
-    trained: Trained,  # whose predictions they are
-) -> pd.DataFrame:  # a row a measured response: line, chance, and 1 where it was sensitive, else 0
-    "Chances, and whether responses were among the most sensitive fifth of those of training lines."
-    low = trained.units["sensitive"] == "low"
-    limit = trained.responses.quantile(FIFTH if low else 1 - FIFTH)
-    hit = ((responses <= limit) if low else (responses >= limit)).to_numpy(float)
-    there, chance = responses.notna().to_numpy(), _wide(table, "chance", responses).to_numpy(float)
-    lines = np.repeat(responses.index.to_numpy(object), there.sum(1))
-    return pd.DataFrame({"line": lines, "chance": chance[there], "hit": hit[there]})
-
 # %% ../../nbs/essentiality/28_predict.ipynb #5910145e
 def chance_table(
-    hits: pd.DataFrame,  # line, chance, hit; from `hits`
+    found: HeldOut,  # from `held_out`
     edges: tuple = (0, 0.1, 0.2, 0.3, 0.4, 1),  # of classes of the chance
     repeats: int = 1000,  # bootstrap samples of lines
 ) -> pd.DataFrame:  # by class: mean chance, share of hits, its 95% interval, responses
     "Predicted chances of sensitivity beside what was measured."
-    codes, rows = group_codes(hits.line), []
-    n = int(codes.max()) + 1
-    drawn = group_counts(n, repeats)
+    chance, hit, rows = found.chance.to_numpy(), found.hit.to_numpy(), []
+    drawn = group_counts(len(chance), repeats)
     for floor, roof in zip(edges, edges[1:]):
-        here = ((hits.chance > floor) & (hits.chance <= roof)).to_numpy()
+        here = (chance > floor) & (chance <= roof)
         if not here.any(): continue
-        right = np.bincount(codes[here], hits.hit[here], minlength=n)
-        asked = np.bincount(codes[here], minlength=n)
+        right, asked = np.where(here, hit, 0).sum(1), here.sum(1)
         counts = drawn @ asked
         ends = interval((drawn @ right)/np.where(counts > 0, counts, np.nan))
-        rows.append([hits.chance[here].mean(), hits.hit[here].mean(), *ends, here.sum()])
+        rows.append([chance[here].mean(), hit[here].mean(), *ends, here.sum()])
     return pd.DataFrame(rows, columns=["chance", "measured", "low", "high", "n"])
 
 # %% ../../nbs/essentiality/28_predict.ipynb #658cd23e
@@ -993,7 +1030,7 @@ def figure_calibration(
     t, x = by_perturbation, np.arange(len(by_perturbation))
     inside = (t.coverage >= t.low) & (t.coverage <= t.high)
     left.fill_between(x, t.low, t.high, color="0.88", lw=0, label=f"expected of {level:.0%} (95%)")
-    left.plot(x, t.coverage, "o", ms=4, color="C0", label="patients set aside")
+    left.plot(x, t.coverage, "o", ms=4, color="C0", label="patients held out")
     left.axhline(level, color="0.5", lw=1, ls=":")
     left.set(xlabel="perturbations, by coverage", ylabel="responses held by intervals (share)",
              ylim=(None, 1.005), title=f"{inside.sum()} of {len(t)} perturbations have the coverage\n"

@@ -16,6 +16,7 @@ from drugnb.essentiality import predict as module
 from drugnb.essentiality.data import Lines, Screen, simulate_screen
 from drugnb.essentiality.judge import line_folds
 from drugnb.essentiality.kernel import ComponentRidge, FastModel
+from drugnb.essentiality.leap import Leap
 from drugnb.essentiality.predict import (
     FLAT,
     Unit,
@@ -28,7 +29,7 @@ from drugnb.essentiality.predict import (
     fit_stretch,
     gene_scales,
     held_by,
-    held_out_coverage,
+    held_out,
     left_out_predictions,
     load_model,
     meet_tissues,
@@ -43,6 +44,7 @@ from drugnb.essentiality.predict import (
     tissue_splits,
     train_model,
 )
+from drugnb.essentiality.represent import Rotation
 
 
 class Line(BaseEstimator):
@@ -365,8 +367,10 @@ def test_intervals_hold_on_lines_that_nothing_has_seen(whole):
         patient += list(new.lines.patient)
     found = coverage(pd.concat(held), patient)
     assert 0.88 < found.coverage < 0.95 and found.lines == 150
-    among = held_out_coverage(model, 0.8, repeats=3)
-    assert abs(np.nanmean(among) - 0.8) < 0.04
+    for level in (0.5, 0.8):
+        among = held_out(model, "patients", level)
+        assert abs(np.nanmean(among.held) - level) < 0.04
+    assert among.held.notna().equals(model.responses.notna())
 
 def test_each_perturbation_has_its_own_width(split):
     screen = split[0]
@@ -396,10 +400,6 @@ def test_a_stretch_that_is_the_same_everywhere_changes_no_interval(trained, new)
     flat, double = (predict_lines(replace(trained, stretch=s), new.expression, new.lines)
                     for s in (FLAT, module.Stretch(np.zeros(1), np.array([2.0]))))
     pd.testing.assert_frame_equal(flat, double)
-    tilted = replace(trained, stretch=module.Stretch(np.array([0.8, 1.0]), np.array([1.0, 2.0])))
-    residuals = (trained.responses - trained.left_out).to_numpy()
-    factor = np.interp(trained.distance, [0.8, 1.0], [1.0, 2.0])
-    assert np.allclose(tilted.scores*factor[:, None], residuals, equal_nan=True) and factor.min() < 1.9 < factor.max()
 
 def test_percentiles_count_ties_half(trained, new):
     left_out = trained.left_out.copy()
@@ -445,6 +445,7 @@ def test_left_out_predictions_of_a_run_are_taken_over_in_any_order(split, traine
     pd.testing.assert_frame_equal(again.left_out, trained.left_out)
     with pytest.raises(InputError, match="lack 1 perturbations"):
         train_model(Line(), split[0], left_out=given.iloc[:, 1:])
+    assert trained.distances.far.min() > 0 and np.allclose(again.distances, trained.distances)
     tissues = left_out_predictions(Line(), split[0].known, split[0].responses.to_numpy(),
                                    list(module.tissue_folds(split[0].known).values()))
     tissues = pd.DataFrame(tissues, *split[0].responses.axes)
@@ -454,6 +455,27 @@ def test_one_tissue_or_none_is_no_obstacle(split, new):
     bare = replace(split[0], lines=split[0].lines.assign(tissue=""))
     table = predict_lines(train_model(Line(), bare), new.expression)
     assert np.isfinite(table.low).all()
+
+def test_held_out_tissues_are_judged_by_other_tissues_alone(trained):
+    "By hand: the limits of a tissue's lines come from the residuals of lines of other tissues."
+    found = held_out(trained, "tissues", 0.8, stretched=False)
+    tissue = trained.lines.tissue.to_numpy()
+    rows = tissue == "tissue B"
+    old = ~rows & ~trained.lines.patient.isin(trained.lines.patient[rows]).to_numpy()
+    below, above = conformal_limits(trained.residuals["near"][old], patient_weights(trained.lines.patient[old]), 0.8)
+    far = trained.residuals["far"][rows]
+    assert np.array_equal(found.held[rows].to_numpy() == 1, (below <= far) & (far <= above))
+    assert found.distance.equals(trained.distances.far)
+    limit = trained.responses[old].quantile(0.2)
+    assert np.array_equal(found.hit[rows].to_numpy() == 1, (trained.responses[rows] <= limit).to_numpy())
+
+def test_chances_of_held_out_lines_come_true(whole):
+    found = held_out(train_model(ComponentRidge(), whole))
+    table = module.chance_table(found)
+    assert (np.diff(table.measured) > 0).all() and np.corrcoef(table.chance, table.measured)[0, 1] > 0.95
+    assert np.average(table.chance - table.measured, weights=table.n) < 0.03
+    permuted = found._replace(hit=found.hit.sample(frac=1, random_state=0).set_axis(found.hit.index).fillna(0))
+    assert np.ptp(module.chance_table(permuted).measured) < np.ptp(table.measured)/2
 
 # saved and loaded
 
@@ -471,6 +493,11 @@ def test_a_loaded_model_predicts_the_same_to_the_bit(folder, new, predicted):
 def test_the_fast_model_too_whatever_the_order_of_its_arrays_in_memory(order, tmp_path, split, new):
     screen = replace(split[0], expression=pd.DataFrame(np.asarray(split[0].expression, order=order), *split[0].expression.axes))
     model = train_model(FastModel(folds=2), screen, folds=2)
+    save_model(tmp_path, model)
+    same(predict_lines(load_model(tmp_path), new.expression, new.lines), predict_lines(model, new.expression, new.lines))
+
+def test_a_layered_ensemble_is_saved_too(tmp_path, split, new):
+    model = train_model(Leap([Rotation(20, random_state=s) for s in range(2)], folds=3), split[0], folds=2)
     save_model(tmp_path, model)
     same(predict_lines(load_model(tmp_path), new.expression, new.lines), predict_lines(model, new.expression, new.lines))
 
@@ -528,7 +555,7 @@ def test_a_later_model_replaces_the_earlier_one_and_a_stop_in_between_leaves_it_
     n = len(list((folder/"model").iterdir()))
     assert load_model(folder, [Line]).model.penalty == 500.0
     save_model(folder, other)
-    assert len(list((folder/"model").iterdir())) == n == 1 + 6 + 4
+    assert len(list((folder/"model").iterdir())) == n == 1 + 8 + 4
 
 def test_a_state_that_is_neither_numbers_nor_text_is_no_state(tmp_path, trained):
     class Odd(Line):
