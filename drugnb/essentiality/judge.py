@@ -31,7 +31,7 @@ def line_folds(
 
 def tissue_folds(
     lines: Lines,  # of a screen
-    at_least: int = 8,  # lines that a tissue must have to be left out
+    at_least: int = 10,  # lines that a tissue must have to be left out
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:  # tissue -> (training lines, test lines), as positions
     "Each tissue left out in turn. Raises `InputError` where fewer than two tissues have enough lines."
     names, counts = np.unique(lines.tissue[lines.tissue != ""], return_counts=True)
