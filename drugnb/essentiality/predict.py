@@ -680,7 +680,7 @@ def _mass_below(scores, weights, at):
 def sensitive_cuts(
     responses: np.ndarray,  # measured, lines x perturbations, NaN where missing
     sensitive: str = "low",  # the end of the responses at which a line responds
-) -> tuple[np.ndarray, np.ndarray]:  # the cut, and the share of lines on its sensitive side, one a perturbation
+) -> tuple[np.ndarray, np.ndarray]:  # one a perturbation: the cut, the share of lines on its sensitive side
     "Between which responses the most sensitive fifth ends; beyond all where all responses are the same."
     sign, found = 1 if sensitive == "low" else -1, []
     for y in responses.T:
