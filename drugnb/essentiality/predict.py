@@ -7,12 +7,11 @@ __all__ = ['NEIGHBOURS', 'CUT', 'INSIDE', 'QUANTILES', 'TWIN', 'FLAT', 'KINDS', 
            'FAR_OFF', 'FIFTH', 'ENOUGH', 'FORMAT', 'KEPT', 'REQUIRED_RUN', 'STRETCHES', 'gene_scales', 'standardised',
            'Nearest', 'nearest_lines', 'own_distances', 'fill_weights', 'Placed', 'place_lines', 'patient_weights',
            'conformal_limits', 'left_out_predictions', 'tissue_splits', 'line_difficulty', 'usual_residual', 'Stretch',
-           'fit_stretch', 'leap_state', 'leap_from_state', 'fitted_state', 'from_state', 'settled', 'Trained',
-           'train_model', 'Unit', 'read_unit', 'convert', 'Fit', 'scale_fits', 'check_scale', 'meet_genes',
-           'require_genes', 'meet_tissues', 'read_lines', 'sensitive_cuts', 'chance_sensitive', 'predict_lines',
-           'save_model', 'load_model', 'predict', 'HeldOut', 'held_out', 'held_by', 'coverage',
-           'coverage_by_perturbation', 'coverage_by_distance', 'chance_table', 'figure_calibration', 'figure_distance',
-           'figure_scales']
+           'fit_stretch', 'fitted_state', 'from_state', 'settled', 'Trained', 'train_model', 'Unit', 'read_unit',
+           'convert', 'Fit', 'scale_fits', 'check_scale', 'meet_genes', 'require_genes', 'meet_tissues', 'read_lines',
+           'sensitive_cuts', 'chance_sensitive', 'predict_lines', 'save_model', 'load_model', 'predict', 'HeldOut',
+           'held_out', 'held_by', 'coverage', 'coverage_by_perturbation', 'coverage_by_distance', 'chance_table',
+           'figure_calibration', 'figure_distance', 'figure_scales']
 
 # %% ../../nbs/essentiality/28_predict.ipynb #61f4c493
 import hashlib
@@ -260,20 +259,7 @@ def fit_stretch(
 # %% ../../nbs/essentiality/28_predict.ipynb #84c1a396
 KINDS = {  # estimators of the wing: what gives a fitted one's state, and what makes it again
     "FastModel": ("essentiality.kernel:model_state", "essentiality.kernel:model_from_state"),
-    "Leap": ("essentiality.predict:leap_state", "essentiality.predict:leap_from_state")}
-
-def leap_state(
-    model,  # a fitted `Leap`
-) -> dict:  # as `fitted_state`
-    "What a layered ensemble predicts from; what it is, as JSON, is one of the texts."
-    return {"about": json.dumps(model.about()), **model.state()}
-
-def leap_from_state(
-    state: dict,  # of `leap_state`
-):  # the fitted `Leap`
-    "The ensemble again."
-    arrays = {name: value for name, value in state.items() if name != "about"}
-    return function("essentiality.leap:revive_leap")(json.loads(state["about"]), arrays)
+    "Leap": ("essentiality.leap:Leap.state", "essentiality.leap:Leap.from_state")}
 
 def fitted_state(
     model,  # a fitted estimator of the wing, or one with a method `state`
