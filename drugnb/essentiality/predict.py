@@ -7,11 +7,11 @@ __all__ = ['NEIGHBOURS', 'CUT', 'INSIDE', 'QUANTILES', 'TWIN', 'FLAT', 'KINDS', 
            'FAR_OFF', 'FIFTH', 'ENOUGH', 'FORMAT', 'KEPT', 'REQUIRED_RUN', 'STRETCHES', 'gene_scales', 'standardised',
            'Nearest', 'nearest_lines', 'own_distances', 'fill_weights', 'Placed', 'place_lines', 'patient_weights',
            'conformal_limits', 'left_out_predictions', 'tissue_splits', 'line_difficulty', 'usual_residual', 'Stretch',
-           'fit_stretch', 'leap_state', 'leap_from_state', 'fitted_state', 'from_state', 'settled', 'Trained',
-           'train_model', 'Unit', 'read_unit', 'convert', 'Fit', 'scale_fits', 'check_scale', 'meet_genes',
-           'require_genes', 'meet_tissues', 'read_lines', 'chance_sensitive', 'predict_lines', 'save_model',
-           'load_model', 'predict', 'HeldOut', 'held_out', 'held_by', 'coverage', 'coverage_by_perturbation',
-           'coverage_by_distance', 'chance_table', 'figure_calibration', 'figure_distance', 'figure_scales']
+           'fit_stretch', 'fitted_state', 'from_state', 'settled', 'Trained', 'train_model', 'Unit', 'read_unit',
+           'convert', 'Fit', 'scale_fits', 'check_scale', 'meet_genes', 'require_genes', 'meet_tissues', 'read_lines',
+           'sensitive_cuts', 'chance_sensitive', 'predict_lines', 'save_model', 'load_model', 'predict', 'HeldOut',
+           'held_out', 'held_by', 'coverage', 'coverage_by_perturbation', 'coverage_by_distance', 'chance_table',
+           'figure_calibration', 'figure_distance', 'figure_scales']
 
 # %% ../../nbs/essentiality/28_predict.ipynb #61f4c493
 import hashlib
@@ -259,20 +259,7 @@ def fit_stretch(
 # %% ../../nbs/essentiality/28_predict.ipynb #84c1a396
 KINDS = {  # estimators of the wing: what gives a fitted one's state, and what makes it again
     "FastModel": ("essentiality.kernel:model_state", "essentiality.kernel:model_from_state"),
-    "Leap": ("essentiality.predict:leap_state", "essentiality.predict:leap_from_state")}
-
-def leap_state(
-    model,  # a fitted `Leap`
-) -> dict:  # as `fitted_state`
-    "What a layered ensemble predicts from; what it is, as JSON, is one of the texts."
-    return {"about": json.dumps(model.about()), **model.state()}
-
-def leap_from_state(
-    state: dict,  # of `leap_state`
-):  # the fitted `Leap`
-    "The ensemble again."
-    arrays = {name: value for name, value in state.items() if name != "about"}
-    return function("essentiality.leap:revive_leap")(json.loads(state["about"]), arrays)
+    "Leap": ("essentiality.leap:Leap.state", "essentiality.leap:Leap.from_state")}
 
 def fitted_state(
     model,  # a fitted estimator of the wing, or one with a method `state`
@@ -624,7 +611,7 @@ def require_genes(
     if len(gone):
         there, n = 1 - len(gone)/values.shape[1], values.shape[1]
         raise InputError(f"The table has {there:.0%} of the model's {n} genes and lacks {_few(gone)}: give "
-                         f"one with more of them, or allow fewer than {least:.0%}.")
+                         f"one with more of them, or allow fewer than {least:.0%} (--genes).")
     raise InputError(f"{len(few)} of {len(values)} lines have fewer than {least:.0%} of the model's genes "
                      f"({_few(few)}): leave them out, or allow fewer.")
 
@@ -676,18 +663,33 @@ def _mass_below(scores, weights, at):
     below = np.append(0, np.cumsum(weights[there][order]))
     return (below[np.searchsorted(scores[there][order], at, side="right")] + 0.5)/(below[-1] + 1)
 
+def sensitive_cuts(
+    responses: np.ndarray,  # measured, lines x perturbations, NaN where missing
+    sensitive: str = "low",  # the end of the responses at which a line responds
+) -> tuple[np.ndarray, np.ndarray]:  # one a perturbation: the cut, the share of lines on its sensitive side
+    "Between which responses the most sensitive fifth ends; beyond all where all responses are the same."
+    sign, found = 1 if sensitive == "low" else -1, []
+    for y in responses.T:
+        levels, counts = np.unique(sign*y[np.isfinite(y)], return_counts=True)
+        share = np.cumsum(counts)/max(counts.sum(), 1)
+        if len(levels) < 2: found.append((-np.inf, 0.0))
+        else:
+            at = int(np.abs(share[:-1] - FIFTH).argmin())
+            found.append(((levels[at] + levels[at + 1])/2, share[at]))
+    cuts, shares = np.array(found).T
+    return sign*cuts, shares
+
+# %% ../../nbs/essentiality/28_predict.ipynb #d344f1b6
 def chance_sensitive(
     prediction: np.ndarray,  # new lines x perturbations
     scores: np.ndarray,  # left-out residuals over their stretch, training lines x perturbations
     weights: np.ndarray,  # of training lines
     stretch: np.ndarray,  # of each new line
-    responses: np.ndarray,  # measured, training lines x perturbations
+    cuts: np.ndarray,  # of each perturbation, from `sensitive_cuts`
     sensitive: str = "low",  # the end of the responses at which a line responds
 ) -> np.ndarray:  # new lines x perturbations, between 0 and 1
-    "Probability that a response is among the most sensitive fifth of those measured in training."
-    limit = np.nanquantile(responses, FIFTH if sensitive == "low" else 1 - FIFTH, axis=0)
-    room = (limit - prediction)/stretch[:, None]
-    sign = 1 if sensitive == "low" else -1
+    "Probability that a response lies on the sensitive side of the cut."
+    room, sign = (cuts - prediction)/stretch[:, None], 1 if sensitive == "low" else -1
     return np.column_stack([_mass_below(sign*s, weights, sign*r) for s, r in zip(scores.T, room.T)])
 
 def _percentiles(prediction, left_out):
@@ -731,6 +733,7 @@ def _predicted(trained, placed, tissue, ids, level):
     below, above = conformal_limits(scores, weights, level)
     measured = np.ascontiguousarray(trained.responses.to_numpy(float))
     sensitive = trained.units["sensitive"]
+    cuts, shares = sensitive_cuts(measured, sensitive)
     sd = np.nanstd(measured, axis=0)
     shift = (prediction - np.nanmean(measured, axis=0))/np.where(sd > 0, sd, np.inf)
     order = np.argsort(shift if sensitive == "low" else -shift, axis=1, kind="stable")
@@ -738,7 +741,8 @@ def _predicted(trained, placed, tissue, ids, level):
     return {"rank": rank, "prediction": prediction, "low": prediction + below*factor[:, None],
             "high": prediction + above*factor[:, None],
             "percentile": _percentiles(prediction, trained.left_out.to_numpy(float)),
-            "chance": chance_sensitive(prediction, scores, weights, factor, measured, sensitive)}
+            "chance": chance_sensitive(prediction, scores, weights, factor, cuts, sensitive),
+            "base_rate": np.broadcast_to(shares, prediction.shape)}
 
 # %% ../../nbs/essentiality/28_predict.ipynb #24bf4d07
 def _long(trained, ids, arrays, lines):
@@ -920,11 +924,10 @@ def _held_part(trained, old, new, how, level, stretched):
     factor = stretch(trained.distances[how].to_numpy()[new])
     below, above = conformal_limits(scores, weights, level)
     left, measured = residuals[how][new]/factor[:, None], trained.responses.to_numpy(float)
-    low = trained.units["sensitive"] == "low"
-    limit = np.nanquantile(measured[old], FIFTH if low else 1 - FIFTH, axis=0)
-    hit = measured[new] <= limit if low else measured[new] >= limit
-    chance = chance_sensitive(measured[new] - residuals[how][new], scores, weights, factor, measured[old],
-                              trained.units["sensitive"])
+    sensitive, prediction = trained.units["sensitive"], measured[new] - residuals[how][new]
+    cuts = sensitive_cuts(measured[old], sensitive)[0]
+    hit = measured[new] < cuts if sensitive == "low" else measured[new] > cuts
+    chance = chance_sensitive(prediction, scores, weights, factor, cuts, sensitive)
     parts = (below <= left) & (left <= above), chance, hit
     return [np.where(np.isfinite(left), part, np.nan) for part in parts]
 
@@ -1035,7 +1038,7 @@ def figure_calibration(
     left.set(xlabel="perturbations, by coverage", ylabel="responses held by intervals (share)",
              ylim=(None, 1.005), title=f"{inside.sum()} of {len(t)} perturbations have the coverage\n"
                                        f"that is expected at {level:.0%}")
-    left.legend(loc="lower right")
+    left.legend(loc="upper left")
     _draw_chances(right, chances)
     return fig
 

@@ -41,6 +41,7 @@ from drugnb.essentiality.predict import (
     predict_lines,
     read_unit,
     save_model,
+    sensitive_cuts,
     tissue_splits,
     train_model,
 )
@@ -410,14 +411,20 @@ def test_percentiles_count_ties_half(trained, new):
     assert np.isclose(table.set_index("perturbation").percentile[drug], 100*(30 + 10)/len(left_out))
 
 def test_chances_by_hand_and_at_either_end():
-    responses = np.arange(1.0, 11)[:, None]
     scores = np.array([-2.0, -1, 0, 1, 2])[:, None]
-    limit = np.quantile(responses, 0.2)
-    at = np.array([[limit], [limit - 10], [limit + 10]])
-    found = chance_sensitive(at, scores, np.ones(5), np.ones(3), responses, "low")
+    cut = 2.5
+    at = np.array([[cut], [cut - 10], [cut + 10]])
+    found = chance_sensitive(at, scores, np.ones(5), np.ones(3), np.array([cut]), "low")
     assert np.allclose(found.ravel(), [3.5/6, 5.5/6, 0.5/6])
-    turned = chance_sensitive(-at, -scores, np.ones(5), np.ones(3), -responses, "high")
+    turned = chance_sensitive(-at, -scores, np.ones(5), np.ones(3), np.array([-cut]), "high")
     assert np.allclose(turned, found)
+
+def test_the_most_sensitive_fifth_by_hand_and_in_levels():
+    y = np.column_stack([np.arange(1.0, 11), np.repeat([0.0, 1, 2], [5, 4, 1]), np.ones(10), np.r_[1.0, 2, [np.nan]*8]])
+    cuts, shares = sensitive_cuts(y, "low")
+    assert cuts.tolist() == [2.5, 0.5, -np.inf, 1.5] and np.allclose(shares, [0.2, 0.5, 0, 0.5])
+    cuts, shares = sensitive_cuts(y, "high")
+    assert cuts.tolist() == [8.5, 1.5, np.inf, 1.5] and np.allclose(shares, [0.2, 0.1, 0, 0.5])
 
 def test_ranks_percentiles_and_chances_follow_the_end_that_is_sensitive(split, predicted, trained):
     screen, new = split
@@ -466,14 +473,18 @@ def test_held_out_tissues_are_judged_by_other_tissues_alone(trained):
     far = trained.residuals["far"][rows]
     assert np.array_equal(found.held[rows].to_numpy() == 1, (below <= far) & (far <= above))
     assert found.distance.equals(trained.distances.far)
-    limit = trained.responses[old].quantile(0.2)
-    assert np.array_equal(found.hit[rows].to_numpy() == 1, (trained.responses[rows] <= limit).to_numpy())
+    cuts = sensitive_cuts(trained.responses[old].to_numpy())[0]
+    assert np.array_equal(found.hit[rows].to_numpy() == 1, (trained.responses[rows] < cuts).to_numpy())
 
 def test_chances_of_held_out_lines_come_true(whole):
     found = held_out(train_model(ComponentRidge(), whole))
     table = module.chance_table(found)
     assert (np.diff(table.measured) > 0).all() and np.corrcoef(table.chance, table.measured)[0, 1] > 0.95
     assert np.average(table.chance - table.measured, weights=table.n) < 0.03
+    levels = replace(whole, responses=whole.responses.rank(pct=True).apply(lambda r: (r > 0.5) + 1.0*(r > 0.9)).where(whole.responses.notna()),
+                     units={**whole.units, "sensitive": "high"})
+    by_level = module.chance_table(held_out(train_model(ComponentRidge(), levels)))
+    assert np.average((by_level.chance - by_level.measured).abs(), weights=by_level.n) < 0.04
     permuted = found._replace(hit=found.hit.sample(frac=1, random_state=0).set_axis(found.hit.index).fillna(0))
     assert np.ptp(module.chance_table(permuted).measured) < np.ptp(table.measured)/2
 
@@ -585,6 +596,18 @@ def test_the_command_reads_predicts_and_writes(folder, new, predicted, capsys, m
     narrow = pd.read_csv(folder/"out/predictions.csv")
     assert len(narrow) == len(predicted) and ((narrow.high - narrow.low).mean() < (table.high - table.low).mean())
     assert "no tissue is known" in capsys.readouterr().err
+
+def test_the_command_reads_depmap_s_own_layout(tmp_path, trained, new, predicted, monkeypatch):
+    monkeypatch.setattr(module, "load_model", lambda path: trained)
+    entrez = landmark_genes().set_index("symbol").entrez_id
+    table = new.expression.set_axis([f"{g} ({entrez[g]})" for g in new.expression], axis=1)
+    beside = pd.DataFrame({"SequencingID": "CDS-1", "ModelID": table.index, "IsDefaultEntryForModel": "Yes"}, table.index)
+    table = pd.concat([beside, table], axis=1).reset_index(drop=True)
+    again = table.assign(IsDefaultEntryForModel="No").head(3)
+    pd.concat([table, again], ignore_index=True).to_csv(tmp_path/"OmicsExpressionTPMLogp1.csv")
+    called([tmp_path/"OmicsExpressionTPMLogp1.csv", "--model", tmp_path, "--out", tmp_path/"out.csv"])
+    found = by_pair(pd.read_csv(tmp_path/"out.csv"))
+    assert len(found) == len(predicted) and np.allclose(found.prediction, by_pair(predicted).prediction, rtol=1e-3, atol=1e-3)
 
 def test_the_command_refuses_in_a_sentence(folder):
     with pytest.raises(InputError, match="There is no file"): module.read_lines(folder/"none.csv")
