@@ -6,7 +6,7 @@ screen itself repeats."""
 # %% auto #0
 __all__ = ['MEMBERS', 'SPLITS', 'KEPT', 'ORDER', 'COLOURS', 'screen_models', 'screen_folds', 'score_rows', 'predict_part',
            'judged', 'artefact_name', 'all_scores', 'scores_text', 'figure_models', 'ranked_perturbations',
-           'figure_ranked', 'fill_lines', 'figure_predicted', 'figure_second']
+           'fill_lines', 'figure_ranked', 'figure_predicted', 'figure_second']
 
 # %% ../../nbs/essentiality/26_held_out.ipynb #e44307e5
 import re
@@ -110,6 +110,7 @@ def predict_part(
     *_, train, test = part
     return clone(model).fit(lines.rows(train), responses[train]).predict(lines.rows(test))
 
+# %% ../../nbs/essentiality/26_held_out.ipynb #ab02b9db
 def judged(
     screen: Screen,  # with enough responses
     model,  # estimator with `fit(lines, responses)` and `predict(lines)`
@@ -200,7 +201,8 @@ def figure_models(
         ax.set_title(f"{split}:\n{_finding(rows)}", fontsize="small")
     axes[0, 0].set(yticks=range(len(names)), yticklabels=names)
     axes[0, 0].invert_yaxis()
-    if len(ceiling): axes[0, 0].legend(title="repeats of the screen", fontsize="x-small", title_fontsize="x-small")
+    small = dict(fontsize="x-small", title_fontsize="x-small")
+    if len(ceiling): axes[0, 0].legend(title="repeats of the screen", **small)
     fig.supxlabel("mean Spearman within folds (95% interval over perturbations)", fontsize="medium")
     return fig
 
@@ -222,6 +224,15 @@ def ranked_perturbations(
     out.insert(0, "label", perturbations.label.reindex(out.index))
     return out.sort_values("spearman", ascending=False)
 
+# %% ../../nbs/essentiality/26_held_out.ipynb #063e31d4
+def fill_lines(
+    text: str,  # words
+    width: int,  # characters a line
+) -> str:
+    "Text broken into lines."
+    from textwrap import fill
+    return fill(text, width)
+
 @styled
 def figure_ranked(
     ranked: pd.DataFrame,  # of `ranked_perturbations`
@@ -234,7 +245,8 @@ def figure_ranked(
     ax.vlines(x, ranked.low, ranked.high, color="C0", alpha=0.3, lw=max(0.5, min(3, 260/n)))
     ax.plot(x, ranked.spearman, ".", color="C0", ms=4, label="predicted, new lines (95% interval over lines)")
     for kind, marker, colour in (("repeat", "^", "C1"), ("second screen", "x", "0.25")):
-        if kind in ranked: ax.plot(x, ranked[kind], marker, ms=4, color=colour, ls="", label=f"measured again: {kind}")
+        how = dict(ms=4, color=colour, ls="", label=f"measured again: {kind}")
+        if kind in ranked: ax.plot(x, ranked[kind], marker, **how)
     ax.axhline(0, color="0.6", lw=0.8)
     ax.set(xlabel=f"{n} perturbations, by predictability", ylabel="Spearman", xlim=(-1, n),
            title=f"{believed} of {n} perturbations are predicted better than chance")
@@ -246,14 +258,6 @@ def figure_ranked(
     ax.legend(fontsize="x-small", loc="upper center")
     return fig
 
-def fill_lines(
-    text: str,  # words
-    width: int,  # characters a line
-) -> str:
-    "Text broken into lines."
-    from textwrap import fill
-    return fill(text, width)
-
 # %% ../../nbs/essentiality/26_held_out.ipynb #a829c802
 @styled
 def figure_predicted(
@@ -263,7 +267,9 @@ def figure_predicted(
     panels: int = 6,  # perturbations, from the best to the median and the worst
 ) -> plt.Figure:
     "Measured against predicted responses of some perturbations."
-    at = np.unique(np.r_[np.arange(panels//2), np.linspace(panels//2, len(ranked) - 1, panels - panels//2)].astype(int))
+    best = panels//2
+    at = np.r_[np.arange(best), np.linspace(best, len(ranked) - 1, panels - best)]
+    at = np.unique(at[at < len(ranked)].astype(int))
     fig, axes = plt.subplots(2, -(-len(at)//2), figsize=(8.4, 5.6), squeeze=False)
     for ax in axes.flat[len(at):]: ax.axis("off")
     for ax, i in zip(axes.flat, at):
@@ -291,6 +297,7 @@ def figure_second(
     ends = [min(by.min().min(), 0), by[["new lines", "second screen"]].max().max()]
     ax.plot(ends, ends, color="0.6", lw=1)
     means = by[["new lines", "second screen"]].mean()
-    ax.set(xlabel="Spearman within folds, the screen fitted to", ylabel="Spearman within folds, second screen",
-           title=f"{len(by)} perturbations: {means.iloc[0]:.2f} in the first screen, {means.iloc[1]:.2f} in the second")
+    found = f"{means.iloc[0]:.2f} in the first screen, {means.iloc[1]:.2f} in the second"
+    ax.set(xlabel="Spearman within folds, the screen fitted to", title=f"{len(by)} perturbations: {found}",
+           ylabel="Spearman within folds, second screen")
     return fig
