@@ -7,6 +7,7 @@
 # make export             modules, README and navigation from the notebooks
 # make notebooks          all notebooks run in place, outputs saved
 # make real               the committed tables on the real sets (DRUGNB_DATA or settings.ini say where they lie; installs torch)
+# make real-essentiality  the same for drug and gene-loss screens (drugnb fetch essentiality makes them; half an hour)
 # make networks           the published network of pairs on the real set, beside the sum (half an hour)
 # make rebuilt            the real set from public files into data/ (DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere)
 # make bench              every claim of speed and memory beside its peer, into figures/benchmarks (keep the machine quiet)
@@ -24,9 +25,12 @@ DEEP := .venv/.deep
 MODELS := mean pair,stronger drug,average,sum,scaled sum,lines,ridge,stack
 PAPERMILL := $(BIN)/papermill --no-progress-bar --cwd nbs
 TABLES := comparison optimism robustness masking coverage
+LINEAR := mean effects,mean effects with tissue,tissue mean,PCA-50 ridge,ridge,kernel,fast model
+ESSENTIAL := scores ranked agreement truths mutation_truths pathways
+PAGES := Nutlin-3a (-), Dabrafenib, Trametinib, Afatinib
 
 .DEFAULT_GOAL := help
-.PHONY: help figures figures-all figures-committed test test-all checks lab export notebooks real networks rebuilt bench maps wheel
+.PHONY: help figures figures-all figures-committed test test-all checks lab export notebooks real real-essentiality networks rebuilt bench maps wheel
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -43,6 +47,7 @@ $(DEEP): $(READY)
 figures: $(READY)
 	$(BIN)/drugnb run weighting --data simulated
 	$(BIN)/drugnb run combos --data simulated -p folds=6
+	$(BIN)/drugnb run essentiality --data simulated
 
 figures-all: $(DEEP) figures
 	$(BIN)/drugnb run combos --data simulated --run runs/combos/simulated-networks -p folds=6 -p "models=$(MODELS),network"
@@ -50,6 +55,8 @@ figures-all: $(DEEP) figures
 figures-committed: figures
 	cp runs/weighting/simulated/figures/* figures/weighting/
 	cp runs/combos/simulated/figures/* figures/combos/
+	mkdir -p figures/essentiality
+	cp runs/essentiality/simulated/figures/* figures/essentiality/
 
 checks: $(DEEP)
 	$(BIN)/ruff check drugnb tests
@@ -72,7 +79,7 @@ export: $(READY)
 
 # outputs are committed; those of 90_benchmarks are of a full run and stay
 notebooks: $(DEEP)
-	for n in $$(cd nbs && ls [0-8]*.ipynb */[0-8]*.ipynb index.ipynb weighting.ipynb combos.ipynb); do \
+	for n in $$(cd nbs && ls [0-8]*.ipynb */[0-8]*.ipynb index.ipynb weighting.ipynb combos.ipynb essentiality.ipynb); do \
 	  (cd nbs/$$(dirname $$n) && $(CURDIR)/$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace $$(basename $$n)) || exit 1; done
 	$(BIN)/nbdev-clean
 	$(BIN)/python tests/agree.py --write
@@ -84,6 +91,17 @@ real: $(DEEP)
 	for table in $(TABLES); do cp runs/weighting/l1000-a375/$$table.csv figures/weighting/l1000-a375/ || exit 1; done
 	$(BIN)/drugnb run combos --data melanoma -p "models=$(MODELS),network"
 	cp runs/combos/melanoma/figures/* runs/combos/melanoma/scores.csv figures/combos/melanoma/
+
+real-essentiality: $(READY)
+	$(BIN)/drugnb run essentiality --data gdsc -p "drugs=$(PAGES)"
+	$(BIN)/drugnb run essentiality --data gdsc --run runs/essentiality/gdsc-seeds -p seeds=3 -p "models=$(LINEAR)"
+	$(BIN)/drugnb run essentiality --data crispr -p "models=$(LINEAR)"
+	mkdir -p figures/essentiality/gdsc figures/essentiality/crispr
+	cp runs/essentiality/gdsc/figures/* figures/essentiality/gdsc/
+	for table in $(ESSENTIAL); do cp runs/essentiality/gdsc/$$table.csv figures/essentiality/gdsc/ || exit 1; done
+	cp runs/essentiality/gdsc-seeds/scores.csv figures/essentiality/gdsc/scores_seeds.csv
+	cp runs/essentiality/crispr/scores.csv runs/essentiality/crispr/ranked.csv figures/essentiality/crispr/
+	cp runs/essentiality/crispr/figures/models.* runs/essentiality/crispr/figures/ranked.* figures/essentiality/crispr/
 
 networks: $(DEEP)
 	$(BIN)/drugnb run combos --data melanoma --run runs/combos/melanoma-networks -p "only=leaving drugs out" -p "models=sum,published network"

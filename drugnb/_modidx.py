@@ -762,6 +762,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'drugnb/essentiality/held_out.py'),
                                               'drugnb.essentiality.held_out.judged': ( 'essentiality/held_out.html#judged',
                                                                                        'drugnb/essentiality/held_out.py'),
+                                              'drugnb.essentiality.held_out.parts_for': ( 'essentiality/held_out.html#parts_for',
+                                                                                          'drugnb/essentiality/held_out.py'),
                                               'drugnb.essentiality.held_out.predict_part': ( 'essentiality/held_out.html#predict_part',
                                                                                              'drugnb/essentiality/held_out.py'),
                                               'drugnb.essentiality.held_out.ranked_perturbations': ( 'essentiality/held_out.html#ranked_perturbations',
