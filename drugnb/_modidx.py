@@ -1250,6 +1250,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'drugnb/essentiality/reports.py'),
                                              'drugnb.essentiality.reports.Stability': ( 'essentiality/reports.html#stability',
                                                                                         'drugnb/essentiality/reports.py'),
+                                             'drugnb.essentiality.reports._by_set': ( 'essentiality/reports.html#_by_set',
+                                                                                      'drugnb/essentiality/reports.py'),
                                              'drugnb.essentiality.reports._draw_forest': ( 'essentiality/reports.html#_draw_forest',
                                                                                            'drugnb/essentiality/reports.py'),
                                              'drugnb.essentiality.reports._draw_genes': ( 'essentiality/reports.html#_draw_genes',

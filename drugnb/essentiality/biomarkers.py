@@ -7,7 +7,7 @@ __all__ = ['PATHWAY_TRUTHS', 'MUTATION_TRUTHS', 'COUNTED', 'Truth', 'matched_dru
            'drug_mutations', 'screen_mutations', 'mutation_effects', 'mutated_lines', 'auroc', 'truth_mutations',
            'count_mutations', 'feature_label', 'figure_truths', 'truth_counts']
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #cf52164a
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #3858b81d
 import re
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from drugnb.essentiality.pathways import (
     adjusted, of_lines, patient_orders, towards_sensitive, within_products,
 )
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #808c7669
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #22960309
 class Truth(NamedTuple):
     "Something known of some drugs."
     kind: str  # "pathway" or "mutation"
@@ -55,7 +55,7 @@ PATHWAY_TRUTHS = (
     Truth("pathway", "paclitaxel|docetaxel|vinblastine|vinorelbine", "EGFR", 1, "control"),
 )
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #81e470a5
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #68718a74
 MUTATION_TRUTHS = (
     Truth("mutation", _BRAF, "BRAF", 1, "Tsai 2008 PNAS 105:3041"),
     Truth("mutation", _MEK, "BRAF", 1, "Solit 2006 Nature 439:358"),
@@ -81,7 +81,7 @@ MUTATION_TRUTHS = (
     Truth("mutation", "olaparib|talazoparib|rucaparib|veliparib", "BRAF", 1, "control"),
 )
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #ee53ec6a
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #79177acf
 def matched_drugs(
     truths,  # of `Truth`
     perturbations: pd.DataFrame,  # by perturbation: name
@@ -92,7 +92,7 @@ def matched_drugs(
             for t in truths for p in plain.index[plain.str.contains(t.drugs, regex=True)]]
     return pd.DataFrame(rows, columns=["truth", "perturbation", "feature", "sign", "control", "source"])
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #a1bad134
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #10643bdd
 def _ranks(table):
     "Rank of each set (drugs x sets) by r, and by -r."
     r = table.pivot(index="perturbation", columns="set", values="r")
@@ -111,7 +111,7 @@ def truth_pathways(
     rank = [ranks[r.sign].loc[r.perturbation, r.feature] for r in rows.itertuples()]
     return found.assign(rank=rank, hit=np.asarray(rank, float) <= top)
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #dae332b2
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #355d9a2f
 COUNTED = ["truth", "control", "drugs", "first", "hits", "share_low", "share_high", "chance", "chance_low",
            "chance_high", "p"]
 
@@ -143,7 +143,7 @@ def count_truths(
             p=(1 + (null >= rows.hit.sum()).sum())/(repeats + 1)))
     return pd.DataFrame(lines, columns=COUNTED)
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #952a89e1
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #3df60bc5
 def _per_patient(patient):
     "Weights that give every patient 1 in all."
     codes = group_codes(patient)
@@ -179,7 +179,7 @@ def drug_mutations(
     table = table.assign(q=adjusted(table.p)).sort_values(["perturbation", "p"], kind="stable")
     return table.groupby("perturbation").head(most).reset_index(drop=True)
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #a3e5e489
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #67993193
 def screen_mutations(
     screen: Screen,  # with mutations or without
 ) -> pd.DataFrame:  # lines x features; no column where the screen has none
@@ -196,7 +196,7 @@ def mutation_effects(
                               screen.lines.patient, screen.units["sensitive"])
     return store.stage("drug_mutations", make, [screen.key])
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #bd05808d
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #8c53fb30
 def _feature_of(columns, wanted):
     "The column that holds GENE, gain GENE or loss GENE; None where there is none."
     kind, _, gene = wanted.rpartition(" ")
@@ -215,7 +215,7 @@ def mutated_lines(
     found = [f for f in found if f is not None]
     return mutations[found].max(axis=1) if found else None
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #f5c22e03
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #7fed15f0
 def _pairs(scores, positive, strata):
     "For each model, which pairs (positive, other) are in order (1, half for ties); which pairs count."
     a, b = scores[:, positive], scores[:, ~positive]
@@ -256,7 +256,7 @@ def _auroc_null(scores, positive, groups, strata, repeats, seed):
     won = labels @ _rank_sums(scores, strata).T - (n1*(n1 + 1)/2).sum(1)[:, None]
     return np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #1ba50ff6
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #ebc4565c
 def _with_interval(name, value, draws):
     low, high = interval(draws)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
@@ -290,7 +290,7 @@ def _judge_measured(row, positive, lines, measured, how):
     value, draws, _ = auroc(y[at], positive[at], strata=lines.tissue[at], **how)
     return _with_interval("measured_within", value[0], draws[:, 0])
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #bbcae460
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #faeabed8
 _JUDGED = ["mutated", "n", "compared", *(f"{c}{end}" for c in ("auroc", "tissue_mean", "gain", "within")
            for end in ("", "_low", "_high")), "p", "measured_within", "measured_within_low",
            "measured_within_high", "why_not"]
@@ -322,7 +322,7 @@ def truth_mutations(
     table = pd.concat([matched.drop(columns=["factor", "fewest"]), found.assign(hit=found.p <= 0.05)], axis=1)
     return table, np.array(nulls).reshape(len(rows), repeats)
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #39dca22b
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #6b6af167
 def count_mutations(
     table: pd.DataFrame,  # from `truth_mutations`
     nulls: np.ndarray,  # rows x permutations, likewise
@@ -342,7 +342,7 @@ def count_mutations(
             chance=count.mean(), chance_low=np.quantile(count, 0.025), chance_high=np.quantile(count, 0.975)))
     return pd.DataFrame(out, columns=names)
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #bcc61e16
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #b7cd907a
 def feature_label(
     feature: str,  # name of a mutation or copy-number feature
 ) -> str:
@@ -354,7 +354,7 @@ def feature_label(
         return f"{found[1]} of {what or 'segment ' + found[2]}"
     return re.sub(r"_mut$", " mutated", str(feature))
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #a75bcee1
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #5edb1c29
 @styled
 def figure_truths(
     table: pd.DataFrame,  # from `truth_mutations`
@@ -368,7 +368,7 @@ def figure_truths(
         colour = ("C3" if r.control else "C0") if r.hit else "0.55"
         ax.plot([r.within_low, r.within_high], [i, i], color=colour, lw=2, zorder=1)
         ax.plot(r.within, i, "o", color=colour, ms=5, mfc=colour if r.hit else "white",
-                label="" if i else "predictions within tissues")
+                label="" if i else "predictions within tissues (filled: p ≤ .05)")
         ax.plot(r.tissue_mean, i, "s", color="0.6", ms=4, label="" if i else "tissue alone")
         ax.plot(r.auroc, i, "o", ms=7, mfc="none", mec="0.2", mew=1, label="" if i else "predictions")
     labels = [f"{feature_label(r.feature)} to {perturbations.label[r.perturbation]}"
@@ -386,7 +386,7 @@ def figure_truths(
     ax.set_title("\n".join(["Within tissues", *said]) if said else "No mutation to judge", fontsize=10)
     return fig
 
-# %% ../../nbs/essentiality/27a_biomarkers.ipynb #a919d1d8
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #2f3f8cba
 def truth_counts(
     pathways: pd.DataFrame,  # rows of `count_truths` with view
     mutations: pd.DataFrame,  # from `count_mutations`

@@ -8,7 +8,7 @@ __all__ = ['MAP_PENALTIES', 'PATHWAY_COLUMNS', 'MUTATION_COLUMNS', 'find_drugs',
            'drug_agreement', 'tissue_share', 'Evidence', 'page_mutations', 'page_genes', 'drug_page', 'drug_text',
            'write_pages']
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #21882765
+# %% ../../nbs/essentiality/27b_reports.ipynb #fc97c9e4
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from drugnb.essentiality.pathways import (
     masked_residuals, of_lines, residuals, standardised, towards_sensitive, within_products,
 )
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #84d28781
+# %% ../../nbs/essentiality/27b_reports.ipynb #589034bf
 def find_drugs(
     perturbations: pd.DataFrame,  # by perturbation: name, label
     wanted: str,  # names, labels or ids, separated by commas
@@ -48,7 +48,7 @@ def find_drugs(
         out += [i for i in found if i not in out]
     return out
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #166753b0
+# %% ../../nbs/essentiality/27b_reports.ipynb #d2473c77
 class Distilled(NamedTuple):
     "A linear map from z-scores of genes to predictions."
     weights: pd.DataFrame  # genes x perturbations: change of the prediction by one SD of the gene
@@ -71,7 +71,7 @@ def _largest_deviation(truth, found):
     spread = truth.std(0)
     return np.abs(truth - found).max(0)/np.where(spread > 0, spread, np.nan)
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #ccadf684
+# %% ../../nbs/essentiality/27b_reports.ipynb #054194c8
 def probe(
     predict,  # a function of a frame lines x genes (the table's unit): gives lines x perturbations
     expression: pd.DataFrame,  # lines x genes: says what is average, and one standard deviation
@@ -90,7 +90,7 @@ def probe(
     check = {"deviation": _largest_deviation(truth, found), "r2": _share_explained(truth, found)}
     return made._replace(check=pd.DataFrame(check, answers.columns))
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #fc8fe1ca
+# %% ../../nbs/essentiality/27b_reports.ipynb #befa9ae9
 def model_predictor(
     fitted,  # estimator with `predict(lines)`
     screen: Screen,  # it was fitted to
@@ -102,7 +102,7 @@ def model_predictor(
         return pd.DataFrame(fitted.predict(lines), expression.index, screen.responses.columns)
     return predict
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #9c1e2a7b
+# %% ../../nbs/essentiality/27b_reports.ipynb #8a35f289
 MAP_PENALTIES = (0.0, 1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3)  # of `distil`, to the largest eigenvalue
 
 def _ridge_maps(z, y, penalties):
@@ -140,7 +140,7 @@ def distil(
     return Distilled(pd.DataFrame(weights, frame.columns, predictions.columns),
                      pd.Series(intercept, predictions.columns), pd.DataFrame(check, predictions.columns))
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #2ba95b2a
+# %% ../../nbs/essentiality/27b_reports.ipynb #f3909955
 class GeneMap(NamedTuple):
     "Weights of genes in a model's predictions."
     weights: pd.DataFrame  # genes x perturbations: change of the prediction by one SD of the gene
@@ -161,7 +161,7 @@ def gene_map(
     near = distil(expression, ask(expression), screen.lines.patient, n_folds, seed)
     return GeneMap(near.weights, near.check.r2_left_out, False)
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #b8ac76a1
+# %% ../../nbs/essentiality/27b_reports.ipynb #eb802472
 def selection_bounds(
     q: int,  # features chosen in each half
     n_features: int,  # to choose from
@@ -178,7 +178,7 @@ def selection_bounds(
     factor = 1/(2*(2*threshold - 1 - b)) if threshold <= 0.75 else 4*(1 - threshold + b)/(1 + 2*b)
     return plain, factor*q*theta
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #4e85bfc3
+# %% ../../nbs/essentiality/27b_reports.ipynb #b45d57f7
 def half_patients(
     patient,  # lines, label of the patient of each
     pairs: int = 50,  # complementary pairs
@@ -193,7 +193,7 @@ def half_patients(
         out.append((np.flatnonzero(np.isin(codes, one)), np.flatnonzero(np.isin(codes, other))))
     return out
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #8035d7c4
+# %% ../../nbs/essentiality/27b_reports.ipynb #f6ab4a21
 def _first_features(x, y, q):
     "The first q features to enter the LASSO path of y on x, as true and false."
     chosen = np.zeros(x.shape[1], bool)
@@ -207,7 +207,7 @@ def _first_features(x, y, q):
     chosen[usable[first[entered[first]]]] = True
     return chosen
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #7e6d4653
+# %% ../../nbs/essentiality/27b_reports.ipynb #fba4de71
 class Stability(NamedTuple):
     "How often each feature is chosen on halves of the patients."
     probability: pd.DataFrame  # perturbations x features
@@ -215,7 +215,7 @@ class Stability(NamedTuple):
     threshold: float  # share of the halves from which on a feature is kept
     bounds: tuple  # on the expected number kept by luck, for each perturbation, see `selection_bounds`
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #783fb5f5
+# %% ../../nbs/essentiality/27b_reports.ipynb #e4e062f4
 def _most_chosen(n_features, threshold, false, pairs):
     "The largest q whose bound stays below `false`, at least 1."
     bounds = [selection_bounds(q, n_features, threshold, pairs)[1] for q in range(1, n_features + 1)]
@@ -252,7 +252,7 @@ def stability_selection(
     probability = pd.DataFrame(chosen/len(halves), responses.columns, x.columns)
     return Stability(probability, q, threshold, selection_bounds(q, x.shape[1], threshold, pairs))
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #2f6d7118
+# %% ../../nbs/essentiality/27b_reports.ipynb #072058d2
 def drug_agreement(
     responses: pd.DataFrame,  # lines x perturbations, measured
     predictions: pd.DataFrame,  # lines x perturbations, of left-out lines
@@ -286,7 +286,7 @@ def _fold_draws(measured, predicted, fold, patient, repeats, seed):
         found.append(weighted_scores(y, p, weights)[1][:, 0])
     return np.mean(found, axis=0) if found else np.full(repeats + 1, np.nan)
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #18292b61
+# %% ../../nbs/essentiality/27b_reports.ipynb #ddbdb498
 def tissue_share(
     values: pd.DataFrame,  # lines x perturbations, NaN where missing
     tissue: pd.Series,  # by line
@@ -301,7 +301,7 @@ def tissue_share(
         out[name] = 1 - within/spare/(total/(len(y) - 1)) if spare > 0 and total > 0 else np.nan
     return pd.Series(out, dtype=float)
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #8dfb0c25
+# %% ../../nbs/essentiality/27b_reports.ipynb #20513e9a
 @dataclass(frozen=True)
 class Evidence:
     "What the pages of a screen's drugs are made from; every table is of one of the functions above."
@@ -316,7 +316,8 @@ class Evidence:
     agreement: pd.DataFrame  # `drug_agreement`
     replicates: pd.Series  # by perturbation: `judge.self_agreement`, missing where there is none
     pathways: pd.DataFrame  # `drug_pathways` of measured responses
-    learnt: pd.DataFrame  # `drug_pathways` of predictions
+    specific: pd.DataFrame  # the same less general sensitivity
+    learnt: pd.DataFrame  # the same of predictions
     coverage: pd.DataFrame  # `coverage` of the gene sets
     mutations: pd.DataFrame  # `drug_mutations`
     weights: pd.DataFrame  # genes x perturbations, of `gene_map`
@@ -324,7 +325,7 @@ class Evidence:
     stability: Stability  # of genes, for the drugs that get a page
     tissue_share: pd.DataFrame  # by perturbation: measured, predicted
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #5353c914
+# %% ../../nbs/essentiality/27b_reports.ipynb #f451415f
 def _draw_lines(ax, e, drug):
     "Measured against predicted, the six tissues that differ most from the others in colours."
     at = e.responses[drug].notna()
@@ -358,7 +359,7 @@ def _draw_forest(ax, rows, value, labels, strong):
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #b4274a58
+# %% ../../nbs/essentiality/27b_reports.ipynb #221217d2
 def _nothing(ax, why):
     "A part of the page that has nothing to show."
     ax.text(0.5, 0.5, why, ha="center", va="center", color="0.4", transform=ax.transAxes)
@@ -388,27 +389,32 @@ def _draw_mutations(ax, e, drug, most=9):
             f"{lead.q:.2g}" if strong.any() else "none at q ≤ 0.05\n(the nearest are shown)"
     ax.set_title(f"Mutations: {title}", fontsize=9.5)
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #2ae083a1
+# %% ../../nbs/essentiality/27b_reports.ipynb #6397b517
+def _by_set(table, drug):
+    "r of each set, of one drug."
+    return table[table.perturbation == drug].set_index("set").r
+
 def _draw_pathways(ax, e, drug, most=14):
-    "All pathways: measured with interval, predicted as a diamond."
+    "All pathways: measured with interval, other views as marks."
     rows = e.pathways[e.pathways.perturbation == drug].dropna(subset="r")
     if not len(rows):
         ax.set_title("Pathways: none to judge", fontsize=9.5)
         return _nothing(ax, "no gene sets")
     size = rows.r.abs().rank(ascending=False)
     rows = rows[size <= most].sort_values("r", ascending=False)
-    learnt = e.learnt[e.learnt.perturbation == drug].set_index("set").r
+    specific, learnt = (_by_set(t, drug)[rows["set"]] for t in (e.specific, e.learnt))
     strong = rows.q <= 0.05
     labels = [f"{s}  {e.coverage.found[s]}/{e.coverage.asked[s]}" for s in rows["set"]]
     _draw_forest(ax, rows, "r", labels, strong)
-    ax.plot(learnt[rows["set"]], range(len(rows)), "D", ms=4, mfc="none", mec="0.25", label="of predictions")
+    ax.plot(specific, range(len(rows)), "x", ms=5, color="0.1", label="less general sensitivity")
+    ax.plot(learnt, range(len(rows)), "D", ms=4, mfc="none", mec="0.25", label="of predictions")
     ax.legend(fontsize=7, loc="lower right")
     ax.set_xlabel("r within tissues (+: more active, more sensitive)")
     lead = rows.loc[rows.r.abs().idxmax()]
     title = f"{lead['set']}\nr {lead.r:+.2f} ({lead.low:+.2f} to {lead.high:+.2f}), q = {lead.q:.2g}"
     ax.set_title(f"Pathways: {title if strong.any() else 'none at q ≤ 0.05'}", fontsize=9.5)
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #24658ea0
+# %% ../../nbs/essentiality/27b_reports.ipynb #a6cabe60
 def page_genes(
     evidence: Evidence,  # of the screen
     drug: str,  # id of the perturbation
@@ -438,7 +444,7 @@ def _draw_genes(ax, e, drug):
     which = ", ".join(genes.index[kept][:4]) or "none"
     ax.set_title(f"Genes: {which}\n(chosen in {e.stability.threshold:.0%} of halves or more)", fontsize=9.5)
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #7874936a
+# %% ../../nbs/essentiality/27b_reports.ipynb #0d2862b3
 def _rests_on(e, drug):
     "What an answer rests on, in a sentence each."
     share, other = e.tissue_share.loc[drug], e.stability.bounds[1]
@@ -463,7 +469,7 @@ def drug_page(
     fig.supxlabel("\n".join(_rests_on(evidence, drug)), fontsize=8.5, x=0.01, ha="left", color="0.25")
     return fig
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #a93be4c9
+# %% ../../nbs/essentiality/27b_reports.ipynb #2519765e
 def _rows(table, columns):
     "A Markdown table of some columns."
     if not table: return "None to judge."
@@ -472,22 +478,24 @@ def _rows(table, columns):
 
 def _estimate(value, low, high): return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
-PATHWAY_COLUMNS = ["set", "genes", "r (95%)", "q", "p (random genes)", "r of predictions"]
+PATHWAY_COLUMNS = ["set", "genes", "r (95%)", "q", "p (random genes)", "r less general sensitivity",
+                   "r of predictions"]
 MUTATION_COLUMNS = ["feature", "lines", "effect (95%)", "q"]
 
 def _pathway_rows(e, drug, most=6):
     "The pathways most clearly associated, as text."
     rows = e.pathways[e.pathways.perturbation == drug].dropna(subset="r").sort_values("p", kind="stable")
-    learnt = e.learnt[e.learnt.perturbation == drug].set_index("set").r
+    specific, learnt = (_by_set(t, drug) for t in (e.specific, e.learnt))
     return [[r.set, f"{e.coverage.found[r.set]} of {e.coverage.asked[r.set]}", _estimate(r.r, r.low, r.high),
-             f"{r.q:.2g}", f"{r.p_genes:.2g}", f"{learnt[r.set]:+.2f}"] for r in rows.head(most).itertuples()]
+             f"{r.q:.2g}", f"{r.p_genes:.2g}", f"{specific[r.set]:+.2f}", f"{learnt[r.set]:+.2f}"]
+            for r in rows.head(most).itertuples()]
 
 def _mutation_rows(e, drug, most=6):
     "The mutations most clearly associated, as text."
     return [[feature_label(r.feature), f"{r.mutated:.0f} of {r.n:.0f}", _estimate(r.effect, r.low, r.high),
              f"{r.q:.2g}"] for r in page_mutations(e, drug, most).itertuples()]
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #f3edecb7
+# %% ../../nbs/essentiality/27b_reports.ipynb #c80a5cb4
 def drug_text(
     evidence: Evidence,  # of the screen
     drug: str,  # id of the perturbation
@@ -513,7 +521,7 @@ def drug_text(
               ["gene", "weight per SD (+: higher is more sensitive)", "chosen on halves of the patients"])]
     return "\n\n".join(parts) + "\n"
 
-# %% ../../nbs/essentiality/27b_reports.ipynb #05147e66
+# %% ../../nbs/essentiality/27b_reports.ipynb #f60a0d3f
 def write_pages(
     evidence: Evidence,  # of the screen
     drugs,  # ids of the perturbations

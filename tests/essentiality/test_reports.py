@@ -167,7 +167,7 @@ def evidence(screen, scores, table):
         screen.name, screen.units["responses"], "low", screen.perturbations, y, guess, "a guess", about.tissue,
         rp.drug_agreement(y, guess, fold, about.tissue, about.patient, 20),
         self_agreement(agreement(screen)).reindex(y.columns),
-        table.assign(p_genes=1.0), table, pw.coverage(screen.gene_sets, z.columns),
+        table.assign(p_genes=1.0), table.assign(r=table.r/2), table, pw.coverage(screen.gene_sets, z.columns),
         drug_mutations(y, screen.mutations, about.tissue, about.patient), map_.weights, map_.check.r2_left_out,
         rp.stability_selection(z, y[some], about.tissue, about.patient, pairs=3),
         pd.DataFrame({"measured": rp.tissue_share(y, about.tissue), "predicted": rp.tissue_share(guess, about.tissue)}))
@@ -178,13 +178,14 @@ def test_pages_are_a_picture_and_a_text_with_the_same_numbers(evidence, tmp_path
     assert {p.suffix for p in tmp_path.iterdir()} == {".md", ".png", ".svg"}
     text = path.read_text()
     lead = evidence.pathways[evidence.pathways.perturbation == drug].sort_values("p", kind="stable").iloc[0]
+    assert f"| {lead.r/2:+.2f} | {lead.r:+.2f} |" in text
     assert evidence.perturbations.label[drug] in text and f"{lead.r:+.2f} ({lead.low:+.2f} to {lead.high:+.2f})" in text
     assert f"{evidence.agreement.spearman[drug]:.2f}" in text and "by: a guess" in text and "nan" not in text
 
 def test_a_page_can_be_drawn_where_little_is_known(evidence):
     drug = evidence.responses.columns[1]
-    bare = replace(evidence, mutations=evidence.mutations[:0], pathways=evidence.pathways[:0], learnt=evidence.learnt[:0],
-                   replicates=evidence.replicates*np.nan, tissue=pd.Series("", evidence.tissue.index))
+    bare = replace(evidence, mutations=evidence.mutations[:0], pathways=evidence.pathways[:0], specific=evidence.specific[:0],
+                   learnt=evidence.learnt[:0], replicates=evidence.replicates*np.nan, tissue=pd.Series("", evidence.tissue.index))
     titles = [ax.get_title(loc="left") for ax in rp.drug_page(bare, drug).axes]
     assert any("no repeats" in t for t in titles) and any(t.startswith("Mutations: none") for t in titles)
     assert "not screened twice" in rp.drug_text(bare, drug)
