@@ -673,7 +673,7 @@ def _compounds(pathway, again):
 
 # %% ../../nbs/essentiality/20_data.ipynb #0f9e128f
 SIMULATED = {  # arguments of `simulate_screen`
-    "simulated": dict(n_lines=300, n_genes=400, n_drugs=60, n_pathways=12, n_tissues=10),
+    "simulated": dict(n_lines=200, n_genes=250, n_drugs=32, n_pathways=8, n_tissues=6),
     "simulated-small": dict(n_lines=120, n_genes=150, n_drugs=24, n_pathways=8, n_tissues=6),
 }
 
@@ -942,7 +942,7 @@ def write_screen(
 def _simulated(name): return replace(simulate_screen(**SIMULATED[name]), name=name)
 
 def simulated() -> Screen:
-    "The embedded set: 300 lines x 400 genes, 60 drugs."
+    "The embedded set: 200 lines x 250 genes, 32 drugs."
     return _simulated("simulated")
 
 def simulated_small() -> Screen:

@@ -32,7 +32,7 @@ def line_folds(
 
 def tissue_folds(
     lines: Lines,  # of a screen
-    at_least: int = 8,  # lines that a tissue must have to be left out
+    at_least: int = 10,  # lines that a tissue must have to be left out
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:  # tissue -> (training lines, test lines), as positions
     "Each tissue left out in turn. Raises `InputError` where fewer than two tissues have enough lines."
     names, counts = np.unique(lines.tissue[lines.tissue != ""], return_counts=True)
@@ -105,7 +105,8 @@ def fold_scores(
     n = known.sum(0)
     error = np.where(known, prediction - truth, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"): rmse = np.sqrt((error**2).sum(0)/n)
-    r = _correlations(truth, prediction) if within is None else _within(truth, prediction, group_codes(within))
+    if within is None: r = _correlations(truth, prediction)
+    else: r = _within(truth, prediction, group_codes(within))
     return np.vstack([r, rmse, n])
 
 # %% ../../nbs/essentiality/21_judge.ipynb #e923b1a9
@@ -223,7 +224,7 @@ def score_table(
     groups: pd.Series,  # by perturbation: label that repeats of one compound share
     reference: str = "PCA-50 ridge",  # the model that gains are differences from, if it was scored
     folds_are_lines: bool = True,  # folds are parts of the lines, all alike (not tissues)
-) -> pd.DataFrame:  # by model: spearman, gain with _low, _high (and _low_lines, _high_lines); pearson, rmse, n
+) -> pd.DataFrame:  # by model: spearman, gain, their _low, _high (_low_lines, _high_lines); pearson, rmse
     "Every model's mean score and its gain over a reference, with intervals."
     keys = ["seed", "fold", "perturbation"]
     beside = scores[scores.model == reference].set_index(keys).spearman

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from scipy.linalg import cho_factor, cho_solve, eigh
 from scipy.special import ndtri
 from scipy.stats import rankdata
@@ -232,7 +233,8 @@ def second_predict(
 ) -> np.ndarray:  # lines x perturbations
     "Predictions of the second stage."
     k = coefficients.shape[1] - 2
-    return coefficients[:, 0] + features.own*coefficients[:, 1] + features.shared[:, :k] @ coefficients[:, 2:].T
+    own = coefficients[:, 0] + features.own*coefficients[:, 1]
+    return own + features.shared[:, :k] @ coefficients[:, 2:].T
 
 # %% ../../nbs/essentiality/22_kernel.ipynb #7132b4fb
 def nested(
@@ -313,18 +315,21 @@ class FastModel(BaseEstimator):
 
     def _in_units(self, scores): return self.calibration_[:, 0] + self.calibration_[:, 1]*scores
 
-    def scores(self,
-        lines: Lines,  # lines to predict
-    ) -> np.ndarray:  # lines x perturbations
-        "Predictions as normal scores: comparable between perturbations, before calibration."
-        first = self.space_.kernel(lines, self.lines_) @ self.dual_ + self.intercept_
-        return second_predict(self.second_, self.loadings_(first))
+# %% ../../nbs/essentiality/22_kernel.ipynb #fd01725c
+@patch
+def scores(self: FastModel,
+    lines: Lines,  # lines to predict
+) -> np.ndarray:  # lines x perturbations
+    "Predictions as normal scores: comparable between perturbations, before calibration."
+    first = self.space_.kernel(lines, self.lines_) @ self.dual_ + self.intercept_
+    return second_predict(self.second_, self.loadings_(first))
 
-    def predict(self,
-        lines: Lines,  # lines to predict
-    ) -> np.ndarray:  # lines x perturbations, in the unit of the responses
-        "Predictions."
-        return self._in_units(self.scores(lines))
+@patch
+def predict(self: FastModel,
+    lines: Lines,  # lines to predict
+) -> np.ndarray:  # lines x perturbations, in the unit of the responses
+    "Predictions."
+    return self._in_units(self.scores(lines))
 
 # %% ../../nbs/essentiality/22_kernel.ipynb #0e6f7b97
 def model_state(

@@ -449,7 +449,7 @@ def state(self: Representation) -> dict:  # name -> array
              if hasattr(self, n)}
     for part in ("encoder_", "decoder_"):
         for i, layer in enumerate(getattr(self, part, [])):
-            found |= {f"{part} {i} {what}": w for what, w in zip(("weights", "offsets"), layer)}
+            found |= {f"{part}{i}_{what}": w for what, w in zip(("weights", "offsets"), layer)}
     return found
 
 @patch
@@ -458,12 +458,12 @@ def restore(self: Representation,
     genes=None,  # names of the genes, where it was fitted to a table with names
 ) -> Representation:  # itself, fitted
     "Take over what another of the same class and parameters has found."
-    plain = {n: v for n, v in state.items() if " " not in n}
-    for name, value in plain.items(): setattr(self, name, value)
     for part in ("encoder_", "decoder_"):
-        n = sum(name.startswith(part + " ") for name in state)//2
-        layers = [tuple(state[f"{part} {i} {what}"] for what in ("weights", "offsets")) for i in range(n)]
+        n = sum(name.startswith(part) for name in state)//2
+        layers = [tuple(state[f"{part}{i}_{what}"] for what in ("weights", "offsets")) for i in range(n)]
         if layers: setattr(self, part, layers)
+    for name, value in state.items():
+        if not name.startswith(("encoder_", "decoder_")): setattr(self, name, value)
     self.n_features_in_ = len(self.mean_)
     if genes is not None: self.feature_names_in_ = np.asarray(genes, object)
     return self

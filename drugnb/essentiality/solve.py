@@ -6,7 +6,7 @@
 __all__ = ['RATIOS', 'LEAST', 'RIDGE', 'NONE', 'MORE', 'SHARE', 'LEFT', 'MANY', 'TOGETHER', 'PATIENCE', 'Paths', 'relative_gap',
            'solve_paths', 'solve_ridge', 'one_by_one', 'Chosen', 'cross_validate', 'PathRegressor', 'figure_speed']
 
-# %% ../../nbs/essentiality/24_solve.ipynb #a42ff2a4
+# %% ../../nbs/essentiality/24_solve.ipynb #57ef2ff0
 import warnings
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from ..core.evaluate import grouped_splits
 from ..core.settings import InputError
 from ..core.style import styled
 
-# %% ../../nbs/essentiality/24_solve.ipynb #9d378b85
+# %% ../../nbs/essentiality/24_solve.ipynb #ae5aea4c
 RATIOS = tuple((10.0**np.linspace(0, -3, 10)).tolist())  # of the largest penalty, as LEAP takes them
 
 class Paths(NamedTuple):
@@ -45,7 +45,7 @@ def _checked(ratios, l1_ratio, gap):
     if not gap > 0: raise InputError(f"The gap to be reached is {gap}: give a number above 0, such as 1e-6.")
     return ratios
 
-# %% ../../nbs/essentiality/24_solve.ipynb #e765f6a3
+# %% ../../nbs/essentiality/24_solve.ipynb #d0816abd
 def _gaps(y, r, fitted, g, w, first, second):
     """Relative gaps of some problems: weighted residuals r and their squares' sums `fitted`, gradients g."""
     ridge = np.einsum("ij,ij->i", w, w)
@@ -73,7 +73,7 @@ def relative_gap(
     one = [np.array([n*alpha*share]) for share in (l1_ratio, 1 - l1_ratio)]
     return float(_gaps(y[None], r[None], np.array([r @ r]), (x.T @ r)[None], coef[None], *one)[0])
 
-# %% ../../nbs/essentiality/24_solve.ipynb #fa0a1748
+# %% ../../nbs/essentiality/24_solve.ipynb #36e287a5
 class _Design(NamedTuple):
     "Lines that many perturbations share."
     x: np.ndarray  # lines x features, centred over all lines
@@ -96,9 +96,12 @@ def _design(z, weights):
     x = z - mean
     x[:, np.ptp(z[weight > 0], axis=0) == 0] = 0
     rooted = x*np.sqrt(weight)[:, None]
-    return _Design(x, mean, weight, rooted.T @ rooted)
+    with np.errstate(over="ignore", invalid="ignore"): gram = rooted.T @ rooted
+    if not np.isfinite(gram).all():
+        raise InputError(f"Features reach {np.abs(z).max():.1g}, too much for sums of squares: rescale them.")
+    return _Design(x, mean, weight, gram)
 
-# %% ../../nbs/essentiality/24_solve.ipynb #10167a07
+# %% ../../nbs/essentiality/24_solve.ipynb #e0cef595
 class _Labels(NamedTuple):
     "Responses of some perturbations; a row a perturbation."
     y: np.ndarray  # perturbations x lines, centred over the labelled lines, 0 elsewhere
@@ -128,7 +131,7 @@ def _labels(y, design):
     mean = np.divide(y @ design.weight, total, out=np.full(len(y), np.nan), where=total > 0)
     return _Labels((y - mean[:, None])*here, here, mean, n, total, (n >= LEAST) & (high > low))
 
-# %% ../../nbs/essentiality/24_solve.ipynb #8dd2117b
+# %% ../../nbs/essentiality/24_solve.ipynb #bda03078
 class _Pattern(NamedTuple):
     "What a pattern of missing labels does to the Gram matrix."
     rows: np.ndarray  # features x rows of U
@@ -151,7 +154,7 @@ def _pattern(design, there):
     blind[blind] = np.ptp(x[there & (v > 0)][:, blind], axis=0) == 0
     return _Pattern(np.ascontiguousarray(rows.T), bool(whole), blind)
 
-# %% ../../nbs/essentiality/24_solve.ipynb #3ccd2fd5
+# %% ../../nbs/essentiality/24_solve.ipynb #ea5d3592
 RIDGE = 1e-9  # of the diagonal, added to it
 
 class _Active:
@@ -192,7 +195,7 @@ def _leave(active, gone):
     active.left = np.concatenate([active.left, new])
     active.inside[new] = False
 
-# %% ../../nbs/essentiality/24_solve.ipynb #def2a9fa
+# %% ../../nbs/essentiality/24_solve.ipynb #ba7e8160
 NONE = np.zeros(0, np.intp), np.zeros(0)  # no columns, and their signs
 
 def _renew(active, columns, sign):
@@ -227,17 +230,18 @@ def _append(active, columns, sign):
     active.columns[k:], active.sign[k:], active.inside[k:], active.rows[k:] = columns, sign, True, rows
     active.place[columns] = np.arange(k, k + b)
 
+# %% ../../nbs/essentiality/24_solve.ipynb #a9afab32
 def _corner(own, known, second):
     "Cholesky factor of what new columns add to a Gram matrix."
     added = RIDGE*own.diagonal()
     own -= known
     own.flat[::len(own) + 1] += second
-    failed = True
-    while failed:  # until rounding no longer makes a pivot negative
+    for _ in range(10):  # until rounding no longer makes a pivot negative
         own.flat[::len(own) + 1] += added
         corner, failed = lapack.dpotrf(own.T, lower=1, clean=0)
-        added = 100*added
-    return corner
+        if not failed: return corner
+        added = 10*added
+    raise np.linalg.LinAlgError("A Gram matrix has no Cholesky factor.")
 
 def _solved(active, right):
     "Solve with the Gram matrix of the columns inside; 0 for those that have left."
@@ -249,7 +253,7 @@ def _solved(active, right):
     out[active.left] = 0
     return out
 
-# %% ../../nbs/essentiality/24_solve.ipynb #a6dd5b4a
+# %% ../../nbs/essentiality/24_solve.ipynb #f37a19a3
 def _shortened(active, w, u, first):
     "A point towards u at which the objective is lower, and L^T (point - u); columns that reach 0 leave."
     sign, inside, way = active.sign, active.inside, u - w
@@ -286,7 +290,7 @@ def _settle(active, w, g, first):
         g = first*active.sign - blas.dtrmv(active.factor, rest, lower=1)
     return w
 
-# %% ../../nbs/essentiality/24_solve.ipynb #f9957e95
+# %% ../../nbs/essentiality/24_solve.ipynb #c220c5be
 MORE, SHARE = 20, 0.3  # columns that may enter in a step: so many, or this share of those inside
 LEFT = 0.15  # share of columns that have left, at which a factor is renewed
 
@@ -302,7 +306,7 @@ def _step(active, w, g, first, over, most):
     columns = active.columns
     if len(columns): w[columns] = _settle(active, w[columns], g[columns], first)
 
-# %% ../../nbs/essentiality/24_solve.ipynb #ea4c149b
+# %% ../../nbs/essentiality/24_solve.ipynb #d841f636
 class _Walk:
     "Solutions of many perturbations on one design, moved from penalty to penalty."
     def __init__(self, design, labels, l1_ratio):
@@ -339,7 +343,20 @@ class _Walk:
         "Of all problems, at their present coefficients."
         return self.labels.mean - (self.coef*(self.design.mean + self.centre)).sum(1)
 
-# %% ../../nbs/essentiality/24_solve.ipynb #16bb154e
+# %% ../../nbs/essentiality/24_solve.ipynb #fa32c5cd
+def _steps(walk, some, first, second, more):
+    "A step of each of some problems; columns enter only if `more`, or if there are none."
+    g, w = walk.gradient[some], walk.coef[some]
+    if second.any(): g = g - second[:, None]*w
+    row, column = np.nonzero((np.abs(g) > first[:, None]*(1 + 1e-9)) & (w == 0))
+    over = np.split(column, np.searchsorted(row, np.arange(1, len(some))))
+    most = np.maximum(walk.labels.n[some] - 1, 1)
+    for i, j in enumerate(some):
+        active = walk.active[j]
+        entering = over[i] if more or not len(active.columns) else over[i][:0]
+        _step(active, walk.coef[j], g[i], first[i], entering, most[i])
+
+# %% ../../nbs/essentiality/24_solve.ipynb #0c2c3382
 MANY = 300  # gradients after which a fit is given up, its gap reported as it is
 
 class _SparseWalk(_Walk):
@@ -356,7 +373,7 @@ class _SparseWalk(_Walk):
         gaps, count, todo = np.zeros(len(some)), np.zeros(len(some), int), np.arange(len(some))
         for i in range(MANY):
             at = some[todo]
-            self.steps(at, first[todo], second[todo], i > 0)
+            _steps(self, at, first[todo], second[todo], i > 0)
             r, fitted = self.residuals(at)
             g = self.gradient[at] = self.slopes(r, at)
             of = self.labels.y[at], r, fitted, g, self.coef[at], first[todo], second[todo]
@@ -371,19 +388,7 @@ class _SparseWalk(_Walk):
             self.active[j].second = value
             _renew(self.active[j], *NONE)
 
-    def steps(self, some, first, second, more):
-        "A step of each of some problems; columns enter only if `more`, or if there are none."
-        g, w = self.gradient[some], self.coef[some]
-        if self.l1_ratio < 1: g = g - second[:, None]*w
-        row, column = np.nonzero((np.abs(g) > first[:, None]*(1 + 1e-9)) & (w == 0))
-        over = np.split(column, np.searchsorted(row, np.arange(1, len(some))))
-        most = np.maximum(self.labels.n[some] - 1, 1)
-        for i, j in enumerate(some):
-            a = self.active[j]
-            entering = over[i] if more or not len(a.columns) else over[i][:0]
-            _step(a, self.coef[j], g[i], first[i], entering, most[i])
-
-# %% ../../nbs/essentiality/24_solve.ipynb #2c83c8a0
+# %% ../../nbs/essentiality/24_solve.ipynb #f931bd7f
 class _RidgeWalk(_Walk):
     "Ridge, in the singular vectors of all lines."
     def begin(self):
@@ -417,7 +422,7 @@ def _walk(design, labels, l1_ratio):
     "The walk for a kind of penalty."
     return (_SparseWalk if l1_ratio > 0 else _RidgeWalk)(design, labels, l1_ratio)
 
-# %% ../../nbs/essentiality/24_solve.ipynb #afe5e3b3
+# %% ../../nbs/essentiality/24_solve.ipynb #3be24009
 TOGETHER = 64  # perturbations
 
 def _warn(gaps, gap):
@@ -427,6 +432,7 @@ def _warn(gaps, gap):
         warnings.warn(f"{missed} of {np.isfinite(gaps).sum()} fits did not reach a relative duality gap of "
                       f"{gap:g}; the largest is {np.nanmax(gaps):.2g}.", ConvergenceWarning, stacklevel=3)
 
+# %% ../../nbs/essentiality/24_solve.ipynb #b8339ac3
 def solve_paths(
     z: np.ndarray,  # lines x features, standardised by the caller where that is wanted
     y: np.ndarray,  # lines x perturbations, NaN where a label is missing
@@ -453,6 +459,7 @@ def solve_paths(
     if l1_ratio: _warn(out.gap, gap)
     return out
 
+# %% ../../nbs/essentiality/24_solve.ipynb #0ea0ec7d
 def solve_ridge(
     z: np.ndarray,  # lines x features
     y: np.ndarray,  # lines x perturbations, NaN where a label is missing
@@ -462,7 +469,7 @@ def solve_ridge(
     "Ridge of all perturbations for all ratios, in closed form. Raises `InputError` as `solve_paths`."
     return solve_paths(z, y, ratios, 0.0, weights=weights)
 
-# %% ../../nbs/essentiality/24_solve.ipynb #0e9a747a
+# %% ../../nbs/essentiality/24_solve.ipynb #bc69c8c7
 def _one(x, y, alpha, l1_ratio, gap):
     "One fit by scikit-learn: coefficients, intercept, gap, iterations."
     if l1_ratio == 0:
@@ -501,7 +508,7 @@ def one_by_one(
             out.intercept[i, a] = shift + labels.mean[i] - coef @ design.mean
     return out
 
-# %% ../../nbs/essentiality/24_solve.ipynb #7b67c1da
+# %% ../../nbs/essentiality/24_solve.ipynb #9e86043f
 def _ranks(values, there):
     "Mid-ranks of each row among what is there, centred; 0 elsewhere."
     ranks = np.where(there, rankdata(np.where(there, values, np.inf), axis=1), 0)
@@ -527,7 +534,7 @@ def _mean(values):
     total = np.where(there, values, 0).sum(0)
     return np.divide(total, there.sum(0), out=np.full(total.shape, np.nan), where=there.any(0))
 
-# %% ../../nbs/essentiality/24_solve.ipynb #22d74621
+# %% ../../nbs/essentiality/24_solve.ipynb #dda0c003
 PATIENCE = 3  # ratios
 
 class Chosen(NamedTuple):
@@ -559,13 +566,9 @@ class _Fold:
         gaps, _ = self.walk.to(ratio, at, gap)
         coef, intercept = self.walk.coef[at], self.walk.intercepts()[at]
         predicted = coef @ self.z.T + intercept[:, None]
-        flat = ~coef.any(1)
-        predicted[flat] = 0
-        score = self.judge(predicted, some)
-        predicted[flat] = intercept[flat, None]
-        return some, gaps, score, coef, intercept, predicted
+        return some, gaps, self.judge(predicted, some), coef, intercept, predicted
 
-# %% ../../nbs/essentiality/24_solve.ipynb #9a8d0390
+# %% ../../nbs/essentiality/24_solve.ipynb #79c57a1b
 class _Search:
     "Some perturbations on their way down, and the best so far."
     def __init__(self, m, n, p, folds, ratios):
@@ -599,7 +602,7 @@ class _Search:
         self.predicted[at[:, None], fold.test] = predicted[new]
         self.ratio[at] = ratio
 
-# %% ../../nbs/essentiality/24_solve.ipynb #7f648196
+# %% ../../nbs/essentiality/24_solve.ipynb #59ec4a29
 def cross_validate(
     z: np.ndarray,  # lines x features, standardised by the caller where that is wanted
     y: np.ndarray,  # lines x perturbations, NaN where a label is missing
@@ -635,7 +638,7 @@ def _chosen(parts, possible, gap):
     return Chosen(joined("ratio"), _mean(coef), _mean(intercept), joined("predicted").T, joined("scores"),
                   gaps, sum(part.fits for part in parts), possible, coef, intercept)
 
-# %% ../../nbs/essentiality/24_solve.ipynb #2fc89138
+# %% ../../nbs/essentiality/24_solve.ipynb #54528e85
 class PathRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     "LASSO, elastic net or ridge for many responses at once, each penalty by cross-validation."
     def __init__(self,
@@ -676,7 +679,7 @@ class PathRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         return X @ self.coef_.T + self.intercept_
 
-# %% ../../nbs/essentiality/24_solve.ipynb #c2c4d249
+# %% ../../nbs/essentiality/24_solve.ipynb #611e1f0e
 @styled
 def figure_speed(
     times: pd.DataFrame,  # method, perturbations, milliseconds (per fit); the first method is ours

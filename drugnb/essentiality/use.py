@@ -53,5 +53,5 @@ def results(
     table = pd.read_csv(path)
     split = next((s for s in SHOWN if s in set(table.split)), table.split.iloc[0])
     rows = table[table.split == split].set_index("model")
-    models = rows.rename(columns={"spearman_low": "low", "spearman_high": "high"})[["spearman", "low", "high"]]
-    return {"perturbations": int(rows.perturbations.iloc[0])}, models
+    models = rows.rename(columns={"spearman_low": "low", "spearman_high": "high"})
+    return {"perturbations": int(rows.perturbations.iloc[0])}, models[["spearman", "low", "high"]]

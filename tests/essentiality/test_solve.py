@@ -135,7 +135,7 @@ def test_a_line_of_weight_two_counts_as_two_lines():
 def spoilt(kind):
     z, y = world(60, 40, 4, correlated=2)
     if kind == "duplicated": z[:, 20:] = z[:, :20]
-    if kind == "constant": z[:, [3, 7]] = [2.0, 1e6]
+    if kind == "constant": z[:, [3, 7, 8]] = [2.0, 1e6, 0.1]
     if kind == "scales": z = z*10.0**np.linspace(-6, 6, 40)
     if kind == "shifted": z = z + 1e6
     if kind == "rank 3": z = z[:, :3] @ np.random.default_rng(1).normal(size=(3, 40))
@@ -153,7 +153,9 @@ def test_every_fit_of_a_bad_design_is_optimal(kind, l1_ratio):
     paths = solve_paths(z, y, l1_ratio=l1_ratio)
     assert np.isfinite(paths.coef).all() and np.nanmax(paths.gap) <= 1e-6
     if kind != "shifted": assert_optimal(paths, z.astype(float), y.astype(float), l1_ratio)
-    if kind == "constant": assert not paths.coef[:, :, [3, 7]].any()
+    if kind == "constant":
+        assert not paths.coef[:, :, [3, 7, 8]].any()
+        assert not solve_ridge(z, y).coef[:, :, [3, 7, 8]].any()
 
 def test_a_shift_of_the_features_changes_the_intercept_alone():
     z, y = world()
@@ -270,6 +272,7 @@ def test_ridge_is_exact_and_the_same_by_either_name():
 @pytest.mark.parametrize("change, words", [
     (dict(z=np.ones((80, 3))*np.nan), "without a missing"),
     (dict(z=np.ones(80)), "table of lines x features"),
+    (dict(z=np.full((80, 3), 1e200)*np.arange(80)[:, None]), "rescale"),
     (dict(y=np.ones((79, 2))), "do not belong to 80 lines"),
     (dict(y=np.full((80, 2), np.inf)), "160 responses are infinite"),
     (dict(ratios=[0.1, 0.5]), "must fall"),
@@ -365,6 +368,23 @@ def test_what_cannot_be_fitted_is_missing_and_what_cannot_be_scored_is_empty(scr
     y[[t[0] for _, t in splits], 2] = np.arange(5)  # four labels in training, one in each held-out fold
     found = cross_validate(z, y, splits)
     assert found.ratio[2] == 1 and not found.coef[2].any() and found.intercept[2] == pytest.approx(2)
+
+def test_a_fold_without_labels_does_not_count(screen):
+    z, y, splits = screen
+    y = y[:, :2].copy()
+    y[splits[1][1], 0] = np.nan
+    found = cross_validate(z, y, splits, patience=None)
+    some = [s for f, s in enumerate(splits) if f != 1]
+    assert np.allclose(found.scores[0], by_hand(z, y[:, :1], some, 1.0)[0][0], atol=1e-3)
+    assert np.isnan(found.scores).sum() == 0 and found.fold_coef.shape == (5, 2, 30)
+    assert np.allclose(found.coef, found.fold_coef.mean(0)) and np.allclose(found.intercept, found.fold_intercept.mean(0))
+
+def test_of_equal_scores_the_larger_penalty_is_taken():
+    z = np.random.default_rng(0).normal(size=(60, 5))
+    found = cross_validate(z, z[:, :1]**3, grouped_splits(np.arange(60), 5), patience=None)
+    alone = cross_validate(z[:, :1], z[:, :1]**3, grouped_splits(np.arange(60), 5), patience=None)
+    assert np.allclose(alone.scores[0, 1:], 1) and alone.ratio[0] == RATIOS[1]
+    assert found.ratio[0] == RATIOS[int(np.argmax(np.round(found.scores[0], 10)))]
 
 def test_held_out_lines_do_not_touch_their_own_prediction(screen):
     z, y, splits = screen
