@@ -23,8 +23,8 @@ from ..core.settings import InputError
 from ..core.style import styled
 from .data import Lines, Screen
 from drugnb.essentiality.judge import (
-    by_perturbation, fold_scores, line_folds, MeanEffects, METRICS, over_lines, score_table, tissue_folds,
-    TissueMean,
+    by_perturbation, fold_scores, line_folds, MeanEffects, METRICS, over_lines, score_table, self_agreement,
+    tissue_folds, TissueMean,
 )
 from .kernel import ComponentRidge, FastModel
 from .leap import Leap, published
@@ -228,9 +228,7 @@ def ranked_perturbations(
     ends = [over_lines(pd.Series(v[~np.isnan(v)]), n_folds) for v in by.to_numpy()]
     out = pd.DataFrame({"spearman": by_perturbation(rows, "spearman").reindex(by.index)})
     out = out.assign(low=[e[0] for e in ends], high=[e[1] for e in ends])
-    for kind, of in repeats.groupby("kind", sort=False):
-        both = pd.concat([of.set_index("perturbation").spearman, of.set_index("other").spearman])
-        out[kind] = both.groupby(level=0).mean()
+    for kind, of in repeats.groupby("kind", sort=False): out[kind] = self_agreement(of)
     out.insert(0, "label", perturbations.label.reindex(out.index))
     return out.sort_values("spearman", ascending=False)
 

@@ -5,7 +5,8 @@ itself can repeat."""
 
 # %% auto #0
 __all__ = ['METRICS', 'FEWEST', 'line_folds', 'tissue_folds', 'column_correlation', 'column_ranks', 'fold_scores', 'MeanEffects',
-           'TissueMean', 'over_perturbations', 'over_lines', 'by_perturbation', 'score_table', 'agreement']
+           'TissueMean', 'over_perturbations', 'over_lines', 'by_perturbation', 'score_table', 'agreement',
+           'self_agreement']
 
 # %% ../../nbs/essentiality/21_judge.ipynb #ebecac2f
 import numpy as np
@@ -258,3 +259,11 @@ def agreement(
         if both.sum() < at_least: continue
         out.append((kind, a, b, x[both].corr(y[both], method="spearman"), int(both.sum())))
     return pd.DataFrame(out, columns=["kind", "perturbation", "other", "spearman", "lines"])
+
+def self_agreement(
+    repeats: pd.DataFrame,  # rows of `agreement`
+) -> pd.Series:  # by perturbation: mean Spearman over its rows; one that was not measured again is not there
+    "How well each perturbation agrees with itself when it is measured again."
+    mirrored = repeats[repeats.other != repeats.perturbation].assign(perturbation=lambda t: t.other)
+    both = pd.concat([repeats, mirrored])
+    return both.spearman.astype(float).groupby(both.perturbation).mean()

@@ -21,7 +21,7 @@ def check(
 ) -> list[str]:  # what was found and left out, in sentences
     "Open the set and hold the parameters against it. Raises `InputError` for what a run would stop at."
     from drugnb.essentiality.held_out import screen_folds, screen_models
-    from drugnb.essentiality.pathways import find_drugs
+    from drugnb.essentiality.reports import find_drugs
     screen = enough(open_screen(source), parameters["least"])
     screen_models(parameters["models"], parameters["seed"])
     notes = []

@@ -17,6 +17,7 @@ from drugnb.essentiality.judge import (
     over_lines,
     over_perturbations,
     score_table,
+    self_agreement,
     tissue_folds,
 )
 
@@ -128,6 +129,15 @@ def test_the_screen_agrees_with_its_repeats_and_with_a_second_screen():
     a, b = screen.responses[row.perturbation], screen.responses[row.other]
     assert np.isclose(row.spearman, a.corr(b, method="spearman")) and row.lines == (a.notna() & b.notna()).sum()
     assert not len(agreement(screen, at_least=10_000))
+
+def test_each_perturbation_agrees_with_itself_by_all_its_pairs_once():
+    rows = pd.DataFrame([("repeat", "a", "b", 0.2, 30), ("repeat", "a", "c", 0.4, 30), ("second screen", "a", "a", 0.9, 30)],
+                        columns=["kind", "perturbation", "other", "spearman", "lines"])
+    found = self_agreement(rows)
+    assert np.allclose(found[["a", "b", "c"]], [0.5, 0.2, 0.4]) and len(found) == 3
+    assert not len(self_agreement(agreement(simulate_screen(seed=1), at_least=10_000)))
+    ours = self_agreement(agreement(simulate_screen(seed=1)))
+    assert ours.between(-1, 1).all() and ours.index.isin(simulate_screen(seed=1).responses.columns).all()
 
 def test_folds_count_by_their_lines():
     rows = pd.DataFrame({"perturbation": ["a", "a", "b", "b"], "n": [11, 31, 0, 2], "spearman": [0.1, 0.5, np.nan, np.nan]})

@@ -1,43 +1,18 @@
-"""Pathways against plain definitions, known truth, permuted labels, and the real screen where it is there."""
-from dataclasses import replace
-
+"""Pathways against plain definitions, known truth and permuted labels."""
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import kstest, linregress
-from sklearn.linear_model import LinearRegression, Ridge, lars_path
-from sklearn.metrics import roc_auc_score
 
-from drugnb.core.settings import InputError, data_folders, read_settings
+from drugnb.core.artefacts import RunFolder
+from drugnb.core.settings import InputError
 from drugnb.essentiality import pathways as pw
-from drugnb.essentiality.data import simulate_screen
+from drugnb.essentiality.data import enough
+from drugnb.essentiality.held_out import judged, screen_folds, screen_models
 
 
 def frame(values, row="line", column="c"):
     return pd.DataFrame(values, [f"{row}{i}" for i in range(len(values))], [f"{column}{i}" for i in range(len(values[0]))])
-
-@pytest.fixture(scope="module")
-def screen(): return simulate_screen(n_lines=150, n_genes=120, n_drugs=16, n_pathways=6, n_tissues=5, seed=3)
-
-@pytest.fixture(scope="module")
-def scores(screen): return pw.pathway_scores(pw.standardised(screen.expression.astype(float)), screen.gene_sets)
-
-@pytest.fixture(scope="module")
-def table(screen, scores):
-    return pw.drug_pathways(screen.responses, scores, screen.lines.tissue, screen.lines.patient, "low", 200)
-
-@pytest.fixture
-def world():
-    "120 lines of 100 patients and 4 tissues; three gene sets; responses that follow the first within tissues."
-    rng = np.random.default_rng(1)
-    lines = [f"line{i}" for i in range(120)]
-    tissue = pd.Series(rng.choice(list("abcd"), 120), lines)
-    patient = pd.Series([f"p{min(i, 99)}" if i < 100 else f"p{i - 100}" for i in range(120)], lines)
-    tissue.iloc[100:] = tissue.iloc[:20].to_numpy()
-    active = rng.standard_normal((120, 3)) + pd.get_dummies(tissue).to_numpy()[:, :3]*3
-    responses = frame(-active @ rng.standard_normal((3, 5)) + rng.standard_normal((120, 5)), column="drug")
-    responses = responses.mask(rng.random(responses.shape) < 0.2)
-    return pd.DataFrame(active, lines, ["one", "two", "three"]), responses, tissue, patient
 
 # ---- scores
 
@@ -218,354 +193,67 @@ def test_random_genes_of_an_uninformative_table_are_as_good_as_the_set():
     shuffled = found.sample(frac=1, random_state=0)
     assert np.allclose(pw.random_genes_p(shuffled, y, z, sets, tissue, 200).loc[found.index], p)
 
-# ---- truths
-
-def test_patterns_of_truths_find_drugs_by_their_plain_names():
-    names = pd.DataFrame({"name": ["PLX-4720", "Nutlin-3a (-)", "PLX4720", "Trametinib", "Aspirin"]}, list("abcde"))
-    found = pw.matched_drugs(pw.PATHWAY_TRUTHS, names)
-    assert set(found[(found.feature == "MAPK") & ~found.control].perturbation) == {"a", "c", "d"}
-    assert set(found[found.feature == "p53"].query("not control").perturbation) == {"b"}
-    assert "e" not in set(found.perturbation) and (found.source == "control").eq(found.control).all()
-    assert all(t.source for t in (*pw.PATHWAY_TRUTHS, *pw.MUTATION_TRUTHS))
-
-def test_chance_is_counted_over_the_screen_and_not_over_sets():
-    "A pathway that leads for every drug is no news, however often it is met."
-    drugs, sets = [f"d{i}" for i in range(20)], [f"s{i}" for i in range(10)]
-    rng = np.random.default_rng(0)
-    r = pd.DataFrame(rng.uniform(-0.2, 0.2, (20, 10)), drugs, sets)
-    r["s0"] = 0.5
-    r.loc["d1", "s3"] = 0.9
-    found = r.rename_axis("perturbation").reset_index().melt("perturbation", var_name="set", value_name="r")
-    found = found.assign(low=0, high=0, rank=0, p=0, q=0, n=9)
-    listed = pd.DataFrame({"truth": ["common"]*5 + ["own"], "perturbation": [*drugs[5:10], "d1"], "sign": 1,
-                           "feature": ["s0"]*5 + ["s3"], "control": False, "source": ""})
-    counted = pw.count_truths(pw.truth_pathways(found, listed), found, 1, 300).set_index("truth")
-    assert counted.hits.tolist() == [5, 1] and counted.chance["common"] > 4.5 and counted.p["common"] > 0.5
-    assert counted.chance["own"] < 0.3 and counted.p["own"] < 0.15
-    against = pw.truth_pathways(found, listed.assign(sign=-1), 1)
-    assert not against.hit.any() and against["rank"].tolist()[:5] == [10]*5
-    none = pw.truth_pathways(found, listed.assign(feature="elsewhere"))
-    assert not len(none) and not len(pw.count_truths(none, found))
-
-def test_truths_are_met_more_often_than_chance_and_controls_are_not(screen, table):
-    own = pd.DataFrame({"feature": screen.truth["pathway"], "sign": -screen.truth["sign"]}).rename_axis("perturbation")
-    own = own.reset_index().assign(truth="own", control=False, source="")
-    pathways = sorted(own.feature.unique())
-    wrong = own.assign(truth="wrong", control=True, feature=[pathways[pathways.index(f) - 1] for f in own.feature])
-    counted = pw.count_truths(pw.truth_pathways(table, pd.concat([own, wrong])), table, 2, 300).set_index("truth")
-    assert counted.hits["own"] > counted.chance_high["own"] and counted.p["own"] < 0.05 < counted.p["wrong"]
-
-def test_alterations_are_found_by_gene_and_kind():
-    m = pd.DataFrame({"BRAF_mut": [1, 0, np.nan], "BRAF": [0, 0, 1], "gain_cna1_(CDK12,ERBB2)": [0, 1, 0], "driver A": [1, 1, 0],
-                      "loss_cna2_(ERBB2IP)": [1, 1, 1]})
-    assert pw.mutated_lines(m, "BRAF").fillna(9).tolist() == [1, 0, 9]
-    assert pw.mutated_lines(m, "gain ERBB2").tolist() == [0, 1, 0] and pw.mutated_lines(m, "loss ERBB2") is None
-    assert pw.mutated_lines(m, "BRAF or gain ERBB2").tolist() == [1, 1, 0] and pw.mutated_lines(m, "driver A").sum() == 2
-    assert pw.mutated_lines(m, "KRAS") is None
-
-def test_auroc_is_that_of_scikit_learn_and_within_strata_that_of_a_loop():
-    rng = np.random.default_rng(0)
-    s, flags, strata = rng.standard_normal((2, 50)).round(1), rng.random(50) < 0.3, rng.integers(0, 4, 50)
-    value, draws, n = pw.auroc(s, flags, np.arange(50), repeats=300)
-    assert np.allclose(value, [roc_auc_score(flags, row) for row in s]) and n == flags.sum()
-    pairs = [(s[0, i] > s[0, j]) + 0.5*(s[0, i] == s[0, j]) for i in np.flatnonzero(flags) for j in np.flatnonzero(~flags)
-             if strata[i] == strata[j]]
-    within, inside, _ = pw.auroc(s[0], flags, np.arange(50), strata, 300)
-    assert np.isclose(within[0], np.mean(pairs)) and draws.shape == (300, 2)
-    assert abs(np.nanmean(inside) - within[0]) < 0.03
-
-def test_auroc_without_a_pair_is_missing():
-    value, draws, n = pw.auroc(np.arange(4.0), [True, True, False, False], np.arange(4), list("aabb"), 10)
-    assert np.isnan(value).all() and np.isnan(draws).all() and n == 0
-
-def mutated_world(seed, effect, n=160):
-    "Tissues differ in mutation and response; within tissues mutation counts for `effect`."
-    rng = np.random.default_rng(seed)
-    lines = [f"l{i}" for i in range(n)]
-    tissue = pd.Series(rng.choice(["skin", "lung", "bone"], n), lines)
-    m = pd.DataFrame({"BRAF_mut": (rng.random(n) < tissue.map({"skin": 0.7, "lung": 0.1, "bone": 0.1})).astype(float)}, lines)
-    y = pd.DataFrame({"d": -3.0*(tissue == "skin") - effect*m.BRAF_mut + rng.standard_normal(n)}, lines)
-    about = pd.DataFrame({"tissue": tissue, "patient": lines, "fold": np.arange(n) % 2}, lines)
-    means = y.groupby(tissue).transform("mean")
-    listed = pd.DataFrame([dict(truth="BRAF", perturbation="d", feature="BRAF", sign=1, control=False, source="x")])
-    return listed, m, y, means, about
-
-def test_a_mutation_that_only_marks_its_tissue_has_an_auroc_and_no_gain():
-    listed, m, y, means, about = mutated_world(0, 0)
-    found, nulls = pw.truth_mutations(listed, m, y, means, y, about, repeats=300)
-    row = found.iloc[0]
-    assert row.auroc_low > 0.52 and row.gain_low < 0.05 and row.within_low < 0.5 < row.within_high and not row.hit
-    listed, m, y, means, about = mutated_world(0, 1.5)
-    found, _ = pw.truth_mutations(listed, m, y, means, y, about, repeats=300)
-    assert found.within[0] > 0.7 and found.hit[0] and found.gain_low[0] > 0
-    shifted = y + 10.0*about.fold.to_numpy()[:, None]
-    same, _ = pw.truth_mutations(listed, m, shifted, means, y, about, repeats=300)
-    pd.testing.assert_frame_equal(same, found)
-
-def test_hits_by_luck_are_one_in_twenty():
-    worlds = [pw.truth_mutations(*mutated_world(s, 0, 80)[:4], *(mutated_world(s, 0, 80)[i] for i in (2, 4)), repeats=99) for s in range(60)]
-    assert np.mean([w[0].hit[0] for w in worlds]) < 0.13
-    tables, nulls = pd.concat([w[0] for w in worlds], ignore_index=True), np.concatenate([w[1] for w in worlds])
-    counted = pw.count_mutations(tables, nulls).iloc[0]
-    assert counted.judged == 60 and 1 < counted.chance < 3.6 and counted.hits <= 8
-
-def test_truths_that_cannot_be_judged_say_why():
-    listed, m, y, means, about = mutated_world(0, 0)
-    both = pd.concat([listed.assign(feature="KRAS"), listed], ignore_index=True)
-    m.loc[m.index[m.BRAF_mut == 1][3:], "BRAF_mut"] = 0
-    found, nulls = pw.truth_mutations(both, m, y, means, y, about, repeats=20)
-    assert found.why_not.tolist() == ["not in the table", "too few mutated lines"] and np.isnan(nulls).all()
-    assert not len(pw.count_mutations(found, nulls)) and not found.hit.any()
-    pw.figure_truths(found, nulls, pd.DataFrame({"label": ["drug"]}, ["d"]))
-
-# ---- mutations
-
-def test_the_effect_of_a_mutation_is_that_of_least_squares_with_tissues(world):
-    _, y, tissue, _ = world
-    rng = np.random.default_rng(0)
-    m = frame((rng.random((120, 4)) < 0.3).astype(float), column="m").mask(rng.random((120, 4)) < 0.1)
-    alone = pd.Series(m.index, m.index)
-    found = pw.drug_mutations(y, m, tissue, alone, "high").set_index(["perturbation", "feature"])
-    both = pd.concat([y["drug1"], m["m2"]], axis=1).dropna()
-    design = pd.get_dummies(tissue[both.index]).astype(float).assign(m=both["m2"])
-    fit = LinearRegression(fit_intercept=False).fit(design, both["drug1"])
-    left = both["drug1"] - fit.predict(design)
-    variance = left @ left/(len(both) - design.shape[1])*np.linalg.inv(design.T @ design)[-1, -1]
-    row = found.loc[("drug1", "m2")]
-    assert np.isclose(row.effect, fit.coef_[-1]) and row.mutated == both["m2"].sum() and row.n == len(both)
-    assert np.isclose((row.high - row.low)/2, 1.98*np.sqrt(variance), rtol=0.01)
-
-def test_lines_of_one_patient_count_once(world):
-    _, y, tissue, _ = world
-    m = frame((np.random.default_rng(0).random((120, 2)) < 0.4).astype(float), column="m")
-    alone = pd.Series(m.index, m.index)
-    once = pw.drug_mutations(y, m, tissue, alone)
-    double = [pd.concat([t, t.set_axis([f"{i}again" for i in t.index])]) for t in (y, m, tissue)]
-    twice = pw.drug_mutations(*double, pd.concat([alone, alone.set_axis([f"{i}again" for i in alone])]))
-    columns = ["effect", "low", "high", "p", "n"]
-    order = ["perturbation", "feature"]
-    assert np.allclose(once.sort_values(order)[columns], twice.sort_values(order)[columns])
-
-def test_rare_mutations_are_left_out_and_none_at_all_is_an_empty_table(world):
-    _, y, tissue, patient = world
-    m = pd.DataFrame({"rare": 0.0, "all": 1.0, "often": np.arange(120) % 3 == 0}, y.index, dtype=float)
-    m.iloc[:4, 0] = 1
-    assert set(pw.drug_mutations(y, m, tissue, patient).feature) == {"often"}
-    empty = pw.drug_mutations(y, pd.DataFrame(index=y.index), tissue, patient)
-    assert not len(empty) and {"effect", "q", "mutated"} <= set(empty)
-
 def test_q_is_benjamini_and_hochbergs():
     p = np.array([[0.01, np.nan], [0.04, 0.03]])
     assert np.allclose(pw.adjusted(p), [[0.03, np.nan], [0.04, 0.04]], equal_nan=True)
     assert np.isnan(pw.adjusted([np.nan])).all() and len(pw.adjusted([])) == 0
 
-# ---- one linear map
+def test_a_set_that_leads_everywhere_is_said_to():
+    table = pd.DataFrame({"perturbation": list("aabbcc"), "set": ["x", "y"]*3, "rank": [1, 2, 1, 2, 2, 1], "r": [1, 0, 1, 0, 0, np.nan]})
+    found = pw.leading_sets(table, 1)
+    assert found.index[0] == "x" and np.allclose(found[["x", "y"]], [2/3, 0])
 
-def test_a_linear_model_is_its_map_exactly():
-    rng = np.random.default_rng(0)
-    x = frame(2 + 3*rng.standard_normal((50, 80)), column="G").assign(flat=1.0)
-    y = rng.standard_normal((50, 3))
-    models = [Ridge(a).fit(x, y) for a in (1, 10)]
-    def ensemble(table): return pd.DataFrame(np.mean([m.predict(table) for m in models], 0), table.index, list("abc"))
-    found = pw.probe(ensemble, x)
-    assert found.check.deviation.max() < 1e-9 and found.check.r2.min() > 1 - 1e-12
-    by_sd = np.mean([m.coef_ for m in models], 0).T*x.std(ddof=0).to_numpy()[:, None]
-    assert np.allclose(found.weights, by_sd) and (found.weights.loc["flat"] == 0).all()
-    new = frame(2 + 3*rng.standard_normal((9, 80)), column="G").assign(flat=1.0)
-    z = (new - x.mean())/x.std(ddof=0).replace(0, 1)
-    assert np.allclose(found.predict(z[z.columns[::-1]]), ensemble(new))
+# ---- predictions of a run, and what is made from them
 
-def test_least_squares_finds_the_map_where_lines_are_many_and_says_where_they_are_few():
-    rng = np.random.default_rng(0)
-    x = frame(rng.standard_normal((90, 30)), column="G")
-    y = pd.DataFrame(x.to_numpy() @ rng.standard_normal((30, 2)) + 4, x.index, ["a", "b"])
-    alone = pd.Series(x.index, x.index)
-    found = pw.distil(x, y, alone)
-    assert found.check.determined.all() and found.check.deviation.max() < 1e-8 and found.check.r2_left_out.min() > 1 - 1e-9
-    assert np.allclose(found.predict(pw.standardised(x)), y)
-    noise = pd.DataFrame(rng.standard_normal((20, 2)), x.index[:20], ["a", "b"])
-    few = pw.distil(x[:20], noise, alone[:20])
-    assert not few.check.determined.any() and few.check.r2_left_out.max() < 0.3
+@pytest.fixture
+def run(screen, tmp_path):
+    "A run folder with the tissue mean's predictions, with 4 folds."
+    def make(model="tissue mean", n_folds=4, inputs=None):
+        store, parts = RunFolder(tmp_path/"run"), screen_folds(screen.known, n_folds, 1, 0, "new lines")
+        store.stage("predictions", lambda: judged(screen, screen_models(model)[model], parts)[1],
+                    inputs or [screen.key], model=model, folds=n_folds, seeds=1, seed=0, least=0.5, only="")
+        return store
+    return make
 
-def test_of_a_curved_model_the_share_explained_is_said():
-    rng = np.random.default_rng(0)
-    x = frame(rng.standard_normal((200, 10)), column="G")
-    line = x.to_numpy() @ rng.standard_normal(10)
-    y = pd.DataFrame({"bent": np.abs(line), "some": line + np.abs(line)}, x.index)
-    found = pw.distil(x, y, pd.Series(x.index, x.index)).check.r2_left_out
-    assert found["bent"] < 0.1 and 0.4 < found["some"] < 0.95
+def test_the_run_s_predictions_are_taken_with_their_folds_and_their_model(screen, run):
+    found = pw.left_out(screen, run(), 4)
+    assert found.model == "tissue mean" and found.key != pw.left_out(screen, RunFolder(""), 4).key
+    assert np.allclose(found.predictions, pw.fold_predictions(screen, "tissue mean", 4))
+    for _, _, fold, _, test in screen_folds(screen.known, 4, 1, 0, "new lines"):
+        assert (found.fold.iloc[test] == int(fold)).all()
+    assert (screen.lines.patient.groupby(found.fold).nunique().sum()) == screen.lines.patient.nunique()
 
-def test_the_map_does_not_depend_on_the_order_of_lines_or_genes():
-    rng = np.random.default_rng(0)
-    x = frame(rng.standard_normal((40, 60)), column="G")
-    y, alone = frame(rng.standard_normal((40, 2))), pd.Series(x.index, x.index)
-    one, two = pw.distil(x, y, alone), pw.distil(x.iloc[::-1, ::-1], y, alone)
-    assert np.allclose(one.weights, two.weights.loc[one.weights.index])
+def test_predictions_of_other_folds_or_lines_or_none_are_not_taken(screen, run, capsys):
+    assert pw.left_out(screen, run(), 5).model == pw.QUICK and "other lines or folds" in capsys.readouterr().out
+    assert pw.left_out(screen, run(inputs=["another"]), 4).model == pw.QUICK
+    assert pw.left_out(screen, RunFolder(""), 4).predictions.notna().all(axis=None)
 
-# ---- stability selection
+def test_a_screen_s_associations_are_those_of_its_tables_and_are_kept(screen, scores, tmp_path, capsys):
+    some, store = enough(screen, 0.5), RunFolder(tmp_path)
+    left = pw.left_out(some, store, 3)
+    found = pw.screen_associations(some, left, store, 20)
+    z = pw.standardised(some.expression.astype(float))
+    how = some.lines.tissue, some.lines.patient, some.units["sensitive"], 20
+    again = pw.drug_pathways(some.responses, pw.pathway_scores(z, some.gene_sets), *how)
+    pd.testing.assert_frame_equal(found.measured[again.columns], again, check_names=False)
+    assert found.measured.p_genes.between(1/201, 1).all() and {p.stem for p in tmp_path.glob("*.parquet")} == {
+        "drug_pathways", "drug_pathways_specific", "drug_pathways_predicted"}
+    capsys.readouterr()
+    reloaded = pw.screen_associations(some, left, store, 20)
+    assert capsys.readouterr().out.count("reloaded") == 3
+    pd.testing.assert_frame_equal(reloaded.predicted, found.predicted)
+    assert capsys.readouterr().out == "" and (pw.screen_associations(some, left, RunFolder(""), 5).measured.p >= 1/6).all()
 
-def test_bounds_are_those_of_the_papers():
-    assert np.allclose(pw.selection_bounds(2, 14, 0.75, 50), (4/14/0.5, 4/14/(2*(0.5 - 0.01))))
-    assert np.isclose(pw.selection_bounds(2, 14, 0.9, 50)[1], 4/14*4*(0.1 + 0.01)/1.02)
-    assert pw.selection_bounds(9, 14, 0.75)[1] == np.inf
-    with pytest.raises(InputError, match="above 0.5"): pw.selection_bounds(2, 14, 0.5)
+def test_a_screen_without_gene_sets_has_no_associations(screen):
+    from dataclasses import replace
+    bare = replace(screen, gene_sets=None)
+    found = pw.screen_associations(bare, pw.left_out(bare, RunFolder(""), 3), RunFolder(""), 5)
+    assert not any(map(len, found)) and not len(pw.leading_sets(found.measured))
 
-def test_halves_are_complementary_and_keep_patients_whole():
-    patient = np.repeat(np.arange(21), 2)
-    for one, other in pw.half_patients(patient, 5):
-        assert not set(patient[one]) & set(patient[other]) and len(one) == len(other) == 20
-
-def test_the_first_features_are_those_of_the_lasso_path():
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        x = rng.standard_normal((30, 12)) @ (np.eye(12) + 0.4*rng.standard_normal((12, 12)))
-        y = x @ rng.standard_normal(12)*0.3 + rng.standard_normal(30)
-        _, _, coefs = lars_path(x - x.mean(0), y - y.mean(), method="lasso")
-        entered = [i for step in (coefs != 0).T for i in np.flatnonzero(step)]
-        assert set(np.flatnonzero(pw._first_features(x, y, 4))) == set(list(dict.fromkeys(entered))[:4])
-
-def test_flat_features_and_flat_responses_choose_nothing_or_others():
-    x = np.c_[np.ones(20), np.arange(20.0)]
-    assert pw._first_features(x, np.arange(20.0), 1).tolist() == [False, True]
-    assert not pw._first_features(x, np.ones(20), 1).any() and not pw._first_features(x[:2], np.arange(2.0), 1).any()
-
-@pytest.mark.parametrize("correlated", [False, True])
-def test_false_selections_stay_below_the_bound(correlated):
-    rng = np.random.default_rng(0)
-    lines = [f"l{i}" for i in range(100)]
-    x = rng.standard_normal((100, 20))
-    if correlated: x = x + 1.5*rng.standard_normal((100, 1))
-    x, tissue = pd.DataFrame(x, lines), pd.Series(rng.integers(0, 3, 100), lines)
-    signal = -1.0*x[[0]].to_numpy() if correlated else 0
-    y = pd.DataFrame(rng.standard_normal((100, 40)) + signal, lines)
-    found = pw.stability_selection(x, y, tissue, pd.Series(lines, lines), pairs=15)
-    kept = found.probability >= found.threshold
-    false = kept.drop(columns=[0] if correlated else []).sum(axis=1).mean()
-    assert false <= found.bounds[1] <= 0.5 and (not correlated or kept[0].mean() > 0.9)
-
-def test_the_true_pathway_is_chosen_again_on_simulated_drugs(screen, scores):
-    some = screen.responses.columns[:8]
-    found = pw.stability_selection(scores, screen.responses[some], screen.lines.tissue, screen.lines.patient, pairs=10)
-    own = np.array([found.probability.loc[d, screen.truth["pathway"][d]] for d in some])
-    assert own.mean() > 3*(found.probability.sum(axis=1).mean() - own.mean())/(scores.shape[1] - 1)
-    none = pw.stability_selection(scores.iloc[:, :0], screen.responses, screen.lines.tissue, screen.lines.patient)
-    assert none.probability.shape == (screen.responses.shape[1], 0)
-
-# ---- pages
-
-def test_agreement_is_averaged_over_folds_and_never_pooled():
-    lines = [f"l{i}" for i in range(40)]
-    rng = np.random.default_rng(0)
-    y = pd.DataFrame({"d": rng.standard_normal(40)}, lines)
-    fold = pd.Series(np.repeat([0, 1], 20), lines)
-    p = y + 10.0*fold.to_numpy()[:, None]
-    tissue, alone = pd.Series("a", lines), pd.Series(lines, lines)
-    found = pw.drug_agreement(y, p, fold, tissue, alone, 50).loc["d"]
-    assert np.allclose(found[["spearman", "within", "high"]], 1) and y["d"].corr(p["d"], method="spearman") < 0.8
-    y.iloc[::7] = np.nan
-    noisy = pw.drug_agreement(y, p + rng.standard_normal((40, 1)), fold, tissue, alone, 100).loc["d"]
-    by_hand = np.mean([y["d"][fold == f].corr((p + 0)["d"][fold == f], method="spearman") for f in (0, 1)])
-    assert np.isclose(by_hand, 1) and noisy.low < noisy.spearman < noisy.high and noisy.n == y["d"].notna().sum()
-    assert np.isnan(pw.drug_agreement(y, p, fold, tissue, alone, 0).low["d"])
-
-def test_replicates_are_compared_with_repeats_and_the_second_screen():
-    rng = np.random.default_rng(0)
-    y = frame(rng.standard_normal((40, 3)), column="d")
-    y["d1"] = y["d0"]
-    found = pw.replicates(y, pd.Series({"d0": "x", "d1": "x", "d2": "z"}), y[["d2"]][:30]*2)
-    assert np.allclose(found, 1) and pw.replicates(y[["d2"]], pd.Series({"d2": "z"})).isna().all()
-
-def test_tissue_share_is_none_for_noise_and_nearly_all_for_tissues():
-    rng = np.random.default_rng(0)
-    tissue = pd.Series(rng.integers(0, 8, 200), [f"l{i}" for i in range(200)])
-    y = pd.DataFrame({"noise": rng.standard_normal(200), "tissue": tissue*3.0 + 0.1*rng.standard_normal(200), "flat": 1.0}, tissue.index)
-    share = pw.tissue_share(y, tissue)
-    noise = pw.tissue_share(pd.DataFrame(rng.standard_normal((40, 100)), tissue.index[:40]), tissue)
-    assert abs(noise.mean()) < 0.03
-    assert abs(share["noise"]) < 0.1 and share["tissue"] > 0.99 and np.isnan(share["flat"])
-
-def test_features_are_named_as_a_person_would():
-    assert pw.feature_label("gain_cnaPANCAN301_(CDK12,ERBB2,MED24)") == "gain of CDK12, ERBB2, MED24"
-    assert pw.feature_label("loss_cnaPANCAN20") == "loss of segment 20" and pw.feature_label("BRAF_mut") == "BRAF mutated"
-
-def test_drugs_are_found_by_name_label_or_id_and_strangers_refused():
-    names = pd.DataFrame({"name": ["Afatinib", "Afatinib", "PLX-4720"], "label": ["Afatinib (1)", "Afatinib (2)", "PLX-4720"]}, list("123"))
-    assert pw.find_drugs(names, "plx4720, 2, afatinib") == ["3", "2", "1"] and pw.find_drugs(names, " , ") == []
-    with pytest.raises(InputError, match="called 'aspirin'"): pw.find_drugs(names, "Afatinib, aspirin")
-
-@pytest.fixture(scope="module")
-def evidence(screen, scores, table):
-    z, y, about = pw.standardised(screen.expression.astype(float)), screen.responses, screen.lines
-    fold = pd.Series(np.arange(len(y)) % 5, y.index)
-    guess = y.fillna(y.mean()) + np.random.default_rng(0).standard_normal(y.shape)
-    map_ = pw.distil(screen.expression.astype(float), guess, about.patient)
-    some = y.columns[:2]
-    return pw.Evidence(
-        screen.name, screen.units["responses"], "low", screen.perturbations, y, guess, about.tissue,
-        pw.drug_agreement(y, guess, fold, about.tissue, about.patient, 20),
-        pw.replicates(y, screen.perturbations.repeat_of, screen.second),
-        table.assign(p_genes=1.0), table, pw.coverage(screen.gene_sets, z.columns),
-        pw.drug_mutations(y, screen.mutations, about.tissue, about.patient), map_.weights, map_.check.r2_left_out,
-        pw.stability_selection(z, y[some], about.tissue, about.patient, pairs=3),
-        pd.DataFrame({"measured": pw.tissue_share(y, about.tissue), "predicted": pw.tissue_share(guess, about.tissue)}))
-
-def test_pages_are_a_picture_and_a_text_with_the_same_numbers(evidence, tmp_path):
-    drug = evidence.responses.columns[0]
-    path, = pw.write_pages(evidence, [drug], tmp_path)
-    assert {p.suffix for p in tmp_path.iterdir()} == {".md", ".png", ".svg"}
-    text = path.read_text()
-    lead = evidence.pathways[evidence.pathways.perturbation == drug].sort_values("p", kind="stable").iloc[0]
-    assert evidence.perturbations.label[drug] in text and f"{lead.r:+.2f} ({lead.low:+.2f} to {lead.high:+.2f})" in text
-    assert f"{evidence.agreement.spearman[drug]:.2f}" in text and "nan" not in text
-
-def test_a_page_can_be_drawn_where_little_is_known(evidence):
-    drug = evidence.responses.columns[1]
-    bare = replace(evidence, mutations=evidence.mutations[:0], pathways=evidence.pathways[:0], learnt=evidence.learnt[:0],
-                   replicates=evidence.replicates*np.nan, tissue=pd.Series("", evidence.tissue.index))
-    titles = [ax.get_title(loc="left") for ax in pw.drug_page(bare, drug).axes]
-    assert any("no repeats" in t for t in titles) and any(t.startswith("Mutations: none") for t in titles)
-    assert "not screened twice" in pw.drug_text(bare, drug)
-
-def test_genes_of_a_page_point_towards_sensitivity(evidence):
-    drug = evidence.responses.columns[0]
-    genes = pw.page_genes(evidence, drug)
-    assert np.allclose(genes.weight, -evidence.weights[drug][genes.index]) and genes.probability.max() > 0
-    assert evidence.weights[drug].abs().idxmax() in genes.index
+# ---- the picture
 
 def test_the_picture_shows_only_drugs_with_something(screen, table):
     fig = pw.figure_pathways(table, screen.perturbations, pw.coverage(screen.gene_sets, screen.expression.columns), most=5)
     assert len(fig.axes[0].get_yticks()) == 5 and "5 shown" in fig.axes[0].get_title(loc="left")
     strict = pw.figure_pathways(table, screen.perturbations, level=0.0)
     assert "no drug of 16" in strict.axes[0].get_title(loc="left")
-
-# ---- the real screen
-
-@pytest.fixture(scope="module")
-def gdsc():
-    "The prepared tables, as they lie."
-    folder = next((f/"essentiality" for f in data_folders(read_settings()) if (f/"essentiality/progeny_pathway_weights.csv").is_file()), None)
-    if folder is None: pytest.skip("the prepared tables of essentiality are in no data folder: set DRUGNB_DATA")
-    x, y = (pd.read_csv(folder/f"{name}.csv.gz", index_col=0) for name in ("expression_525x697", "gdsc_lnic50_969x266"))
-    lines = x.index.intersection(y.index)
-    y = y.loc[lines].loc[:, lambda t: t.notna().sum() >= len(lines)/2]
-    about = pd.read_csv(folder/"gdsc_drugs.csv", dtype=str).set_index("drug_id").loc[y.columns].rename(columns={"Name": "name"})
-    tissue = pd.read_csv(folder/"cell_lines.csv", index_col=0).lineage.reindex(lines).fillna("")
-    return x.loc[lines], y, about, tissue, pd.read_csv(folder/"progeny_pathway_weights.csv", index_col=0)
-
-def test_known_pathways_come_first_on_the_real_screen(gdsc):
-    x, y, about, tissue, sets = gdsc
-    alone = pd.Series(x.index, x.index)
-    scores = pw.pathway_scores(pw.standardised(x), sets)
-    listed = pw.matched_drugs(pw.PATHWAY_TRUTHS, about)
-    for responses, least in ((y, 12), (pw.specific_responses(y, tissue, about.name), 11)):
-        found = pw.drug_pathways(responses, scores, tissue, alone, "low", 100)
-        counted = pw.count_truths(pw.truth_pathways(found, listed), found, 2, 300).query("not control").set_index("truth")
-        assert counted.hits["MAPK"] >= least and counted.hits["MAPK"] > counted.chance_high["MAPK"]
-        assert counted["first"]["p53"] == 1 and counted["first"]["EGFR"] >= 3
-    assert pw.coverage(sets, x.columns).found.sum() < 100 and len(x) == 525
-
-def test_a_known_target_is_chosen_on_halves_of_the_real_screen(gdsc):
-    x, y, about, tissue, _ = gdsc
-    nutlin = about.index[about.name.str.startswith("Nutlin")]
-    found = pw.stability_selection(pw.standardised(x), y[nutlin], tissue, pd.Series(x.index, x.index), pairs=15)
-    assert {"MDM2", "CDKN1A"} <= set(found.probability.columns[found.probability.iloc[0] >= found.threshold])
