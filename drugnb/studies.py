@@ -92,9 +92,9 @@ COMBOS = Card(
 # %% ../nbs/06b_studies.ipynb #981ec291
 ESSENTIALITY = Card(
     question="how a cell line will respond to each drug or gene loss, from its expression alone",
-    notebooks={"essentiality/20_data": 0.04, "essentiality/26_held_out": 0.66, "essentiality/27_pathways": 0.06,
-               "essentiality/27a_biomarkers": 0.06, "essentiality/27b_reports": 0.1,
-               "essentiality/28_predict": 0.08},
+    notebooks={"essentiality/20_data": 0.04, "essentiality/26_held_out": 0.66,
+               "essentiality/27_pathways": 0.06, "essentiality/27a_biomarkers": 0.06,
+               "essentiality/27b_reports": 0.1, "essentiality/28_predict": 0.08},
     sets={"simulated": "essentiality.data:simulated", "simulated-small": "essentiality.data:simulated_small",
           "gdsc": "", "crispr": ""},
     builds={"gdsc": "essentiality.build:build_gdsc", "crispr": "essentiality.build:build_crispr"},
@@ -106,7 +106,8 @@ ESSENTIALITY = Card(
         "permutations": Rule(low=1), "pages": Rule(low=0),
         "only": Rule(words=("new lines", "new tissues"), many=True),
     },
-    commands={"predict": ("essentiality.predict:predict", "responses of cell lines of one's own, with intervals")},
+    commands={"predict": ("essentiality.predict:predict",
+                          "responses of cell lines of one's own, with intervals")},
 )
 
 # %% ../nbs/06b_studies.ipynb #922ecd10

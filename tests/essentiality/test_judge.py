@@ -33,7 +33,7 @@ def world(n=60, m=5, seed=0):
 def test_folds_share_no_patient_and_do_not_depend_on_the_order_of_lines():
     lines, _ = world()
     turn = np.random.default_rng(3).permutation(60)
-    for (train, test), (_, again) in zip(line_folds(lines, 5, 2), line_folds(lines.rows(turn), 5, 2)):
+    for (train, test), (_, again) in zip(line_folds(lines, 5, 2), line_folds(lines.rows(turn), 5, 2), strict=True):
         assert not set(lines.patient[train]) & set(lines.patient[test])
         assert set(turn[again]) == set(test)
     assert sorted(np.concatenate([test for _, test in line_folds(lines)])) == list(range(60))
@@ -44,7 +44,8 @@ def test_a_left_out_tissue_takes_its_patients_with_it():
     shared[59] = shared[20]  # a line without tissue, of a patient of skin
     folds = tissue_folds(lines._replace(patient=shared))
     assert set(folds) == {"lung", "skin", "bone"} and 59 not in folds["skin"][0] and 59 in folds["lung"][0]
-    with pytest.raises(InputError, match="1 tissues have 16 lines"): tissue_folds(Lines(np.zeros((20, 2)), np.array(["a"]*16 + ["b"]*4), np.arange(20).astype(str)), 16)
+    two = Lines(np.zeros((20, 2)), np.array(["a"]*16 + ["b"]*4), np.arange(20).astype(str))
+    with pytest.raises(InputError, match="1 tissues have 16 lines"): tissue_folds(two, 16)
 
 def test_scores_are_scipys_over_the_measured_lines_only():
     _, y = world()
