@@ -8,7 +8,7 @@ __all__ = ['QUICK', 'of_lines', 'towards_sensitive', 'standardised', 'coverage',
            'adjusted', 'drug_pathways', 'random_genes_p', 'LeftOut', 'fold_predictions', 'left_out', 'Associations',
            'screen_associations', 'leading_sets', 'figure_pathways']
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #dda896cd
+# %% ../../nbs/essentiality/27_pathways.ipynb #1c8e73e0
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -21,10 +21,10 @@ from ..core.identity import group_codes, require_unique
 from ..core.settings import InputError
 from ..core.style import styled
 from .data import Screen
-from .held_out import judged, screen_folds, screen_models
+from .held_out import predict_part, screen_folds, screen_models
 from .judge import line_folds
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #513ca262
+# %% ../../nbs/essentiality/27_pathways.ipynb #fdabb57f
 def of_lines(
     table: pd.DataFrame | pd.Series,  # by line, in any order
     lines: pd.Index,  # ids of the lines
@@ -46,7 +46,7 @@ def towards_sensitive(
         raise InputError(f"sensitive is {sensitive!r}: say low or high, the end at which a line responds.")
     return -1.0 if sensitive == "low" else 1.0
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #568ddc55
+# %% ../../nbs/essentiality/27_pathways.ipynb #7a449899
 def standardised(
     expression: pd.DataFrame,  # lines x genes
 ) -> pd.DataFrame:  # lines x genes: mean 0, standard deviation 1; 0 for a gene that does not vary
@@ -58,7 +58,7 @@ def standardised(
     scale = expression.std(ddof=0)
     return centred/scale.where(scale > 1e-9*(1 + expression.abs().max()), np.inf)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #e5cb10ae
+# %% ../../nbs/essentiality/27_pathways.ipynb #2b385fea
 def coverage(
     gene_sets: pd.DataFrame,  # genes x sets, weights (0 where not a member)
     genes: pd.Index,  # of the expression table
@@ -72,7 +72,7 @@ def coverage(
                           "weight": weight})
     return table.rename_axis("set")
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #7d1009bc
+# %% ../../nbs/essentiality/27_pathways.ipynb #b8e3b7ea
 def _unit(values, axis):
     "Centred and of length 1 along an axis; 0 where nothing varies."
     centred = values - values.mean(axis, keepdims=True)
@@ -101,14 +101,14 @@ def pathway_scores(
     r = np.clip(lines @ sets, -1 + 1e-12, 1 - 1e-12)
     return pd.DataFrame(r*np.sqrt((expression.shape[1] - 2)/(1 - r**2)), expression.index, names)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #515a0c7d
+# %% ../../nbs/essentiality/27_pathways.ipynb #1541043a
 def screen_sets(
     screen: Screen,  # with gene sets or without
 ) -> pd.DataFrame:  # genes x sets, weights; no column where the screen has none
     "The gene sets of a screen."
     return screen.gene_sets if screen.gene_sets is not None else pd.DataFrame(index=screen.expression.columns)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #7309529a
+# %% ../../nbs/essentiality/27_pathways.ipynb #f544de44
 def score_p(
     expression: pd.DataFrame,  # lines x genes, as for `pathway_scores`
     gene_sets: pd.DataFrame,  # genes x sets, weights
@@ -122,7 +122,7 @@ def score_p(
     for _ in range(repeats): beaten += np.abs(lines @ rng.permutation(sets)) >= seen
     return pd.DataFrame((1 + beaten)/(repeats + 1), expression.index, names)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #3d299911
+# %% ../../nbs/essentiality/27_pathways.ipynb #bfa16ce9
 class Products(NamedTuple):
     "Within-strata sums for every column of x (rows) and of y (columns)."
     n: np.ndarray  # weight of the lines in which both are known
@@ -161,7 +161,7 @@ def _filled(values):
     centre = np.where(known, values, 0).sum(0)/n
     return np.where(known, values - centre, 0), known.astype(float)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #d600781c
+# %% ../../nbs/essentiality/27_pathways.ipynb #1a87f33c
 def specific_responses(
     responses: pd.DataFrame,  # lines x perturbations, NaN where missing
     tissue: pd.Series,  # by line
@@ -183,7 +183,7 @@ def specific_responses(
         out[own.index] = responses[own.index] - np.outer(level.fillna(level.mean()).fillna(0), slope)
     return out
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #d289fc1c
+# %% ../../nbs/essentiality/27_pathways.ipynb #a1630700
 def residuals(
     values: np.ndarray,  # lines x columns, no missing values
     codes: np.ndarray,  # stratum of each line, from 0
@@ -201,7 +201,7 @@ def masked_residuals(
     if at.any(): out[at] = residuals(column[at][:, None], group_codes(codes[at]))[:, 0]
     return out
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #e7cb344f
+# %% ../../nbs/essentiality/27_pathways.ipynb #53281daf
 def _correlation(a, b, n_strata, patients):
     "r of each column of a with b (residuals), and its interval, from each patient's influence on it."
     n, size_a, size_b = len(b), np.sqrt((a**2).mean(0)), np.sqrt((b**2).mean())
@@ -227,7 +227,7 @@ def _associations(y, x, tissue, patient):
             found.append(_correlation(residuals(x[at], codes), b, codes.max() + 1, group_codes(patient[at])))
     return np.moveaxis(np.array(found), 1, 0), np.array(n)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #581f6005
+# %% ../../nbs/essentiality/27_pathways.ipynb #014e29a2
 def _exchangeable(tissue, patient):
     "Patients that may change places, as arrays of patients x lines: of one tissue and number of lines."
     rows = pd.DataFrame({"tissue": group_codes(tissue), "patient": group_codes(patient)})
@@ -249,7 +249,7 @@ def patient_orders(
         orders[:, block.ravel()] = block[drawn].reshape(repeats, block.size)
     return orders
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #5005c04a
+# %% ../../nbs/essentiality/27_pathways.ipynb #4d876954
 def _exchanged_correlations(y, x, tissue, patient, repeats, seed, at_once=20):
     "Correlations within tissues for permuted patients, one permutation after the other: drugs x sets."
     codes, known = group_codes(tissue), np.isfinite(y).astype(float)
@@ -267,7 +267,7 @@ def _exchanged_correlations(y, x, tissue, patient, repeats, seed, at_once=20):
         r = np.divide(b.T @ s, scale, out=np.zeros_like(scale), where=scale > 1e-12)
         yield from np.moveaxis(r.reshape(len(r), len(some), -1), 1, 0)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #f1ae0fdf
+# %% ../../nbs/essentiality/27_pathways.ipynb #68447953
 def adjusted(
     p,  # P-values of any shape, NaN where there is none
 ) -> np.ndarray:  # of the same shape
@@ -303,7 +303,7 @@ def drug_pathways(
     columns = dict(r=r, low=low, high=high, rank=rank, p=p, q=adjusted(p), n=np.repeat(n, x.shape[1]))
     return pd.DataFrame({k: np.ravel(v) for k, v in columns.items()}, names).reset_index()
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #78fd97d0
+# %% ../../nbs/essentiality/27_pathways.ipynb #4da197ac
 def random_genes_p(
     table: pd.DataFrame,  # from `drug_pathways`
     responses: pd.DataFrame,  # lines x perturbations, those of the table
@@ -330,7 +330,7 @@ def random_genes_p(
     at = names.get_indexer(table["set"]), responses.columns.get_indexer(table.perturbation)
     return pd.Series(p.to_numpy()[at], table.index)
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #52df676f
+# %% ../../nbs/essentiality/27_pathways.ipynb #5b6bccdd
 class LeftOut(NamedTuple):
     "Predictions of every line by a model that saw no line of its patient."
     predictions: pd.DataFrame  # lines x perturbations, in the unit of the responses
@@ -347,10 +347,13 @@ def fold_predictions(
     seed: int = 0,  # of the folds and of the model
 ) -> pd.DataFrame:  # lines x perturbations
     "A model's predictions of each fold from the others. Raises `InputError` for a name that is no model."
-    parts = screen_folds(screen.known, n_folds, 1, seed, "new lines")
-    return judged(screen, screen_models(model, seed)[model], parts)[1]
+    chosen, y = screen_models(model, seed)[model], screen.responses
+    out = pd.DataFrame(np.nan, y.index, y.columns)
+    for part in screen_folds(screen.known, n_folds, 1, seed, "new lines"):
+        out.iloc[part[-1]] = predict_part(chosen, screen.known, y.to_numpy(), part)
+    return out
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #c2d8badf
+# %% ../../nbs/essentiality/27_pathways.ipynb #f4c74b76
 def _of_run(screen, store, n_folds, seed):
     "The run's predictions and what they were made from, None where they are not of this screen and folds."
     path = store.path/"predictions.parquet" if store.path else None
@@ -379,7 +382,7 @@ def left_out(
     kept = of_lines(kept, screen.responses.index, "predictions")[screen.responses.columns]
     return LeftOut(kept, fold, made_from["parameters"]["model"], made_from["key"])
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #2e5c60ce
+# %% ../../nbs/essentiality/27_pathways.ipynb #2705cb24
 class Associations(NamedTuple):
     "Pathways of a screen's drugs, each table from `drug_pathways`."
     measured: pd.DataFrame  # of the responses, with p_genes from `random_genes_p`
@@ -411,7 +414,7 @@ def screen_associations(
         store.stage("drug_pathways_specific", specific, [screen.key], **keys),
         store.stage("drug_pathways_predicted", predicted, [screen.key, left.key], **keys))
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #14afa823
+# %% ../../nbs/essentiality/27_pathways.ipynb #673e3d59
 def leading_sets(
     table: pd.DataFrame,  # from `drug_pathways`
     top: int = 2,  # ranks that count
@@ -420,7 +423,7 @@ def leading_sets(
     there = table.dropna(subset="r")
     return (there["rank"] <= top).groupby(there["set"]).mean().sort_values(ascending=False, kind="stable")
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #b34b6d13
+# %% ../../nbs/essentiality/27_pathways.ipynb #ddad6d66
 def _shown_drugs(table, perturbations, most, level):
     "Drugs with an association of q at most `level`: the strongest, sorted by what they target."
     strong = table.assign(size=table.r.abs()).sort_values("size", ascending=False)
@@ -443,7 +446,7 @@ def _set_labels(sets, covered):
     if covered is None: return list(sets)
     return [f"{s}  {covered.found[s]}/{covered.asked[s]}" for s in sets]
 
-# %% ../../nbs/essentiality/27_pathways.ipynb #fea9ce70
+# %% ../../nbs/essentiality/27_pathways.ipynb #e2786e66
 @styled
 def figure_pathways(
     table: pd.DataFrame,  # from `drug_pathways`
