@@ -353,17 +353,19 @@ def _by_perturbation(about, genes):
 
 # %% ../../nbs/essentiality/20_data.ipynb #1146fa71
 def _matched_perturbations(columns, about, ids):
-    "The first screen's id of each perturbation of a second screen, where there is exactly one."
+    "The second screen's column for each id of the first, where both are one compound; and unclear columns."
     same = pd.Series(columns, columns).isin(ids).to_numpy()
     wanted = pd.DataFrame({"name": columns[~same]}, columns[~same])
     names = pd.DataFrame({"name": _column(about, DRUG).reindex(ids).fillna("")})
     synonyms = named_columns(about, ("synonyms", "synonym"))
     if synonyms: names["synonyms"] = about[synonyms[0]].reindex(ids)
     found = match_compounds(wanted, names)
-    clear = ~found.wanted.duplicated(keep=False) & ~found.known.duplicated(keep=False)
+    compound = compound_groups(pd.Series(ids, ids, dtype=object), names.name)
+    kinds = compound.reindex(found.known).groupby(found.wanted.to_numpy()).transform("nunique").to_numpy()
+    clear = (kinds == 1) & ~found.known.duplicated(keep=False).to_numpy()
     unclear = found.wanted[~clear].unique()
-    found = found[clear & ~found.known.isin(columns[same])]
-    return {**dict(zip(columns[same], columns[same])), **dict(zip(found.wanted, found.known))}, unclear
+    found = found[clear & ~found.known.isin(columns[same]).to_numpy()]
+    return {**dict(zip(columns[same], columns[same])), **dict(zip(found.known, found.wanted))}, unclear
 
 def _second_screen(second, catalogue, lines, about, ids, genes):
     "Lines x perturbations of the first screen, and what there is to say."
@@ -378,14 +380,14 @@ def _second_screen(second, catalogue, lines, about, ids, genes):
         raise InputError(f"The second screen shares {len(rows)} lines and {len(there)} perturbations with "
                          f"the first (its lines begin {_some(second.index)}, its perturbations "
                          f"{_some(columns)}): use ids of one kind, or leave it out.")
-    second = second.loc[rows, list(there)].rename(columns=there).sort_index(axis=1)
+    second = second.loc[rows, list(there.values())].set_axis(list(there), axis=1).sort_index(axis=1)
     second = second.dropna(how="all").dropna(how="all", axis=1).astype(np.float32).astype(np.float64)
     second = second.rename_axis(index="line", columns="perturbation")
     says.append(f"the second screen shares {_n(len(second), 'line')} and "
                 f"{_n(second.shape[1], 'perturbation')}")
     if len(unclear):
-        says.append(f"{_n(len(unclear), 'perturbation')} of the second screen left out: several here have "
-                    f"the name ({_some(unclear)})")
+        says.append(f"{_n(len(unclear), 'perturbation')} of the second screen left out: several compounds "
+                    f"here have the name ({_some(unclear)})")
     return second, says
 
 # %% ../../nbs/essentiality/20_data.ipynb #9b2a8363
@@ -559,13 +561,18 @@ def enough(
         says.append(f"{_n(lost.sum(), 'line')} left out: no response to what remains "
                     f"({_some(y.index[lost])})")
     says.append(f"{_n(keep.sum(), 'perturbation')} and {_n((~lost).sum(), 'line')} remain")
-    return _part(screen, y.index[~lost], y.columns, says, digest([screen.key, "enough", least]))
+    key = digest([screen.key, "enough", 2, least])
+    return _part(screen, y.index[~lost], y.columns, least, says, key)
 
-def _part(screen, lines, ids, says, key):
-    "A set with some of its lines and perturbations."
+def _part(screen, lines, ids, least, says, key):
+    "A set with some of its lines and perturbations; of a second screen, those measured often enough."
     second, mutations = screen.second, screen.mutations
     if second is not None:
-        second = second.loc[second.index.isin(lines), second.columns.isin(ids)].dropna(how="all")
+        second = second.loc[second.index.isin(lines), second.columns.isin(ids)]
+        rare = second.notna().mean() < least
+        if rare.any(): says = [*says, f"{_n(rare.sum(), 'perturbation')} of the second screen left out: "
+                                      f"measured in fewer than {least:.0%} of its lines"]
+        second = second.loc[:, ~rare].dropna(how="all")
         says = [*says, f"of these the second screen has {_n(second.shape[1], 'perturbation')} and "
                 f"{_n(len(second), 'line')}"]
         second = second if second.size else None

@@ -39,7 +39,7 @@ def test_gdsc_has_the_numbers_that_the_study_quotes(built, opened):
     screen = opened("gdsc")
     assert screen.expression.shape == (525, 697) and screen.responses.shape == (525, 266) and screen.name == "gdsc"
     kept = enough(screen, 0.5)
-    assert kept.responses.shape[1] == 218 and kept.second.shape == (436, 49)
+    assert kept.responses.shape[1] == 218 and kept.second.shape == (436, 47)
     assert (kept.responses.notna().sum() >= 300).all(), "each in at least 300 lines"
     assert screen.units == {"expression": "log2(TPM + 1)", "responses": "ln IC50 (µM)", "sensitive": "low"}
     assert screen.perturbations.repeat_of.duplicated().sum() == 16 and screen.perturbations.label.is_unique

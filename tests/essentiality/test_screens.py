@@ -254,13 +254,14 @@ def test_a_compound_under_two_ids_is_one_compound_with_two_labels():
 
 def test_a_second_screen_is_matched_by_names_and_synonyms_where_they_stand_for_one_drug():
     expression, responses = few(drugs=["1", "2", "3", "4"])
-    drugs = pd.DataFrame({"name": ["Alpha", "Beta", "Gamma", "Gamma"], "synonyms": ["ABT-1, AT 7", None, None, None]}, ["1", "2", "3", "4"])
-    second = responses.iloc[::-1, ::-1].set_axis(["Gamma", "other", "beta", "ABT1"], axis=1).iloc[:5]
+    drugs = pd.DataFrame({"name": ["Alpha", "Beta", "Gamma", "Gamma"], "synonyms": ["ABT-1, AT 7", "shared", None, "Shared"]}, ["1", "2", "3", "4"])
+    second = responses.iloc[::-1, ::-1].set_axis(["Gamma", "shared", "beta", "ABT1"], axis=1).iloc[:5]
     found = assemble_screen("", expression, responses, perturbations=drugs, second=second)
-    assert found.second.columns.tolist() == ["1", "2"] and found.second.index.is_monotonic_increasing
+    assert found.second.columns.tolist() == ["1", "2", "3", "4"] and found.second.index.is_monotonic_increasing
+    assert found.second["3"].equals(found.second["4"].rename("3")), "one compound under two ids was screened again once"
     line = found.second.index[0]
     assert np.isclose(found.second.loc[line, "1"], second.loc[line, "ABT1"], atol=1e-6)
-    assert "1 perturbation of the second screen left out: several here have the name (Gamma)" in found.report
+    assert "1 perturbation of the second screen left out: several compounds here have the name (shared)" in found.report
 
 def test_enough_drops_what_cannot_be_judged_and_says_it():
     expression, responses = few(40, drugs=["a", "b", "c", "d"])
@@ -277,6 +278,14 @@ def test_enough_drops_what_cannot_be_judged_and_says_it():
                  "1 line left out: no response to what remains (ACH-000004)", "2 perturbations and 39 lines remain"): assert said in report
     assert kept.key != found.key and enough(found, 0.3).responses.columns.tolist() == ["a", "c", "d"]
     with pytest.raises(InputError, match="lower least"): enough(replace(found, responses=found.responses[["a"]]), 0.9)
+
+def test_of_a_second_screen_too_what_is_rarely_measured_is_left_out():
+    expression, responses = few(40, drugs=["a", "b", "c"])
+    second = responses[["a", "b"]].copy()
+    second.iloc[:30, 0] = np.nan
+    kept = enough(assemble_screen("", expression, responses, units=IC50, second=second), 0.5)
+    assert kept.second.columns.tolist() == ["b"]
+    assert any("1 perturbation of the second screen left out: measured in fewer than 50% of its lines" in r for r in kept.report)
 
 def test_what_a_model_may_see_is_in_the_order_of_the_responses(screen):
     known = screen.known
@@ -323,13 +332,13 @@ def test_the_simulated_screen_is_as_noisy_as_real_ones_and_gaps_come_in_blocks()
     screen = open_screen("simulated")
     y, names = screen.responses, screen.perturbations.repeat_of
     pairs = [g.index for _, g in names.groupby(names) if len(g) == 2]
-    assert len(pairs) == 4 and 0.4 < np.mean([y[a].corr(y[b], "spearman") for a, b in pairs]) < 0.65
+    assert len(pairs) == 2 and 0.4 < np.mean([y[a].corr(y[b], "spearman") for a, b in pairs]) < 0.65
     assert 0.4 < np.mean([y[d].corr(screen.second[d], "spearman") for d in screen.second]) < 0.65
     gaps = y.isna()
     assert 0.10 < gaps.to_numpy().mean() < 0.20
     alike = gaps.loc[:, gaps.mean().between(0.05, 0.4)].astype(float).corr().to_numpy()
     assert (alike[np.triu_indices_from(alike, 1)] > 0.7).mean() > 0.15, "drugs of one batch lack the same lines"
-    assert screen.lines.patient.duplicated(keep=False).sum() >= 20 and screen.expression.max().max() < 18
+    assert screen.lines.patient.duplicated(keep=False).sum() >= 14 and screen.expression.max().max() < 18
 
 def test_lines_of_one_patient_are_alike():
     screen = open_screen("simulated")
