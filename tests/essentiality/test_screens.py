@@ -253,9 +253,11 @@ def test_a_compound_under_two_ids_is_one_compound_with_two_labels():
     assert again.perturbations.label.tolist() == ["JQ1 (1032)", "JQ1 (1377)", "x"]
 
 def test_a_second_screen_is_matched_by_names_and_synonyms_where_they_stand_for_one_drug():
-    expression, responses = few(drugs=["1", "2", "3", "4"])
-    drugs = pd.DataFrame({"name": ["Alpha", "Beta", "Gamma", "Gamma"], "synonyms": ["ABT-1, AT 7", "shared", None, "Shared"]}, ["1", "2", "3", "4"])
-    second = responses.iloc[::-1, ::-1].set_axis(["Gamma", "shared", "beta", "ABT1"], axis=1).iloc[:5]
+    ids = ["1", "2", "3", "4", "5", "6"]
+    expression, responses = few(drugs=ids)
+    drugs = pd.DataFrame({"name": ["Alpha", "Beta", "Gamma", "Gamma", "Delta", "Eta"],
+                          "synonyms": ["ABT-1, AT 7", None, None, None, "shared", "Shared"]}, ids)
+    second = responses.iloc[::-1, ::-1].set_axis(["shared", "other", "Gamma", "more", "beta", "ABT1"], axis=1).iloc[:5]
     found = assemble_screen("", expression, responses, perturbations=drugs, second=second)
     assert found.second.columns.tolist() == ["1", "2", "3", "4"] and found.second.index.is_monotonic_increasing
     assert found.second["3"].equals(found.second["4"].rename("3")), "one compound under two ids was screened again once"
