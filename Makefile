@@ -7,7 +7,7 @@
 # make export             modules, README and navigation from the notebooks
 # make notebooks          all notebooks run in place, outputs saved
 # make real               the committed tables on the real sets (DRUGNB_DATA or settings.ini say where they lie; installs torch)
-# make real-essentiality  the same for drug and gene-loss screens (drugnb fetch essentiality makes them; half an hour)
+# make real-essentiality  the same for drug and gene-loss screens (drugnb fetch essentiality makes them; twenty minutes)
 # make networks           the published network of pairs on the real set, beside the sum (half an hour)
 # make rebuilt            the real set from public files into data/ (DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere)
 # make bench              every claim of speed and memory beside its peer, into figures/benchmarks (keep the machine quiet)
@@ -26,6 +26,7 @@ MODELS := mean pair,stronger drug,average,sum,scaled sum,lines,ridge,stack
 PAPERMILL := $(BIN)/papermill --no-progress-bar --cwd nbs
 TABLES := comparison optimism robustness masking coverage
 LINEAR := mean effects,mean effects with tissue,tissue mean,PCA-50 ridge,ridge,kernel,fast model
+QUICK := tissue mean,PCA-50 ridge,kernel,fast model
 ESSENTIAL := scores ranked agreement truths mutation_truths pathways
 PAGES := Nutlin-3a (-), Dabrafenib, Trametinib, Afatinib
 
@@ -94,7 +95,7 @@ real: $(DEEP)
 
 real-essentiality: $(READY)
 	$(BIN)/drugnb run essentiality --data gdsc -p "drugs=$(PAGES)"
-	$(BIN)/drugnb run essentiality --data gdsc --run runs/essentiality/gdsc-seeds -p seeds=3 -p "models=$(LINEAR)"
+	$(BIN)/drugnb run essentiality --data gdsc --run runs/essentiality/gdsc-seeds -p seeds=3 -p "models=$(QUICK)" -p "only=new lines"
 	$(BIN)/drugnb run essentiality --data crispr -p "models=$(LINEAR)"
 	mkdir -p figures/essentiality/gdsc figures/essentiality/crispr
 	cp runs/essentiality/gdsc/figures/* figures/essentiality/gdsc/

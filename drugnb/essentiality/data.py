@@ -564,6 +564,7 @@ def enough(
     key = digest([screen.key, "enough", 2, least])
     return _part(screen, y.index[~lost], y.columns, least, says, key)
 
+# %% ../../nbs/essentiality/20_data.ipynb #e185fe65
 def _part(screen, lines, ids, least, says, key):
     "A set with some of its lines and perturbations; of a second screen, those measured often enough."
     second, mutations = screen.second, screen.mutations

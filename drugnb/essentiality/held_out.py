@@ -257,7 +257,7 @@ def figure_ranked(
         if kind in ranked: ax.plot(x, ranked[kind], marker, **how)
     ax.axhline(0, color="0.6", lw=0.8)
     ax.set(xlabel=f"{n} perturbations, by predictability", ylabel="Spearman", xlim=(-1, n),
-           title=f"{believed} of {n} perturbations are predicted better than chance")
+           title=f"{believed} of {n} perturbations have an interval above 0")
     for text, place in ((ranked.label[:named], (0.02, 0.04)), (ranked.label[-named//3:], (0.98, 0.93))):
         left = place[0] < 0.5
         said = ("best: " if left else "worst: ") + ", ".join(text)
