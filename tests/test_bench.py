@@ -123,11 +123,11 @@ def test_a_small_run_measures_both_sides_of_every_row(tmp_path):
                "nbs/90_benchmarks.ipynb", tmp_path/"out.ipynb"]
     words = [w for name, value in given.items() for w in ("-p", name, value)]
     subprocess.run([*command, *words], cwd=ROOT, check=True, capture_output=True)
-    drawn = {f"{f}.{k}" for f in ("speed", "growth", "combos") for k in ("png", "svg")}
+    drawn = {f"{f}.{k}" for f in ("speed", "growth", "combos", "solver") for k in ("png", "svg")}
     assert {p.name for p in tmp_path.iterdir()} == {"out.ipynb", "benchmarks.csv", *drawn}
     t = pd.read_csv(tmp_path/"benchmarks.csv")
     assert (t.seconds > 0).all() and t.memory.between(-0.01, 5).all()
-    assert set(t.study) == {"weighting", "combos"}
+    assert set(t.study) == {"weighting", "combos", "essentiality"}
     combos, t = t[t.study == "combos"], t[t.study == "weighting"]
     check_combos(combos, 80)
     assert set(t["size"]) == {400, 500, 900} and set(t.genes) == {120}
