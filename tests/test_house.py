@@ -179,6 +179,9 @@ def test_importing_one_study_loads_nothing_of_another_s():
     assert not [m for m in combos if m.startswith("drugnb.weighting")]
     weighting = loads("import drugnb.weighting.compare, drugnb.weighting.figures, drugnb.weighting.use")
     assert not weighting & HEAVY and not [m for m in weighting if m.startswith("drugnb.combos")]
+    screens = loads("import drugnb.essentiality.held_out, drugnb.essentiality.reports, drugnb.essentiality.predict")
+    assert not screens & {"openTSNE", "leidenalg", "igraph", "plotly", "kneed", "seaborn", *HEAVY}
+    assert not [m for m in screens if m.startswith(("drugnb.weighting", "drugnb.combos"))]
     assert not loads("import drugnb.sweep") & (HEAVY | {"openTSNE", "plotly", "seaborn"})
 
 def test_figures_are_committed():
@@ -190,6 +193,12 @@ def test_figures_are_committed():
     of_pairs = {"ranking", "pairs", "scores", "accuracy_by_size", "error_by_pair", "predicted"}
     for folder in ("figures/combos", "figures/combos/melanoma"):
         assert of_pairs == {p.stem for p in (ROOT/folder).glob("*.png")} == {p.stem for p in (ROOT/folder).glob("*.svg")}
+    of_screens = {"models", "ranked", "predicted", "second_screen", "pathways", "pathways_specific", "truths", "calibration",
+                  "calibration_by_distance", "units", "measured"}
+    for folder in ("figures/essentiality", "figures/essentiality/gdsc"):
+        found = {p.stem for p in (ROOT/folder).glob("*.png")}
+        assert of_screens == {f for f in found if not f.startswith("page_")} and found == {p.stem for p in (ROOT/folder).glob("*.svg")}
+        assert {f for f in found if f.startswith("page_")} == {p.stem for p in (ROOT/folder).glob("*.md")}
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT/"drugnb")))
 def test_each_argument_on_a_line_of_its_own_says_what_it_is(path):
