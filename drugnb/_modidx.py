@@ -806,8 +806,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'drugnb/essentiality/held_out.py'),
                                               'drugnb.essentiality.held_out.figure_second': ( 'essentiality/held_out.html#figure_second',
                                                                                               'drugnb/essentiality/held_out.py'),
-                                              'drugnb.essentiality.held_out.fill_lines': ( 'essentiality/held_out.html#fill_lines',
-                                                                                           'drugnb/essentiality/held_out.py'),
                                               'drugnb.essentiality.held_out.judged': ( 'essentiality/held_out.html#judged',
                                                                                        'drugnb/essentiality/held_out.py'),
                                               'drugnb.essentiality.held_out.parts_for': ( 'essentiality/held_out.html#parts_for',

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['MEMBERS', 'SPLITS', 'ALONE', 'KEPT', 'SLOW', 'ORDER', 'COLOURS', 'screen_models', 'screen_folds', 'score_rows',
            'predict_part', 'judged', 'parts_for', 'artefact_name', 'all_scores', 'scores_text', 'figure_models',
-           'ranked_perturbations', 'fill_lines', 'figure_ranked', 'figure_predicted', 'figure_second']
+           'ranked_perturbations', 'figure_ranked', 'figure_predicted', 'figure_second']
 
 # %% ../../nbs/essentiality/26_held_out.ipynb #e44307e5
 import re
 from collections.abc import Iterator
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -235,14 +236,6 @@ def ranked_perturbations(
     return out.sort_values("spearman", ascending=False)
 
 # %% ../../nbs/essentiality/26_held_out.ipynb #063e31d4
-def fill_lines(
-    text: str,  # words
-    width: int,  # characters a line
-) -> str:
-    "Text broken into lines."
-    from textwrap import fill
-    return fill(text, width)
-
 @styled
 def figure_ranked(
     ranked: pd.DataFrame,  # of `ranked_perturbations`
@@ -263,7 +256,7 @@ def figure_ranked(
     for text, place in ((ranked.label[:named], (0.02, 0.04)), (ranked.label[-named//3:], (0.98, 0.93))):
         left = place[0] < 0.5
         said = ("best: " if left else "worst: ") + ", ".join(text)
-        ax.text(*place, fill_lines(said, 66 if left else 44), transform=ax.transAxes, fontsize="x-small",
+        ax.text(*place, fill(said, 66 if left else 44), transform=ax.transAxes, fontsize="x-small",
                 ha="left" if left else "right", va="bottom" if left else "top")
     ax.set_ylim(ranked.low.min() - 0.3, ranked.high.max() + 0.25)
     ax.legend(fontsize="x-small", loc="upper left")
