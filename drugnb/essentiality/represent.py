@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['CORRUPTIONS', 'KINDS', 'standards', 'Representation', 'RawGenes', 'principal_axes', 'Components', 'random_rotation',
            'Rotation', 'Corruption', 'corrupt', 'Moments', 'survival', 'moments', 'reduced_rank', 'expected_loss',
-           'LinearMasked', 'get_torch', 'one_thread', 'first_weights', 'through', 'learning', 'MaskedAutoencoder',
-           'published', 'draw_optimum', 'linear_map', 'transductive', 'embedded', 'pack_arrays', 'unpack_arrays',
-           'described', 'revived', 'save_representation', 'load_representation']
+           'LinearMasked', 'first_weights', 'through', 'learning', 'MaskedAutoencoder', 'published', 'draw_optimum',
+           'linear_map', 'transductive', 'embedded', 'pack_arrays', 'unpack_arrays', 'described', 'revived',
+           'save_representation', 'load_representation']
 
 # %% ../../nbs/essentiality/23_represent.ipynb #87f20017
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +26,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..core.artefacts import load_frame, save_frame
 from ..core.identity import require_unique
+from ..core.deep import get_torch, one_thread
 from ..core.settings import InputError
 from ..core.style import styled
 from .data import Lines
@@ -229,24 +229,6 @@ class LinearMasked(Representation):
         self.components_ = rotation @ (np.sqrt(self.shrinkage_)[:, None]*axes)
 
 # %% ../../nbs/essentiality/23_represent.ipynb #e0e5c66d
-def get_torch():  # the module torch
-    "The torch module, which is an extra. Raises `InputError` where it is missing."
-    try: import torch
-    except ImportError:
-        says = "The autoencoder needs torch, which is not installed: pip install 'drugnb[deep]'."
-        raise InputError(says) from None
-    return torch
-
-@contextmanager
-def one_thread(
-    torch,  # the module
-):
-    "One thread inside, as many as before afterwards."
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try: yield
-    finally: torch.set_num_threads(before)
-
 def first_weights(
     sizes: list,  # numbers in each layer, the genes first and last
     rng: np.random.Generator,  # advanced
@@ -275,7 +257,7 @@ def learning(
     rng: np.random.Generator,  # of batches and corruptions, advanced
 ):  # endless; after each epoch, encoder and decoder as lists of (weights, offsets), not copied
     "Learn to restore corrupted lines (mean squared error, Adam), epoch by epoch."
-    torch = get_torch()
+    torch = get_torch("autoencoder")
     tensors = [[tuple(torch.tensor(w, requires_grad=True) for w in layer) for layer in part]
                for part in layers]
     optimiser = torch.optim.Adam([w for part in tensors for layer in part for w in layer], lr=rate)
@@ -347,7 +329,7 @@ def _watch(self: MaskedAutoencoder, z):
 @patch
 def _learn(self: MaskedAutoencoder, z):
     "Find how many epochs are best, then learn for as many from all lines."
-    z, torch = z.astype(np.float32), get_torch()
+    z, torch = z.astype(np.float32), get_torch("autoencoder")
     with one_thread(torch), torch.enable_grad():
         self.losses_ = self._watch(z) if self.validation else []
         self.epochs_ = int(np.argmin(self.losses_)) + 1 if self.losses_ else self.epochs

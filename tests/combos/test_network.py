@@ -265,7 +265,7 @@ def test_wrong_input_is_named():
 
 def test_missing_torch_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    for call in (get_torch, lambda: SwapNetwork().fit(*drawn())):
+    for call in (lambda: get_torch("network"), lambda: SwapNetwork().fit(*drawn())):
         with pytest.raises(InputError, match=r"pip install 'drugnb\[deep\]'") as e: call()
         assert "\n" not in str(e.value)
 
