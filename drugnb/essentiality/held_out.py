@@ -302,6 +302,6 @@ def figure_second(
     ax.plot(ends, ends, color="0.6", lw=1)
     means = by[["new lines", "second screen"]].mean()
     found = f"{means.iloc[0]:.2f} in the first screen, {means.iloc[1]:.2f} in the second"
-    ax.set(xlabel="Spearman within folds, the screen fitted to", title=f"{len(by)} perturbations: {found}",
+    ax.set(xlabel="Spearman within folds, the screen fitted to", title=f"{len(by)} perturbations:\n{found}",
            ylabel="Spearman within folds, second screen")
     return fig
