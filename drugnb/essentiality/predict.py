@@ -1072,7 +1072,7 @@ def figure_distance(
     ax.set(xlabel="distance from the training lines (1 is the limit)",
            ylabel="responses held by intervals (share)")
     ax.set_title(f"Tissues unseen: {level:.0%} intervals hold of the farthest fifth\n"
-                 + ", ".join(f"{far[kind]:.0%} when {STRETCHES[kind][2]}" for kind in far))
+                 + ",\n".join(f"{far[kind]:.0%} when {STRETCHES[kind][2]}" for kind in far))
     ax.legend(loc="lower left")
     return fig
 
