@@ -198,7 +198,7 @@ class Reliability(NamedTuple):
     r_low: float      # 95% interval over pairs
     r_high: float
     noise: float      # standard deviation of one measurement about its pair's mean, points
-    ceiling: float    # largest r² that a model of this screen's target can be expected to reach
+    ceiling: float    # largest r² over the screen that a model can reach if all its pairs are as noisy
     ceiling_low: float
     ceiling_high: float
 
@@ -233,8 +233,9 @@ def reliability_text(
     "What a screen repeats, in words."
     if found is None: return "fewer than 10 pairs were measured more than once: the target's reliability is unknown"
     return (f"{found.pairs} pairs measured more than once agree at r = {found.r:.2f} ({found.r_low:.2f} to "
-            f"{found.r_high:.2f}), noise {found.noise:.1f} points: a perfect model could reach r² "
-            f"{found.ceiling:.2f} ({found.ceiling_low:.2f} to {found.ceiling_high:.2f})")
+            f"{found.r_high:.2f}), noise {found.noise:.1f} points: a perfect model could reach r² {found.r:.2f} on "
+            f"these pairs, and {found.ceiling:.2f} ({found.ceiling_low:.2f} to {found.ceiling_high:.2f}) over the "
+            "screen if the noise is the same everywhere")
 
 # %% ../../nbs/synergy/42a_judge.ipynb #003302d0
 LEVELS = np.arange(0.05, 1, 0.05)
