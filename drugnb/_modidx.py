@@ -2004,6 +2004,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'drugnb/synergy/pairs.py'),
                                       'drugnb.synergy.pairs.make_library': ('synergy/pairs.html#make_library', 'drugnb/synergy/pairs.py'),
                                       'drugnb.synergy.pairs.measured': ('synergy/pairs.html#measured', 'drugnb/synergy/pairs.py'),
+                                      'drugnb.synergy.pairs.screen_target': ('synergy/pairs.html#screen_target', 'drugnb/synergy/pairs.py'),
                                       'drugnb.synergy.pairs.wells_alone': ('synergy/pairs.html#wells_alone', 'drugnb/synergy/pairs.py')},
             'drugnb.synergy.plate': { 'drugnb.synergy.plate.Plates': ('synergy/plate.html#plates', 'drugnb/synergy/plate.py'),
                                       'drugnb.synergy.plate.Recipe': ('synergy/plate.html#recipe', 'drugnb/synergy/plate.py'),
