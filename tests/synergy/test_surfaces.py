@@ -167,8 +167,8 @@ SURFACES = [independent, sham, potentiated, stronger, same_potency, partial]
 @pytest.mark.parametrize("viability", SURFACES, ids=lambda f: f.__name__)
 def test_the_closed_forms_are_met_in_every_cell(viability):
     found = score_wells(matrix(viability), None).cells
-    f, fa, fb = (np.array([100*viability(a, b) for a, b in pairs]) for pairs in
-                 (zip(found.dose_a, found.dose_b, strict=True), zip(found.dose_a, 0*found.dose_b, strict=True), zip(0*found.dose_a, found.dose_b, strict=True)))
+    doses = np.column_stack([found.dose_a, found.dose_b])
+    f, fa, fb = (np.array([100*viability(a, b) for a, b in doses*there]) for there in ([1, 1], [1, 0], [0, 1]))
     np.testing.assert_allclose(found.bliss, fa*fb/100 - f, atol=1e-9)
     np.testing.assert_allclose(found.hsa, np.minimum(fa, fb) - f, atol=1e-9)
     expected = [reference(viability.__name__, a, b) for a, b in zip(found.dose_a, found.dose_b, strict=True)]
