@@ -9,7 +9,7 @@ __all__ = ['STEEPNESS', 'PLACES', 'LIMITS_H', 'OUTSIDE', 'ROUNDS', 'LEVELS', 'LE
            'Series', 'Stack', 'stacks', 'Sources', 'Side', 'Alone', 'held_within', 'Measure', 'Loewe', 'loewe_response',
            'Slices', 'Asked', 'Scored', 'score_wells', 'figure_largest']
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #13721a8b
+# %% ../../nbs/synergy/41_surfaces.ipynb #1e11655f
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from scipy.stats import chi2, t as student
 from ..core.settings import InputError
 from ..core.style import styled
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #19c30369
+# %% ../../nbs/synergy/41_surfaces.ipynb #e5ae18d7
 class Points(NamedTuple):
     "Mean responses of many curves, curves x doses each."
     x: np.ndarray  # ln dose, -inf without the drug
@@ -48,7 +48,7 @@ def _derivatives(t, g, theta):
     bend = fall*g*(1 - g)
     return np.stack([g, 1 - g, -bend*np.where(np.isfinite(t), t, 0), bend*np.exp(theta[..., 2, None])], -1)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #388297a2
+# %% ../../nbs/synergy/41_surfaces.ipynb #1da40871
 STEEPNESS = np.geomspace(0.3, 6, 8)  # of the grid
 PLACES = np.linspace(-0.25, 1.25, 19)  # of C on the grid, as shares of the range of ln dose
 
@@ -78,8 +78,8 @@ def _grid_fit(p, e0):
     bottom = middle - (fall[at] if e0 is not None else fall[at]*sum_g[at]/total)
     return np.column_stack([bottom + fall[at], bottom, np.log(STEEPNESS)[at[1]], c[at[0], at[2]]])
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #48e40c62
-LIMITS_H, OUTSIDE, ROUNDS = (0.1, 20.0), 100.0, 60  # of h; C, as a multiple of doses tested; steps at most
+# %% ../../nbs/synergy/41_surfaces.ipynb #988d5fef
+LIMITS_H, OUTSIDE, ROUNDS = (0.1, 20.0), 100.0, 150  # of h; C, as a multiple of doses tested; steps at most
 
 def _limits(p, e0):
     "Lower and upper limits of (E0, Emax, ln h, ln C), curves x 4 each."
@@ -104,7 +104,7 @@ def _normal_equations(p, theta, lower, upper, held):
     matrix = (p.w[..., None]*slopes).transpose(0, 2, 1) @ slopes
     return np.where(out, 0, gradient), matrix, slopes, (p.w*left**2).sum(1)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #dcf27374
+# %% ../../nbs/synergy/41_surfaces.ipynb #45050bf8
 def _polish(p, theta, lower, upper, held):
     "Parameters of least squared error, each curve by its own damped steps."
     theta, unit = np.clip(theta, lower, upper), np.eye(4)
@@ -126,7 +126,7 @@ def _polish(p, theta, lower, upper, held):
         if not len(still): break
     return theta
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #547147b0
+# %% ../../nbs/synergy/41_surfaces.ipynb #39c1555b
 class Curves(NamedTuple):
     "Fitted curves, a row each; responses of the methods are percent of control."
     theta: np.ndarray  # curves x 4: E0 and Emax as fractions, ln h, ln C (micromolar); finite always
@@ -160,7 +160,7 @@ class Curves(NamedTuple):
         "Where a response can be said."
         return self.status != "not fitted"
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #ce1d0b37
+# %% ../../nbs/synergy/41_surfaces.ipynb #476ce5d4
 def _log(doses):
     "Natural logarithm, -inf at zero."
     with np.errstate(divide="ignore"): return np.log(doses)
@@ -176,7 +176,7 @@ def curve_table(
     table = pd.DataFrame(np.hstack([ends, shape]), columns=["E0", "Emax", "h", "C"])
     return table.assign(sd=curves.sd, levels=curves.levels, status=curves.status, reason=curves.reason)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #9452d85d
+# %% ../../nbs/synergy/41_surfaces.ipynb #aa17e8ce
 LEVELS, LEAST_FALL, RISE, OFF = 4, 1.0, 25.0, 15.0  # dose levels; points: fall, rise between doses, misfit
 FITTED, FLAT, FAILED = "fitted", "no effect in range", "not fitted"
 
@@ -205,7 +205,7 @@ def _judge(p, theta, sd, noise):
     reason = np.select([r for r, _ in reasons], [words for _, words in reasons], "")
     return np.where(reason != "", FAILED, np.where(fall < least, FLAT, FITTED)), reason
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #ef5670de
+# %% ../../nbs/synergy/41_surfaces.ipynb #d8cc26e2
 CHUNK = 4_000_000  # numbers of a working array
 
 def _fit(p, e0=None):
@@ -232,7 +232,7 @@ def _flattened(p, curves):
     theta = np.where(flat[:, None], level, curves.theta)
     return curves._replace(theta=theta, gain=np.where(flat[:, None, None], shared, curves.gain))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #e5d9ee79
+# %% ../../nbs/synergy/41_surfaces.ipynb #d3d8bf6c
 def fit_curves(
     doses: np.ndarray,  # micromolar, 0 without the drug, curves x doses; NaN where there is no point
     viability: np.ndarray,  # percent of control, curves x doses; NaN where there is no point
@@ -257,7 +257,7 @@ def fit_curves(
     status, reason = _judge(p, theta, sd, np.broadcast_to(noise, len(w)))
     return _flattened(p, Curves(theta, gain, sd, levels, status, reason))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #3ba8007a
+# %% ../../nbs/synergy/41_surfaces.ipynb #bf1888b9
 WELLS = ["block", "line", "drug_a", "dose_a", "drug_b", "dose_b", "viability"]
 SINGLES = ["line", "drug", "dose", "viability"]
 
@@ -291,7 +291,7 @@ def replicate_means(
     squares = table["var"].fillna(0)*(table["size"] - 1)
     return table[keys].assign(viability=table["mean"], n=table["size"], squares=squares)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #710fd9ca
+# %% ../../nbs/synergy/41_surfaces.ipynb #334e7a33
 OWN = 8  # degrees of freedom at which a matrix speaks for itself
 POOLED = ["pooled over the screen", "replicates of single drugs", "repeated matrices"]
 
@@ -307,10 +307,15 @@ def pooled_variance(
     return (found, int(df.sum())) if found > 1e-12 else (np.nan, 0)
 
 def _repeated(means):
-    "Sets of equal cells of matrices of one pair and line: squares and sizes."
+    "Pairs measured in several matrices: squares about cell and matrix means, degrees of freedom and one."
+    pair = ["line", "drug_a", "drug_b"]
     both = means[(means.dose_a > 0) & (means.dose_b > 0)]
-    again = replicate_means(both, ["line", "drug_a", "drug_b", "dose_a", "dose_b"])
-    return again.squares, again.n
+    shared = both[both.duplicated([*pair, "dose_a", "dose_b"], keep=False)]
+    if not len(shared): return [], []
+    centred = shared.assign(viability=shared.viability - shared.groupby("code").viability.transform("mean"))
+    cells = replicate_means(centred, [*pair, "dose_a", "dose_b"])
+    sums = cells.assign(df=cells.n - 1).groupby(pair)[["squares", "df"]].sum()
+    return sums.squares, 1 + sums.df - (shared.groupby(pair).code.nunique() - 1)
 
 def well_noise(
     means: pd.DataFrame,  # of matrices, from `replicate_means`, with the number of the block as `code`
@@ -326,7 +331,7 @@ def well_noise(
     source = np.where(told, "its own replicates", name)
     return pd.DataFrame({"sd": sd, "df": np.where(told, own.df, df), "source": source}, own.index)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #b0f5efe7
+# %% ../../nbs/synergy/41_surfaces.ipynb #5aa8d376
 class Series(NamedTuple):
     "Wells of single drugs: a row a drug, NaN where there is no well."
     untreated: np.ndarray  # mean, percent
@@ -362,7 +367,7 @@ def _series_curves(series, noise):
     wells = np.column_stack([np.maximum(series.untreated_n, 1), np.nan_to_num(series.n)])
     return fit_curves(np.hstack([zero, series.doses]), np.hstack([first, series.viability]), wells, noise)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #d0ac28ea
+# %% ../../nbs/synergy/41_surfaces.ipynb #a823485d
 @dataclass(frozen=True)
 class Stack:
     "Matrices of one shape: B matrices, A doses of one drug, D of the other."
@@ -398,7 +403,7 @@ def stacks(
         made.append(Stack(codes, *doses, y, n))
     return made
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #1dcfb485
+# %% ../../nbs/synergy/41_surfaces.ipynb #e77467dc
 class Sources(NamedTuple):
     "Where the noise of each kind of well stands among the columns of `lean`."
     a: int  # first of drug A's own wells
@@ -425,7 +430,7 @@ class Side(NamedTuple):
     response: np.ndarray  # B x doses: the curve at the grid's doses, percent
     response_lean: np.ndarray  # B x doses x sources, points
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #b93ed0b0
+# %% ../../nbs/synergy/41_surfaces.ipynb #4d4aa1c7
 def _bounded(lean, fall, sd):
     "Errors of a response that lies between two ends: not above those of any number between them."
     size = np.sqrt((lean**2).sum(-1, keepdims=True))
@@ -457,7 +462,7 @@ def _measured(doses, series, sd, first, width):
     lean[..., first:first + same.shape[2]] = shares*sd[:, None, None]
     return mean, lean
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #bca9b00f
+# %% ../../nbs/synergy/41_surfaces.ipynb #9bc93788
 class Alone(NamedTuple):
     "What is known of one drug of each matrix."
     own: Series  # the block's own wells
@@ -491,7 +496,7 @@ def _side(doses, alone, sd, first, start, sources):
         lean[b, d, start + slots[d]] = size[gap]
     return Side(mean, fitted, lean, theta, known, curve_lean, response, response_lean)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #3492a706
+# %% ../../nbs/synergy/41_surfaces.ipynb #8a426df6
 CAPS = ("all", "singles", "none")
 
 def held_within(
@@ -531,7 +536,7 @@ def _hsa(stack, a, b, cap, sd, sources):
     excess = held_within(np.minimum(ra, rb), cap) - held_within(stack.y, cap, False)
     return Measure(excess, _with_cells(lean, stack, sd, sources))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #26fb7e84
+# %% ../../nbs/synergy/41_surfaces.ipynb #803cf27e
 def _term(e, x, theta):
     "Derivatives of dose over the dose that has effect e alone, by e and by the parameters."
     e0, emax, log_h, log_c = np.moveaxis(theta, -1, 0)
@@ -563,7 +568,7 @@ def _alone(xa, xb, theta_a, theta_b):
         slopes.append(part[..., None]*_derivatives(t[..., None], g[..., None], theta)[..., 0, :])
     return e, slopes, flat_a | flat_b
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #483e98b5
+# %% ../../nbs/synergy/41_surfaces.ipynb #5a6fe073
 class Loewe(NamedTuple):
     "The response that Loewe's additivity expects, in any shape."
     expected: np.ndarray  # fraction of control
@@ -596,7 +601,7 @@ def loewe_response(
         by_a, by_b = (np.where(beyond[..., None], s, -p/total) for s, p in zip(slopes, (p_a, p_b)))
     return Loewe(np.where(beyond, alone, e), beyond, by_a, by_b)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #768a2d17
+# %% ../../nbs/synergy/41_surfaces.ipynb #8ebbd3a7
 def _loewe(stack, a, b, cap, sd, sources, beyond):
     "Loewe's expectation less the combination, and where the weaker drug cannot reach it."
     shape = stack.y.shape
@@ -613,7 +618,7 @@ def _loewe(stack, a, b, cap, sd, sources, beyond):
     excess = np.where(told, excess, np.nan)
     return Measure(excess, _with_cells(lean, stack, sd, sources)), found.beyond & there & ~np.isnan(stack.y)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #224dfef2
+# %% ../../nbs/synergy/41_surfaces.ipynb #5722d505
 class Slices(NamedTuple):
     "Fitted slices along one drug, B x slices x doses."
     fit: np.ndarray  # percent; NaN where a slice cannot be fitted
@@ -643,7 +648,7 @@ def _slices(x, y, n, start):
     by_start[some] = g - (hat @ (np.sqrt(q.w)*g)[..., None])[..., 0]
     return Slices(*(v.reshape(*shape, *v.shape[2:]) for v in (fit, by_start, by_cells)))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #ad6b52be
+# %% ../../nbs/synergy/41_surfaces.ipynb #3d62688b
 def _zip(stack, a, b, cap, sd, sources):
     "Bliss on fitted curves less fitted slices, and how many slices cannot be fitted."
     y, n = (np.swapaxes(v, 1, 2) for v in (stack.y, stack.n))
@@ -664,7 +669,7 @@ def _zip(stack, a, b, cap, sd, sources):
     failed = np.isnan(along_a.fit).all(2).sum(1) + np.isnan(along_b.fit).all(2).sum(1)
     return Measure(excess, lean), failed
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #353a9726
+# %% ../../nbs/synergy/41_surfaces.ipynb #6f13fff4
 LEVEL = 0.95  # of intervals
 
 def _scales(df, draws, rng):
@@ -691,7 +696,7 @@ def _largest(measure, there, df, draws, seed):
         out[at] = np.column_stack([best, best - low, best - high, p, top.mean(1)])
     return out
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #c24ade15
+# %% ../../nbs/synergy/41_surfaces.ipynb #41cee281
 def _summary(measure, there, sd, df, draws, seed):
     "Mean and largest of each matrix, and the half-width of each cell's interval."
     told, size = np.isfinite(sd) & there.any((1, 2)), np.maximum(there.sum((1, 2)), 1)
@@ -708,7 +713,7 @@ def _summary(measure, there, sd, df, draws, seed):
     cells = np.where(there, width[:, None, None]*np.sqrt((lean**2).sum(-1)), np.nan)
     return np.column_stack([mean, mean - half, mean + half, largest]), cells
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #ce79b1c9
+# %% ../../nbs/synergy/41_surfaces.ipynb #645e5365
 MEASURES = ("bliss", "hsa", "loewe", "zip")
 PARTS = ("mean", "mean_low", "mean_high", "max", "max_low", "max_high", "max_p", "max_noise")
 
@@ -739,7 +744,7 @@ def _cell_columns(stack, a, b, cap):
     pairs = {"dose": doses, "reference": references, "source": sources}
     return columns | {f"{name}_{letter}": v for name, both in pairs.items() for letter, v in zip("ab", both)}
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #92213b8a
+# %% ../../nbs/synergy/41_surfaces.ipynb #614a6a7e
 class Asked(NamedTuple):
     "How matrices are scored."
     cap: str  # rule of capping
@@ -774,7 +779,7 @@ def _score_stack(stack, alone_a, alone_b, noise, asked):
                    f"{name}_beyond": beyond.sum((1, 2))}
     return {k: v[there] for k, v in cells.items()}, blocks
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #72dac36f
+# %% ../../nbs/synergy/41_surfaces.ipynb #28f7e93b
 def _coded(wells):
     "Means of replicates with the number of their block, and a row a block."
     means = replicate_means(wells, ["block", "dose_a", "dose_b"])
@@ -806,7 +811,7 @@ def _alone_of(means, about, letter, noise, singles):
     at = keys.get_indexer(pd.MultiIndex.from_arrays([about.line, about[f"drug_{letter}"]]))
     return Alone(series, _series_curves(series, noise), all_series.rows(at), all_curves.rows(at))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #6235ce00
+# %% ../../nbs/synergy/41_surfaces.ipynb #7c2f6ea9
 def _curve_reason(alone):
     "Why a drug of each block has no curve, '' where it has one."
     known = alone.own_curves.known | alone.other_curves.known
@@ -845,7 +850,7 @@ def _block_table(about, columns, alones, untreated, noise, measures):
     scores = [f"{m}_{part}" for m in measures for part in (*PARTS, "reason")]
     return blocks[first + scores].reset_index(drop=True)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #beb797f0
+# %% ../../nbs/synergy/41_surfaces.ipynb #fe04e9c1
 def _examples(names, most=3):
     "The first few of some names."
     names = list(map(str, names))
@@ -885,7 +890,7 @@ def _grid_notes(blocks, cells):
     if len(wide) > 3: said.append(f"{len(wide)} blocks lack more than {GAPS:.0%} of their grid")
     return said
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #7051f438
+# %% ../../nbs/synergy/41_surfaces.ipynb #65a329ae
 def _score_notes(blocks, cells, curves, asked):
     "What is said of capping, references, curves and noise."
     said = []
@@ -916,7 +921,7 @@ class Scored:
     curves: pd.DataFrame  # a row a curve; `block` is "" for curves of the table of single drugs
     notes: tuple  # sentences: what was capped, refused, could not be fitted, and what the noise is taken from
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #ea548634
+# %% ../../nbs/synergy/41_surfaces.ipynb #44058bae
 def _named_curves(about, alones, keys, curves):
     "One table of all curves: of blocks that have wells of one drug alone, and of the table of single drugs."
     parts = []
@@ -944,7 +949,7 @@ def _rows_of(stack, which):
     "Some matrices of a stack."
     return Stack(*(v[which] for v in (stack.codes, stack.doses_a, stack.doses_b, stack.y, stack.n)))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #47827be7
+# %% ../../nbs/synergy/41_surfaces.ipynb #d697b024
 def _score_all(means, alones, noise, asked):
     "Columns of cells and of blocks, stack by stack and some matrices at a time."
     cells, blocks = [], []
@@ -969,7 +974,7 @@ def _ordered_cells(cells, about, asked):
     return cells[["block", "line", "drug_a", "dose_a", "drug_b", "dose_b", "viability", "n", "reference_a",
                   "reference_b", "source_a", "source_b", "capped", *scores, *more]]
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #fc8d2790
+# %% ../../nbs/synergy/41_surfaces.ipynb #8e3ab095
 def score_wells(
     wells: pd.DataFrame,  # block, line, drug_a, dose_a, drug_b, dose_b (micromolar), viability (percent)
     singles: pd.DataFrame | None = None,  # line, drug, dose, viability: wells of single drugs in no matrix
@@ -1001,7 +1006,7 @@ def score_wells(
     notes += _grid_notes(kept, cells) + _score_notes(kept, cells, curves, asked)
     return Scored(cells, kept, curves, tuple(notes))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #e97f8bf4
+# %% ../../nbs/synergy/41_surfaces.ipynb #d1314841
 @styled
 def figure_largest(
     tables: dict,  # what the matrices are -> their table of blocks (`Scored.blocks`)
@@ -1014,8 +1019,7 @@ def figure_largest(
         p = np.sort(blocks[f"{measure}_max_p"])
         left.plot(p, np.arange(1, len(p) + 1)/len(p), label=name)
         right.plot(blocks[f"{measure}_max_noise"], blocks[f"{measure}_max"], marker, ms=4, alpha=0.6)
-    ends = [min(right.get_xlim()[0], right.get_ylim()[0]), right.get_ylim()[1]]
-    right.plot(ends, ends, color="0.6", lw=1, ls="--")
+    right.axline((10, 10), slope=1, color="0.6", lw=1, ls="--")
     share = {name: (blocks[f"{measure}_max_p"] <= 0.05).mean() for name, blocks in tables.items()}
     left.set(xlabel="p of the largest cell", ylabel="share of matrices at or below")
     right.set(xlabel="mean of the largest under no interaction (points)", ylabel="largest excess (points)")
