@@ -9,7 +9,7 @@ __all__ = ['SIZES', 'WELL', 'LEAST', 'MAY_BE_ZERO', 'VEHICLE', 'FACTORS', 'POSIT
            'layout_label', 'map_plates', 'pick', 'results_template', 'position_links', 'Plates', 'check_plates',
            'count_of', 'lay_out', 'draw_plate', 'write_plates']
 
-# %% ../../nbs/synergy/47_plate.ipynb #f3ba17cb
+# %% ../../nbs/synergy/47_plate.ipynb #30dc2eb8
 from dataclasses import dataclass, fields
 from itertools import combinations, product
 from pathlib import Path
@@ -28,7 +28,7 @@ from ..core.identity import amounts, as_text, DOSE_UNITS, MISSING, plain_name
 from ..core.settings import InputError, typed_path
 from ..core.style import save_figure, styled
 
-# %% ../../nbs/synergy/47_plate.ipynb #f8cade1b
+# %% ../../nbs/synergy/47_plate.ipynb #69c8958c
 SIZES = {96: (8, 12), 384: (16, 24), 1536: (32, 48)}  # wells of a plate: rows, columns
 WELL = r"^([A-Z]{1,2})0*([1-9]\d?)$"
 
@@ -56,7 +56,7 @@ def plate_wells(
     table.insert(0, "well", [f"{r}{c:02d}" for r, c in places])
     return table
 
-# %% ../../nbs/synergy/47_plate.ipynb #511930de
+# %% ../../nbs/synergy/47_plate.ipynb #7051721f
 @dataclass(frozen=True)
 class Recipe:
     "What every plate of a layout keeps to. Raises `InputError` for a value that no plate can keep to."
@@ -78,7 +78,7 @@ class Recipe:
     seed: int = 0  # of the places of wells
     def __post_init__(self): _check_recipe(self)
 
-# %% ../../nbs/synergy/47_plate.ipynb #3ac70004
+# %% ../../nbs/synergy/47_plate.ipynb #0933410b
 LEAST = dict(replicates=1, singles=0, n_dmso=16, n_positive=4, ring=0, seed=0)  # of what is counted
 MAY_BE_ZERO = ("positive_dose", "dead_ul", "deviation", "dilution")
 
@@ -119,7 +119,7 @@ def room(
     rows, columns = inner_shape(recipe)
     return rows*columns - recipe.n_dmso - recipe.n_positive
 
-# %% ../../nbs/synergy/47_plate.ipynb #b7386007
+# %% ../../nbs/synergy/47_plate.ipynb #7ec08dc8
 def _need(table, columns, what):
     "Raise for a column that is not there."
     lacking = [c for c in columns if c not in table]
@@ -140,7 +140,7 @@ def _labels(values, what):
                          "control character, which a spreadsheet does not leave alone: rename it.")
     return text.reset_index(drop=True)
 
-# %% ../../nbs/synergy/47_plate.ipynb #14eb8108
+# %% ../../nbs/synergy/47_plate.ipynb #d419d019
 def _ranks(proposal):
     "Ranks of the pairs, by position where the table has none. Raises for ranks that are none."
     rank = proposal["rank"] if "rank" in proposal else range(1, len(proposal) + 1)
@@ -169,7 +169,7 @@ def read_proposal(
                          f"({again.sum()} repeats in all, in either order): keep one of each.")
     return pairs.sort_values("rank").reset_index(drop=True)
 
-# %% ../../nbs/synergy/47_plate.ipynb #22a84fb2
+# %% ../../nbs/synergy/47_plate.ipynb #a2eba76b
 def _micromolar(table, name, what, default=""):
     "Amounts of the column `name`, or `name_UNIT`, in µM; raises for what is no amount."
     plain = {str(c).strip().lower().replace("µ", "u").replace("μ", "u"): c for c in table.columns}
@@ -194,7 +194,7 @@ def _micromolar(table, name, what, default=""):
                          f"no amount above 0 in pM, nM, µM, mM or M ({odd.sum()} in all).")
     return found.map(_six).reset_index(drop=True)
 
-# %% ../../nbs/synergy/47_plate.ipynb #72f8cd4f
+# %% ../../nbs/synergy/47_plate.ipynb #d7d40c6d
 def _six(x):
     "A number as six significant digits write it, which is how files hold it."
     return float(f"{x:.6g}")
@@ -213,7 +213,7 @@ def read_doses(
                          f"({again.sum()} repeats in all): keep one of each.")
     return table.sort_values(["drug", "dose"]).reset_index(drop=True)
 
-# %% ../../nbs/synergy/47_plate.ipynb #8ef1af79
+# %% ../../nbs/synergy/47_plate.ipynb #d95f0f2c
 VEHICLE = "DMSO"
 
 def read_stock(
@@ -253,7 +253,7 @@ def _known(drugs, table, what):
     raise InputError(f"The table of {what} has no row of the drug {lacking[0]!r}{hint}, {len(lacking)} drugs "
                      "in all: add them, or leave their pairs out.")
 
-# %% ../../nbs/synergy/47_plate.ipynb #84836714
+# %% ../../nbs/synergy/47_plate.ipynb #8836abd0
 def _in_droplets(dose, stock_um, recipe):
     "Volume (nL) of a stock that gives a dose (µM), in whole droplets; relative change of the dose."
     exact = dose*recipe.well_ul*1000/stock_um
@@ -281,7 +281,7 @@ def _impossible(drug, dose, stocks, limit, recipe):
                       f"µM, which droplets of {recipe.droplet_nl:g} nL do not give to within "
                       f"{100*recipe.deviation:g}%: use a weaker stock, another dose, or allow dilutions.")
 
-# %% ../../nbs/synergy/47_plate.ipynb #64269360
+# %% ../../nbs/synergy/47_plate.ipynb #efee58fc
 def dose_volumes(
     doses: pd.DataFrame,  # drug, dose (µM), from `read_doses`
     stock: pd.DataFrame,  # from `read_stock`
@@ -307,7 +307,7 @@ def dose_volumes(
                          f"as one dose in droplets of {recipe.droplet_nl:g} nL: leave one of them out.")
     return table
 
-# %% ../../nbs/synergy/47_plate.ipynb #3dd95271
+# %% ../../nbs/synergy/47_plate.ipynb #affb2592
 def _wells_of(pair, drugs, n_doses, recipe):
     "Wells that a pair adds to a plate that holds some drugs."
     new = {pair.drug_a, pair.drug_b} - drugs
@@ -336,7 +336,7 @@ def pack_pairs(
         found.append(at + 1)
     return np.array(found)
 
-# %% ../../nbs/synergy/47_plate.ipynb #01311076
+# %% ../../nbs/synergy/47_plate.ipynb #d98aab9a
 def _diagonals(n, rows, columns):
     "The first n places of a grid along its diagonals."
     k = np.arange(n)
@@ -356,7 +356,7 @@ def _control_wells(recipe, earlier, rng, tries=200):
         if best is None or score > best[0]: best = score, places, positive
     return best[1], best[2]
 
-# %% ../../nbs/synergy/47_plate.ipynb #77c44dd8
+# %% ../../nbs/synergy/47_plate.ipynb #874f6b3f
 def _levels(treatments):
     "Role and dose levels of wells: single drug or not, and the rank of each dose among those of its drug."
     both = pd.concat([treatments[["drug_a", "dose_a"]].set_axis(["drug", "dose"], axis=1),
@@ -394,7 +394,7 @@ def _treatment_wells(treatments, taken, recipe, rng, tries=300):
         if best is None or linked < best[0]: best = linked, at
     return free[best[1]]
 
-# %% ../../nbs/synergy/47_plate.ipynb #9baae07d
+# %% ../../nbs/synergy/47_plate.ipynb #83a2a686
 MAP = ["layout", "plate", "well", "row", "column", "role", "line", "drug_a", "dose_a", "drug_b", "dose_b",
        "unit", "replicate", "rank"]
 ROLES = ("combination", "single", "dmso", "positive", "empty")
@@ -426,12 +426,12 @@ def _one_plate(name, pairs, made, positive, recipe, earlier, rng):
     used["well"] = [f"{row_name(r)}{c + 1:02d}" for r, c in places]
     table = plate_wells(recipe.size).merge(used, how="left", on="well")
     table = table.assign(plate=name, line=pairs.line.iloc[0], unit="µM", role=table.role.fillna("empty"))
-    for c in ("drug_a", "drug_b"): table[c] = table[c].fillna("").astype(object)
+    for c in ("role", "drug_a", "drug_b"): table[c] = table[c].fillna("").astype(str)
     for c in ("dose_a", "dose_b"): table[c] = table[c].astype(float).fillna(0.0)
     for c in ("replicate", "rank"): table[c] = table[c].astype("Int64")
     return table, positives
 
-# %% ../../nbs/synergy/47_plate.ipynb #f162d48d
+# %% ../../nbs/synergy/47_plate.ipynb #5c52279a
 def layout_label(
     plate_map: pd.DataFrame,  # of `MAP`, with or without `layout`
 ) -> str:  # L and seven digits, the same for the same map
@@ -460,7 +460,7 @@ def map_plates(
     plate_map = pd.concat(maps, ignore_index=True)
     return plate_map.assign(layout=layout_label(plate_map))[MAP]
 
-# %% ../../nbs/synergy/47_plate.ipynb #9b0d2b2b
+# %% ../../nbs/synergy/47_plate.ipynb #b79ec49b
 PICKS = ["source_plate", "source_well", "destination_plate", "destination_well", "volume_nl", "drug",
          "stock_um"]
 PREPARED = ["plate", "well", "drug", "stock_um", "dmso_ul", "from_plate", "from_well", "transfer_nl"]
@@ -493,7 +493,7 @@ def _backfill(plate_map, drugs, recipe):
                          "drug": VEHICLE, "stock_um": 0.0, "volume_nl": total - has.to_numpy()})
     return fill[fill.volume_nl > 1e-9], total
 
-# %% ../../nbs/synergy/47_plate.ipynb #522237e7
+# %% ../../nbs/synergy/47_plate.ipynb #af5ea733
 def _deal(transfers, usable):
     "Number of the source well of each transfer (nL), wells used in turn; -1 where none has enough left."
     at, left, found = 0, [*usable], []
@@ -521,8 +521,8 @@ def _new_wells(asked, plate, start, recipe, unit_nl):
     most = np.floor(recipe.fill_ul*1000/unit_nl + 1e-9)*unit_nl
     dead = recipe.dead_ul*1000
     if most - dead < asked.volume_nl.max():
-        raise InputError(f"A prepared source well of {most/1000:g} µL holds less than one transfer of "
-                         f"{asked.drug.iloc[0]} above its dead volume of {recipe.dead_ul:g} µL: raise fill_ul.")
+        raise InputError(f"A prepared source well of {most/1000:g} µL less {recipe.dead_ul:g} µL that stay "
+                         f"holds less than one transfer of {asked.drug.iloc[0]}: raise fill_ul.")
     at = _deal(asked.volume_nl, np.full(len(asked), most - dead))
     drawn = asked.volume_nl.groupby(at).sum()
     volume = np.ceil((drawn + dead)/unit_nl - 1e-9)*unit_nl
@@ -533,7 +533,7 @@ def _new_wells(asked, plate, start, recipe, unit_nl):
                          "source_plate": [plate if i < 384 else f"{plate}_{i//384 + 1}" for i in k],
                          "source_well": [names[i % 384] for i in k]})
 
-# %% ../../nbs/synergy/47_plate.ipynb #a00ac534
+# %% ../../nbs/synergy/47_plate.ipynb #8b0b0208
 def _dilution_unit(recipe):
     "Volume (nL) of which prepared wells are multiples, so that stock comes in whole droplets; about 1 µL."
     step = recipe.dilution*recipe.droplet_nl
@@ -564,7 +564,7 @@ def _diluted(asked, made, stock, recipe, plate):
         if k > 1 and (drug, source) not in [q[:2] for q in queue]: queue.insert(0, (drug, source, of, k - 1))
     return wells, pd.concat(wanted, ignore_index=True)
 
-# %% ../../nbs/synergy/47_plate.ipynb #d1ac9f35
+# %% ../../nbs/synergy/47_plate.ipynb #0702901c
 def _sources(asked, made, stock, recipe):
     "All transfers, those that make dilutions included, with their source wells; prepared wells as a stock."
     plate = _prepared_name(stock)
@@ -580,6 +580,7 @@ def _sources(asked, made, stock, recipe):
         served.append(_served(part, everything[holding], recipe))
     return pd.concat(served, ignore_index=True), new
 
+# %% ../../nbs/synergy/47_plate.ipynb #bee67e8f
 def _prepared_table(new, into):
     "What a person prepares first: DMSO into a well, and for a dilution a transfer of stock into it."
     names = {"source_plate": "from_plate", "source_well": "from_well", "volume_nl": "transfer_nl",
@@ -606,7 +607,7 @@ def pick(
     picklist = served[ours].sort_values(order, kind="stable").reset_index(drop=True)[PICKS]
     return picklist, _prepared_table(new, served[~ours])
 
-# %% ../../nbs/synergy/47_plate.ipynb #d36d5fab
+# %% ../../nbs/synergy/47_plate.ipynb #e79b6b5e
 TEMPLATE = ["layout", "plate", "well", "signal", "role", "line", "drug_a", "dose_a", "drug_b", "dose_b",
             "unit"]
 
@@ -617,7 +618,7 @@ def results_template(
     used = plate_map[plate_map.role != "empty"].reset_index(drop=True)
     return used.assign(signal=np.nan)[TEMPLATE]
 
-# %% ../../nbs/synergy/47_plate.ipynb #baea408b
+# %% ../../nbs/synergy/47_plate.ipynb #a37da67d
 def position_links(
     plate_map: pd.DataFrame,  # of `MAP`
     recipe: Recipe,  # what every plate keeps to
@@ -633,6 +634,7 @@ def position_links(
         rows += [(plate, *name, len(treated), value) for name, value in zip(names, r.ravel())]
     return pd.DataFrame(rows, columns=["plate", "factor", "position", "n", "r"])
 
+# %% ../../nbs/synergy/47_plate.ipynb #e93631f9
 def _broken_map(plate_map, pairs, recipe):
     "Broken promises of the map: wells, ring and lines; what follows position."
     rows, columns = SIZES[recipe.size]
@@ -664,7 +666,7 @@ def _broken_controls(plate_map, recipe):
     if any(len(one & two) > recipe.n_positive//2 for one, two in combinations(positives, 2)):
         yield "two plates share more than half of their positive wells"
 
-# %% ../../nbs/synergy/47_plate.ipynb #db9f272d
+# %% ../../nbs/synergy/47_plate.ipynb #e60dd4f8
 def _broken_pairs(plate_map, pairs, doses, recipe):
     "Broken promises of pairs and single drugs, by the doses that were asked for."
     n_doses = doses.groupby("drug").size()
@@ -688,6 +690,7 @@ def _broken_pairs(plate_map, pairs, doses, recipe):
         if len(alone) != expected or (alone != recipe.singles).any() or (there and there != drugs):
             yield f"single drugs of {plate} are not those of its pairs, at each dose"
 
+# %% ../../nbs/synergy/47_plate.ipynb #26320419
 def _contents(stock, prepared):
     "Concentration (µM), volume (nL) and drug of each source well, prepared ones from what goes into them."
     known = {(s.source_plate, s.source_well): (s.drug, s.stock_um, s.volume_ul*1000)
@@ -706,7 +709,7 @@ def _draws(picklist, prepared):
     takes = takes.set_axis(names, axis=1)
     return pd.concat([picklist[names], takes]).groupby(names[:2], sort=False).volume_nl.sum()
 
-# %% ../../nbs/synergy/47_plate.ipynb #324091a4
+# %% ../../nbs/synergy/47_plate.ipynb #65a99bdb
 def _broken_picks(plates, stock):
     "Broken promises of the picklist: droplets, totals, doses, and what is drawn from each source well."
     r, picks = plates.recipe, plates.picklist
@@ -734,7 +737,7 @@ def _broken_picks(plates, stock):
     for well, volume in _draws(picks, plates.prepared).items():
         if volume > known[well][2] - r.dead_ul*1000 + 1e-6: yield f"source well {' '.join(well)} is overdrawn"
 
-# %% ../../nbs/synergy/47_plate.ipynb #82f50c04
+# %% ../../nbs/synergy/47_plate.ipynb #f81298ac
 @dataclass(frozen=True)
 class Plates:
     "A layout: what goes where, how it gets there, and what is to be filled in."
@@ -767,7 +770,7 @@ def check_plates(
     if (change > plates.recipe.deviation + 1e-5).any(): wrong.append("a dose is far from what was asked")
     return wrong
 
-# %% ../../nbs/synergy/47_plate.ipynb #297f1720
+# %% ../../nbs/synergy/47_plate.ipynb #ffe0549b
 def _drawn(picklist, prepared, stock):
     "What is drawn from each source well, and what stays in it (µL)."
     known = _contents(stock, prepared)
@@ -784,7 +787,7 @@ def count_of(
     "A count with its noun."
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
-# %% ../../nbs/synergy/47_plate.ipynb #d8b17cc8
+# %% ../../nbs/synergy/47_plate.ipynb #0dfdfc6e
 def _notes(plate_map, volumes, prepared, drawn, total, recipe):
     "Sentences about a layout."
     for plate, table in plate_map.groupby("plate", sort=False):
@@ -812,7 +815,7 @@ def _notes(plate_map, volumes, prepared, drawn, total, recipe):
     if not recipe.positive:
         yield "no drug is named as positive control: add one by hand to the wells marked positive"
 
-# %% ../../nbs/synergy/47_plate.ipynb #01ee075d
+# %% ../../nbs/synergy/47_plate.ipynb #65158f64
 def _wanted_doses(pairs, doses, stock, recipe):
     "The doses that a layout needs, the positive control's among them; `tested` is False for that one alone."
     drugs = sorted({*pairs.drug_a, *pairs.drug_b})
@@ -846,7 +849,7 @@ def lay_out(
     if wrong: raise RuntimeError(f"A layout breaks its promises: {'; '.join(wrong)}.")
     return plates
 
-# %% ../../nbs/synergy/47_plate.ipynb #3661e958
+# %% ../../nbs/synergy/47_plate.ipynb #cd1e028c
 ROLE_COLOURS = {"a": "#0072B2", "b": "#E69F00", "single": "#009E73", "dmso": "#FFFFFF", "positive": "#D55E00",
                 "empty": "#DDDDDD"}
 NAMES = {"dmso": "DMSO", "positive": "positive control", "single": "one drug alone", "empty": "empty"}
@@ -885,7 +888,7 @@ def _plate_title(table, plates):
     return (f"{mine}{of} pairs on {table.plate.iloc[0]}{line}: {n.get('combination', 0)} wells of pairs, "
             f"{n.get('single', 0)} of single drugs, {n.get('dmso', 0)} DMSO, {n.get('positive', 0)} positive")
 
-# %% ../../nbs/synergy/47_plate.ipynb #9c4b4861
+# %% ../../nbs/synergy/47_plate.ipynb #281e5da7
 def _plate_legend(ax, table):
     "What the shapes of a plate stand for, under it."
     def dot(colour, edge="none"):
@@ -924,7 +927,7 @@ def _pair_key(ax, table, lines):
                 linespacing=1.35)
     ax.set_axis_off()
 
-# %% ../../nbs/synergy/47_plate.ipynb #68a0e1a4
+# %% ../../nbs/synergy/47_plate.ipynb #23de557e
 @styled
 def draw_plate(
     plates: Plates,  # a layout
@@ -953,7 +956,7 @@ def draw_plate(
     _pair_key(key, table, lines)
     return fig
 
-# %% ../../nbs/synergy/47_plate.ipynb #bfb77333
+# %% ../../nbs/synergy/47_plate.ipynb #c3d8ce51
 ECHO = {"source_plate": "Source Plate Name", "source_well": "Source Well",
         "destination_plate": "Destination Plate Name", "destination_well": "Destination Well",
         "volume_nl": "Transfer Volume", "drug": "Sample Name"}
