@@ -240,7 +240,10 @@ def match_lines(
     return _several(found)
 
 # %% ../../nbs/core/02_identity.ipynb #a9c6065a
-DOSE_UNITS = {"": 1.0, "pm": 1e-6, "nm": 1e-3, "um": 1.0, "mm": 1e3, "m": 1e6}  # in uM; none: in uM already
+DOSE_UNITS = {  # in uM; none: in uM already
+    "": 1.0, "pm": 1e-6, "nm": 1e-3, "um": 1.0, "mm": 1e3, "m": 1e6, "pmol/l": 1e-6, "nmol/l": 1e-3,
+    "umol/l": 1.0, "mmol/l": 1e3, "mol/l": 1e6, "picomolar": 1e-6, "nanomolar": 1e-3, "micromolar": 1.0,
+    "millimolar": 1e3, "molar": 1e6}
 TIME_UNITS = {"": 1.0, "min": 1/60, "h": 1.0, "hr": 1.0, "d": 24.0}  # in h; none: in h already
 AMOUNT = re.compile(r"^\s*(-?[\d.]+(?:[eE][-+]?\d+)?)(?:\|\S*)?\s*([^\s|]*)(?:\|.*)?$")
 
