@@ -8,17 +8,18 @@ __all__ = ['TERMS', 'NOISE', 'REACH', 'REACH_PAIR', 'BLOCK', 'BASIS', 'Made', 'm
            'learn_scatter', 'GaussianProcess', 'learning_rounds', 'shares', 'figure_shares']
 
 # %% ../../nbs/synergy/44_gp.ipynb #44gp003
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from scipy import optimize, stats
+from scipy import optimize
 from scipy.linalg import cholesky, lapack
 from scipy.special import gammaln
-from typing import NamedTuple
 
 from ..core.settings import InputError
 from ..core.style import styled
-import matplotlib.pyplot as plt
 from .pairs import candidates, Forecast, Forecaster, Library, Measured, Pairs
 
 # %% ../../nbs/synergy/44_gp.ipynb #44gp006
@@ -27,11 +28,13 @@ class Made(NamedTuple):
     data: Measured
     expected: np.ndarray  # n, the expected value of each pair, points
 
+def _numbered(word, n): return np.array([f"{word} {i:02d}" for i in range(n)])
+
 def made_screen(
-    n_drugs: int = 24,
-    n_lines: int = 1,
+    n_drugs: int = 24,    # drugs, in families of four or so
+    n_lines: int = 1,     # cell lines
     noise: float = 4.0,  # scale of the scatter of a measurement (Student t, 4 degrees of freedom), points
-    seed: int = 0,
+    seed: int = 0,        # of everything that is drawn
 ) -> Made:
     "A screen of families of drugs, every pair measured once in every line."
     rng = np.random.default_rng(seed)
@@ -41,7 +44,7 @@ def made_screen(
     strength = rng.gamma(2.0, 1.0, (1, n_drugs, 1))*rng.lognormal(0, 0.3, (n_lines, n_drugs, 1))
     curves = np.concatenate([strength + 0.3*rng.standard_normal(strength.shape) for _ in range(3)], 2)
     curves = (curves - curves.mean((0, 1)))/curves.std((0, 1))
-    drugs, lines = (np.array([f"{w} {i:02d}" for i in range(n)]) for w, n in (("drug", n_drugs), ("line", n_lines)))
+    drugs, lines = _numbered("drug", n_drugs), _numbered("line", n_lines)
     library = Library(drugs, lines, bits.astype(np.float32), curves.astype(np.float32))
     partners = np.triu(rng.random((family.max() + 1,)*2) < 0.2)
     pairs, of_line = candidates(library), rng.lognormal(0, 0.4, n_lines)
@@ -72,7 +75,7 @@ def tanimoto(
     return out
 
 def known_similarities(
-    library: Library,
+    library: Library,  # drugs and lines
 ) -> Known:
     "What a library says of drugs and of lines."
     n_lines, n_drugs = len(library.lines), len(library.drugs)
@@ -130,7 +133,8 @@ class _Sides(NamedTuple):
     tried: np.ndarray
 
     def rows(self, which):
-        return _Sides(*(tuple(v[which] for v in part) if isinstance(part, tuple) else part[which] for part in self))
+        two = (tuple(v[which] for v in part) for part in (self.drugs, self.agents))
+        return _Sides(*two, self.line[which], self.curves[which], self.tried[which])
 
 def _sides(pairs, known):
     n = len(known.alike)
@@ -175,20 +179,21 @@ def _doubled(terms, one, other, known, paired):
     lines = _at(known.lines, one.line, other.line, paired)
     return terms + [t*lines for t in terms]
 
+# %% ../../nbs/synergy/44_gp.ipynb #44gp015
 def kernel_terms(
-    one: Pairs,
-    other: Pairs,
-    known: Known,
+    one: Pairs,    # n
+    other: Pairs,  # m
+    known: Known,  # of their library
 ) -> np.ndarray:  # terms x n x m; terms are `TERMS`, with several lines followed by the same in lines alike
     "Every similarity of every two pairs."
     p, q, tables = _prepared(one, other, known)
     return np.array(_doubled(_each_term(p, q, tables, False), p, q, known, False))
 
 def kernel(
-    one: Pairs,
-    other: Pairs,
+    one: Pairs,           # n
+    other: Pairs,         # m
     weights: np.ndarray,  # of the terms
-    known: Known,
+    known: Known,         # of their library
 ) -> np.ndarray:  # n x m
     "Weighted sum of the similarities."
     p, q, tables = _prepared(one, other, known)
@@ -200,15 +205,15 @@ def kernel(
     return out
 
 def prior_variance(
-    pairs: Pairs,
+    pairs: Pairs,         # n
     weights: np.ndarray,  # of the terms
-    known: Known,
+    known: Known,         # of their library
 ) -> np.ndarray:  # n
     "Weighted sum of the similarities of each pair with itself."
     p, q, tables = _prepared(pairs, pairs, known)
     return sum(w*t for w, t in zip(weights, _doubled(_each_term(p, q, tables, True), p, q, known, True)))
 
-# %% ../../nbs/synergy/44_gp.ipynb #44gp017
+# %% ../../nbs/synergy/44_gp.ipynb #44gp018
 def _unlikely(logs, terms, z, middle, spread):
     "Minus the log of likelihood times prior, and its gradient."
     weights, n = np.exp(logs), len(z)
@@ -236,7 +241,7 @@ def learn_weights(
                               bounds=[(m - 5*spread, m + 5*spread) for m in middle], options={"maxiter": steps})
     return np.exp(found.x)
 
-# %% ../../nbs/synergy/44_gp.ipynb #44gp020
+# %% ../../nbs/synergy/44_gp.ipynb #44gp021
 class Scatter(NamedTuple):
     "How measurements scatter about expected values."
     factor: float  # on the model's standard deviation
@@ -272,7 +277,7 @@ def learn_scatter(
     found = optimize.minimize(loss, [0.0, 0.0, 1.0, 0.0], method="Nelder-Mead", options=options)
     return Scatter(*map(float, made(found.x)))
 
-# %% ../../nbs/synergy/44_gp.ipynb #44gp023
+# %% ../../nbs/synergy/44_gp.ipynb #44gp024
 class GaussianProcess(Forecaster):
     "Gaussian process on symmetric similarities of pairs; exact, with exact updates."
     def __init__(self,
@@ -286,7 +291,7 @@ class GaussianProcess(Forecaster):
         self.growth, self.random_state = growth, random_state
 
     def fit(self,
-        pairs: Pairs,
+        pairs: Pairs,   # n, measured
         y: np.ndarray,  # n, points
     ) -> "GaussianProcess":
         "Learn weights and fit. Raises `InputError` for missing values, lengths that differ and no rows."
@@ -312,7 +317,7 @@ def _checked(pairs, y):
         raise InputError(f"{(~np.isfinite(y)).sum()} of {len(y)} values are missing: leave these pairs out.")
     return pairs, y
 
-# %% ../../nbs/synergy/44_gp.ipynb #44gp024
+# %% ../../nbs/synergy/44_gp.ipynb #44gp025
 def _inverse_factor(k):
     "Inverse of the lower Cholesky factor."
     return np.tril(lapack.dtrtri(cholesky(k, lower=True, check_finite=False), lower=1)[0])
@@ -349,7 +354,7 @@ def _finished(self: GaussianProcess):
     self.left_out_ = mean
     return self
 
-# %% ../../nbs/synergy/44_gp.ipynb #44gp026
+# %% ../../nbs/synergy/44_gp.ipynb #44gp027
 @patch
 def watch(self: GaussianProcess,
     pairs: Pairs,  # candidates
@@ -361,7 +366,7 @@ def watch(self: GaussianProcess,
 
 @patch
 def update(self: GaussianProcess,
-    pairs: Pairs,
+    pairs: Pairs,   # m, measured
     y: np.ndarray,  # m, points
 ) -> "GaussianProcess":
     "Take in more rows, exactly, with the weights as they are. Raises `InputError` as `fit` does."
@@ -382,7 +387,7 @@ def update(self: GaussianProcess,
     self.pairs_, self.y_, self.inverse_ = joined, values, grown
     return self._finished()
 
-# %% ../../nbs/synergy/44_gp.ipynb #44gp027
+# %% ../../nbs/synergy/44_gp.ipynb #44gp028
 @patch
 def _seen(self: GaussianProcess, pairs):
     "What the rows say of pairs: one column each."
@@ -398,7 +403,7 @@ def _variance(self: GaussianProcess, pairs, seen):
 
 @patch
 def forecast(self: GaussianProcess,
-    pairs: Pairs,
+    pairs: Pairs,  # to forecast
 ) -> Forecast:
     "Expected values, how unsure the model is of them, and how far measurements scatter."
     step = len(pairs) if pairs is getattr(self, "watched_", None) else 4000
@@ -412,10 +417,11 @@ def forecast(self: GaussianProcess,
     sd = self.scatter_.factor*self.spread_*np.sqrt(np.concatenate(variance))
     return Forecast(mean, sd, self.scatter_.noise(mean), self.scatter_.df)
 
+# %% ../../nbs/synergy/44_gp.ipynb #44gp029
 @patch
 def covariance(self: GaussianProcess,
-    one: Pairs,
-    other: Pairs,
+    one: Pairs,    # n
+    other: Pairs,  # m
 ) -> np.ndarray:  # n x m, squared points
     "How the uncertainties of expected values go together."
     u, v = self._seen(one), self._seen(other)
@@ -425,9 +431,9 @@ def covariance(self: GaussianProcess,
 
 @patch
 def draws(self: GaussianProcess,
-    pairs: Pairs,
+    pairs: Pairs,   # to draw values of
     n: int,         # draws
-    seed: int = 0,
+    seed: int = 0,  # of the draws
 ) -> np.ndarray:  # n x len(pairs)
     "Draws of the expected values of all pairs together."
     c = self.covariance(pairs, pairs)
@@ -435,7 +441,7 @@ def draws(self: GaussianProcess,
     z = np.random.default_rng(seed).standard_normal((n, len(pairs)))
     return self.forecast(pairs).mean + z @ cholesky(c, lower=True, check_finite=False).T
 
-# %% ../../nbs/synergy/44_gp.ipynb #44gp032
+# %% ../../nbs/synergy/44_gp.ipynb #44gp034
 BASIS = 2000  # rows of the basis
 
 @patch
@@ -464,7 +470,7 @@ def _projected(self: GaussianProcess):
     if hasattr(self, "watched_"): self.watch(self.watched_)
     return self
 
-# %% ../../nbs/synergy/44_gp.ipynb #44gp035
+# %% ../../nbs/synergy/44_gp.ipynb #44gp037
 def learning_rounds(
     sizes: list,    # rows of each batch, in order
     growth: float,  # of rows
@@ -496,7 +502,7 @@ def follow(self: GaussianProcess,
         if low >= have: self.update(pairs.rows(slice(low, high)), y[low:high])
     return self
 
-# %% ../../nbs/synergy/44_gp.ipynb #44gp038
+# %% ../../nbs/synergy/44_gp.ipynb #44gp040
 def shares(
     model: GaussianProcess,  # fitted
 ) -> pd.DataFrame:  # by term, the scatter last: typical, here; shares of the variance, each column sums to 1
