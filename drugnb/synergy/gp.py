@@ -360,8 +360,9 @@ def watch(self: GaussianProcess,
     pairs: Pairs,  # candidates
 ) -> "GaussianProcess":
     "Keep what is known of candidates, so that forecasting them again costs next to nothing."
-    self.watched_ = pairs
-    self.seen_ = self.inverse_ @ self._kernel(self.pairs_, pairs) if self.summary_ is None else None
+    self.watched_, self.seen_ = pairs, None
+    if getattr(self, "inverse_", None) is not None and self.summary_ is None:
+        self.seen_ = self.inverse_ @ self._kernel(self.pairs_, pairs)
     return self
 
 @patch
