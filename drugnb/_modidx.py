@@ -1937,6 +1937,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'drugnb.synergy.data._refuse_mixed': ('synergy/data.html#_refuse_mixed', 'drugnb/synergy/data.py'),
                                      'drugnb.synergy.data._require_complements': ( 'synergy/data.html#_require_complements',
                                                                                    'drugnb/synergy/data.py'),
+                                     'drugnb.synergy.data._require_untreated_corner': ( 'synergy/data.html#_require_untreated_corner',
+                                                                                        'drugnb/synergy/data.py'),
                                      'drugnb.synergy.data._said': ('synergy/data.html#_said', 'drugnb/synergy/data.py'),
                                      'drugnb.synergy.data._scale_said': ('synergy/data.html#_scale_said', 'drugnb/synergy/data.py'),
                                      'drugnb.synergy.data._score_column': ('synergy/data.html#_score_column', 'drugnb/synergy/data.py'),

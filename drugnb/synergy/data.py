@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['WELL_COLUMNS', 'SINGLE_COLUMNS', 'NUMBERS', 'COMMA', 'SIDES', 'ROLES', 'VALUES', 'IN_NAME', 'UNIT_AT_END', 'MOST_UM',
-           'LEAST_UM', 'VEHICLES', 'CCLE_TISSUES', 'APART', 'MARKS', 'DRUG_IDS', 'DRUG_NAMES', 'DRUG_SMILES', 'UNSAID',
-           'RAW', 'N_BITS', 'NO_RDKIT', 'LAYOUT', 'FILES', 'TABLE_ENDS', 'SETS', 'SCORES', 'Screen', 'read_table',
-           'numbers_in', 'Column', 'columns_of', 'doses_in_um', 'drug_keys', 'line_keys', 'Catalogue', 'read_catalogue',
-           'one_drug', 'one_line', 'Answers', 'RawWells', 'wells_of_table', 'wells_of_matrices', 'singles_of_table',
-           'Evidence', 'Scale', 'trends', 'find_scale', 'settled', 'named_blocks', 'refuse_stray_units', 'fingerprints',
-           'assemble_screen', 'screen_files', 'read_screen', 'read_wells', 'open_screen', 'Scores', 'read_scores']
+           'LEAST_UM', 'VEHICLES', 'CCLE_TISSUES', 'APART', 'MARKS', 'BETWEEN_DIGITS', 'DRUG_IDS', 'DRUG_NAMES',
+           'DRUG_SMILES', 'UNSAID', 'RAW', 'N_BITS', 'NO_RDKIT', 'LAYOUT', 'FILES', 'TABLE_ENDS', 'SETS', 'SCORES',
+           'Screen', 'read_table', 'numbers_in', 'Column', 'columns_of', 'doses_in_um', 'drug_keys', 'line_keys',
+           'Catalogue', 'read_catalogue', 'one_drug', 'one_line', 'Answers', 'RawWells', 'wells_of_table',
+           'wells_of_matrices', 'singles_of_table', 'Evidence', 'Scale', 'trends', 'find_scale', 'settled',
+           'named_blocks', 'refuse_stray_units', 'fingerprints', 'assemble_screen', 'screen_files', 'read_screen',
+           'read_wells', 'open_screen', 'Scores', 'read_scores']
 
 # %% ../../nbs/synergy/40_data.ipynb #43adc99d
 import csv
@@ -141,7 +142,7 @@ def numbers_in(
         text = _decimal(text.mask(text.isin(MISSING)), file, name)
         number = pd.to_numeric(text, errors="coerce").astype(float)
         bad = np.flatnonzero(number.isna() & text.notna())
-        if len(bad): _refuse(file, name, bad, f"the text {text.iloc[bad[0]]!r}", "a number")
+        if len(bad): _refuse(file, name, bad, f"the text {text.iloc[bad[0]][:40]!r}", "a number")
     infinite = np.flatnonzero(np.isinf(number))
     if len(infinite): _refuse(file, name, infinite, "an infinite value", "a number")
     return number.mask(number == -666)
@@ -221,7 +222,7 @@ def columns_of(
         key = plain_name(pd.Series([base]))[0]
         plain.setdefault(re.sub(r"(?<=viability|nhibition|.response)(rep|replicate)?\d+$", "", key),
                          []).append(
-            Column(name, _said(key, inside)))
+            Column(name, _said(key, inside or "%"*("%" in name))))
     for role, names in ROLES.items():
         key = next((k for k in names if k in plain), None)
         if key: found[role] = plain[key] if role in VALUES else plain[key][:1]
@@ -241,7 +242,7 @@ def _factor(units, file, column):
     plain = units.astype("string").str.strip().str.lower().str.replace("[µμ\ufffd]", "u", regex=True)
     factor = plain.map({u: f for u, f in DOSE_UNITS.items() if u}).astype(float)
     bad = np.flatnonzero(factor.isna() & plain.notna() & (plain != ""))
-    if len(bad): _refuse(file, column, bad, f"the unit {units.iloc[bad[0]]!r}", "uM, nM, mM, M or pM")
+    if len(bad): _refuse(file, column, bad, f"the unit {units.iloc[bad[0]][:40]!r}", "uM, nM, mM, M or pM")
     return factor
 
 def _dose_parts(values, file):
@@ -301,6 +302,7 @@ CCLE_TISSUES = (
     "THYROID", "UPPER_AERODIGESTIVE_TRACT", "URINARY_TRACT")
 APART = ("TT", "KMH2")  # TT and T.T, KM-H2 and KMH-2 are four lines (Cellosaurus)
 MARKS = re.compile(r"[α-ωΑ-Ω]|\((?:\+/-|[-+±])\)|(?<![A-Za-z0-9])[-+](?=\))")
+BETWEEN_DIGITS = r"(?<=\d)[^A-Za-z0-9]+(?=\d)"  # 1-12 is not 11-2
 
 def drug_keys(
     names: pd.Series,  # names or ids of drugs, as written
@@ -308,7 +310,7 @@ def drug_keys(
     "What names of drugs are compared by."
     text = names.fillna("").astype(str).str.strip()
     marks = text.str.findall(MARKS).str.join("")
-    plain = plain_name(text)
+    plain = plain_name(text.str.replace(BETWEEN_DIGITS, "and", regex=True))
     key = plain.where(plain != "", text).where(~plain.isin(VEHICLES), "")
     return key.where((key == "") | (marks == ""), key + " " + marks)
 
@@ -529,7 +531,8 @@ def wells_of_table(
     columns = columns_of(table, named)
     for role in ("drug_a", "drug_b", "dose_a", "dose_b"):
         if role in columns: continue
-        raise InputError(f"{file} has no column for {role} (such as {', '.join(ROLES[role][:3])}): its "
+        raise InputError(f"{file} has no column for {role} ({role}, {', '.join(ROLES[role][1:3])} or the "
+                         "like): its "
                          "columns are "
                          f"{_some(table.columns, 12)}.")
     table, says = _valid(table, columns, file)
@@ -635,7 +638,21 @@ def wells_of_matrices(
                              "table of blocks lists no dose: are its rows and columns exchanged?")
         frame[f"drug_{side}"], frame[f"dose_{side}"] = block.map(about[f"drug_{side}"]), dose.to_numpy()
     frame["line"] = frame.line.where(frame.line != "", answers.line)
-    return RawWells(_stacked(frame, table, values, file), file, kind, _scale_said(values))
+    wells = _stacked(frame, table, values, file)
+    if not (kind or answers.response): _require_untreated_corner(wells, file)
+    return RawWells(wells, file, kind or answers.response or "viability", _scale_said(values))
+
+def _require_untreated_corner(wells, file):
+    "Raise where matrices look turned: wells without drug are killed, wells with most of both live."
+    by = wells.groupby("matrix")
+    level = [wells[f"dose_{s}"]/by[f"dose_{s}"].transform("max") for s in "ab"]
+    none, most = (np.nanmedian(wells.value[(level[0] == x) & (level[1] == x)]) for x in (0, 1))
+    if not none < most: return
+    raise InputError(f"{file}: wells at dose 0 read {none:.3g}, those at the highest doses {most:.3g}: are "
+                     "rows and "
+                     "columns counted the other way, or are values inhibition? Write response = viability "
+                     "or inhibition "
+                     "in settings.ini.")
 
 # %% ../../nbs/synergy/40_data.ipynb #d18ddcd3
 def singles_of_table(
@@ -647,7 +664,8 @@ def singles_of_table(
     columns = columns_of(table)
     for role in ("drug", "dose"):
         if role in columns: continue
-        raise InputError(f"{file} has no column for {role} (such as {', '.join(ROLES[role][:3])}): its "
+        raise InputError(f"{file} has no column for {role} ({role}, {', '.join(ROLES[role][1:3])} or the "
+                         "like): its "
                          "columns are "
                          f"{_some(table.columns, 12)}.")
     values, kind = _value_columns(table, columns, file)
@@ -852,6 +870,7 @@ def _left_out(wells, bad, why, file):
     n = wells["at"][bad].nunique()
     return [f"{file}: {_n(n, 'well')} {why} left out (first in line {first['at'] + 2})"]
 
+# %% ../../nbs/synergy/40_data.ipynb #82860c67
 def settled(
     raw: RawWells,  # of one file
     drug: dict,  # label by written name, "" for no drug
@@ -877,9 +896,12 @@ def settled(
         n = wells["at"][sham].nunique()
         says.append(f"{raw.file}: a drug with itself is a sham, no pair: {_n(n, 'well')} left out "
                     f"({_some(names)})")
-    if (wells.line == "").all(): says.append(f"{raw.file} names no cell line: all wells are taken to be of "
-                                             "one")
-    wells = wells[~(undosed | empty | sham)].reset_index(drop=True)
+    lineless = (wells.line == "") & ~undosed & ~empty & ~sham
+    if (wells.line == "").all():
+        says.append(f"{raw.file} names no cell line: all wells are taken to be of one")
+        lineless[:] = False
+    says += _left_out(wells, lineless, "without a cell line", raw.file)
+    wells = wells[~(undosed | empty | sham | lineless)].reset_index(drop=True)
     if not len(wells): raise InputError(f"{raw.file} holds no well with two doses and a value.")
     return _turned(_into_matrices(wells)), says
 

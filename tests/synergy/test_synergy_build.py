@@ -22,6 +22,7 @@ from drugnb.synergy.build import (
 )
 from drugnb.synergy.data import open_screen
 
+
 class Bomb:
     "Runs code when it is unpickled."
     def __reduce__(self): return (exec, ("raise SystemExit('the pickle ran')",))

@@ -1,7 +1,4 @@
 """Wells: layouts, scale, sign, units, names and gaps found and said or refused; a simulated screen keeps its truth."""
-import io
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,16 +10,13 @@ from drugnb.synergy.data import (
     NO_RDKIT,
     SETS,
     WELL_COLUMNS,
-    Answers,
     assemble_screen,
-    doses_in_um,
     drug_keys,
     fingerprints,
     line_keys,
     open_screen,
     read_scores,
     read_screen,
-    read_table,
     read_wells,
     wells_of_table,
 )
@@ -240,8 +234,9 @@ def test_spellings_of_a_drug_and_a_line_are_joined_and_listed(given):
     said(found, "1 line written in several ways", "MCF7 = mcf-7")
 
 def test_what_differs_by_more_than_spelling_is_kept_apart():
-    keys = drug_keys(pd.Series(["(+)-JQ1", "(-)-JQ1", "JQ1", "α-amanitin", "β-amanitin", "DMSO", "752.0"]))
-    assert keys[:5].is_unique and keys[5] == ""
+    keys = drug_keys(pd.Series(["(+)-JQ1", "(-)-JQ1", "JQ1", "α-amanitin", "β-amanitin", "cmpd 1-12", "cmpd 11-2", "DMSO"]))
+    assert keys[:7].is_unique and keys[7] == ""
+    assert drug_keys(pd.Series(["5-FU", "5 fu", "MK-2206", "mk2206"])).nunique() == 2
     keys = line_keys(pd.Series(["TT", "T.T", "KM-H2", "KMH-2", "HCT116", "HCT116_PTEN", "UWB1.289", "UWB1.289+BRCA1"]))
     assert keys.is_unique
     assert line_keys(pd.Series(["A375", "A-375", "a375_SKIN", "A375_SKIN"])).nunique() == 1
@@ -275,10 +270,16 @@ def test_wells_of_one_drug_join_the_matrix_whose_number_they_bear(given):
     table.loc[untreated, ["drug_a", "drug_b"]] = ["", "DMSO"]
     same(given(table), given(long_table()))
 
-def test_a_dose_without_a_drug_is_left_out_and_said(given):
+def test_a_well_without_its_drug_or_line_is_left_out_and_said(given):
     table = long_table()
     table.loc[15, "drug_b"] = None
     said(given(table), "1 well with a dose of a drug that has no name left out")
+    table.loc[14, "cell_line"] = None
+    said(given(table), "1 well without a cell line left out")
+    found = given(long_table().drop(columns="cell_line"))
+    said(found, "names no cell line")
+    assert found.wells.block.unique().tolist() == ["drugA + drugB"] and (found.wells.line == "").all()
+    assert given(long_table().drop(columns="cell_line"), line="MCF7").wells.line.unique().tolist() == ["MCF7"]
 
 # references and replicates
 
@@ -361,6 +362,8 @@ def test_a_block_matrix_is_read_with_its_doses(tmp_path):
     found = read_screen(tmp_path, {})
     pd.testing.assert_frame_equal(found.wells, assemble_screen("x", wells_of_table(long_table())).wells)
     refused(lambda: read_wells(tmp_path/"responses.csv"), "table of blocks")
+    table.assign(Row=5 - table.Row, Col=5 - table.Col).to_csv(tmp_path/"responses.csv", index=False)
+    refused(lambda: read_screen(tmp_path, {}), "wells at dose 0 read", "counted the other way")
     table.assign(Row=table.Row + 1).to_csv(tmp_path/"responses.csv", index=False)
     refused(lambda: read_screen(tmp_path, {}), "block 1", "row 5")
 
@@ -537,10 +540,3 @@ def test_the_worked_examples_read_as_they_should(prepared, tmp_path):
     said(found, "untreated well at 17.95 % of control in block 1")
     top = found.wells[found.wells.block.str.endswith("(12)")]
     assert top[(top.dose_a == 0) & (top.dose_b == 0)].viability.item() > 90
-
-def test_a_table_is_read_once_as_text(tmp_path):
-    (tmp_path/"x.csv").write_text("drug,dose\nNA,1\n")
-    table, _ = read_table(tmp_path/"x.csv")
-    assert table.drug.isna().all()
-    assert doses_in_um(pd.Series([1, 2.0]), "nM", "x").tolist() == [0.001, 0.002]
-    assert Answers() == Answers("", "", "", "") and isinstance(Path("x"), Path) and io.StringIO
