@@ -377,6 +377,35 @@ def test_intervals_hold_the_truth_and_p_is_uniform_without_interaction(cap, dose
         assert np.abs(p - (np.arange(blocks) + 0.5)/blocks).max() < 1.63/np.sqrt(blocks)  # Kolmogorov and Smirnov, 1%
     assert (mine.bliss_max_p <= 0.05).mean() < 0.09
 
+def test_a_level_that_scales_a_whole_matrix_is_learned_from_repeats_and_widens_intervals():
+    rng, parts = np.random.default_rng(3), []
+    for i in range(60):
+        for time in range(2):
+            wells = noisy(independent, 1, 1, 2, 1000 + 2*i + time).assign(block=f"{i} ({time})", drug_a=f"a{i}", drug_b=f"b{i}")
+            parts.append(wells.assign(viability=wells.viability*np.exp(rng.normal(0, 0.05))))
+    found = score_wells(pd.concat(parts), None, cap="none", draws=200, measures=("bliss",)).blocks
+    assert (found.noise_from == "repeated matrices").all() and abs(found.level_sd[0] - 5) < 1.5 and abs(found.noise_sd[0] - 2) < 0.3
+    assert ((found.bliss_mean_low <= 0) & (0 <= found.bliss_mean_high)).mean() > 0.9
+    alone = (found.bliss_mean_high - found.bliss_mean_low)/found.noise_sd
+    known = score_wells(noisy(independent, 3, 2, 2, 5), None, cap="none", draws=20, measures=("bliss",)).blocks
+    assert alone.median() > 1.5*((known.bliss_mean_high - known.bliss_mean_low)/known.noise_sd).median()
+
+def test_the_derivatives_of_scores_are_differences():
+    "Moving one well by a little moves every score as the intervals assume."
+    rng, wells = np.random.default_rng(0), matrix(potentiated)
+    wells = wells.assign(viability=wells.viability + rng.normal(0, 1, len(wells)))
+    twice = pd.concat([wells.assign(viability=wells.viability + d) for d in (-1, 1)])  # sd of a well is known: sqrt(2)
+    base, ends = score_wells(twice, None, cap="none", draws=50), []
+    for step in (0.01, -0.01):
+        moved = [wells.assign(block=f"{i:02d}", viability=wells.viability + np.where(np.arange(len(wells)) == i, step, 0))
+                 for i in range(len(wells))]
+        ends.append(score_wells(pd.concat(moved), None, cap="none", draws=0).cells[list(MEASURES)].to_numpy().reshape(-1, 25, 4))
+    error = (((ends[0] - ends[1])/0.02)**2).sum(0)  # variance of one unit of noise
+    told = np.column_stack([(base.cells[f"{m}_high"] - base.cells[m]) for m in MEASURES])
+    ratio = told/np.sqrt(error)
+    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[0, 0], ratio.shape), rtol=0.12)
+    np.testing.assert_allclose(ratio[:, 0], ratio[0, 0], rtol=1e-4)
+
 def test_a_synergy_is_found_in_the_largest_cell_and_its_interval_holds_it():
     found = score_wells(noisy(potentiated, 150, 3, 4, 9), None, cap="none", draws=400).blocks
     true = one(matrix(potentiated), cap="none").bliss_max
