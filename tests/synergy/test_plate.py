@@ -14,8 +14,8 @@ from drugnb.synergy.plate import (
     dose_volumes,
     draw_plate,
     inner_shape,
-    layout_label,
     lay_out,
+    layout_label,
     pack_pairs,
     plain_well,
     plate_wells,
@@ -49,12 +49,12 @@ def promised(plates, proposal, doses, stock):
     "The promises again, in other words than check_plates has for them."
     recipe, table = plates.recipe, plates.plate_map
     rows, columns = SIZES[recipe.size]
-    r = table.well.map(dict(zip(plate_wells(recipe.size).well, np.arange(recipe.size)))).to_numpy()
+    r = table.well.map(dict(zip(plate_wells(recipe.size).well, np.arange(recipe.size), strict=True))).to_numpy()
     ring = (r//columns < recipe.ring) | (r//columns >= rows - recipe.ring) | (r % columns < recipe.ring) | (r % columns >= columns - recipe.ring)
     assert (table.role[ring] == "empty").all()
     for _, plate in table.groupby("plate"):
         assert (plate.role == "dmso").sum() == recipe.n_dmso and (plate.role == "positive").sum() == recipe.n_positive
-        for axis, n in zip(("row", "column"), inner_shape(recipe)):
+        for axis, n in zip(("row", "column"), inner_shape(recipe), strict=True):
             counts = plate[plate.role == "dmso"].groupby(axis).size().reindex(sorted({*plate[axis]})[recipe.ring:][:n]).fillna(0)
             assert counts.max() - counts.min() <= 1, "DMSO is spread over rows and columns"
     matrix = table[table.role == "combination"]
@@ -277,17 +277,16 @@ def test_dmso_of_the_stock_table_is_used_and_may_run_out():
 
 # what people have
 
-@pytest.mark.parametrize("column, values, expected", [("dose", ["100 nM", "1 µM"], [0.1, 1]), ("dose_nM", [100, 1000], [0.1, 1]), ("dose", [0.1, 1], [0.1, 1]),
-                                                      ("dose_µM", [0.1, 1], [0.1, 1])])
-def test_doses_in_the_units_that_people_use(column, values, expected):
-    assert read_doses(pd.DataFrame({"drug": "x", column: values})).dose.tolist() == expected
+@pytest.mark.parametrize("column, values", [("dose", ["100 nM", "1 µM"]), ("dose_nM", [100, 1000]), ("dose", [0.1, 1]), ("dose_µM", [0.1, 1])])
+def test_doses_in_the_units_that_people_use(column, values):
+    assert read_doses(pd.DataFrame({"drug": "x", column: values})).dose.tolist() == [0.1, 1]
 
 def test_a_unit_of_its_own_column_counts():
     assert read_doses(pd.DataFrame({"drug": "x", "dose": [500, 1], "unit": ["nM", "µM"]})).dose.tolist() == [0.5, 1]
 
 @pytest.mark.parametrize("change, words", [
     (lambda p, d, s: (p.assign(drug_b=p.drug_a), d, s), "'d0' is paired with itself"),
-    (lambda p, d, s: (pd.concat([p, p.head(1).rename(columns={"drug_a": "drug_b", "drug_b": "drug_a"})]), d, s), "d0 \\+ d10 is proposed more than once"),
+    (lambda p, d, s: (pd.concat([p, p.head(1).set_axis(["drug_b", "drug_a"], axis=1)]), d, s), "d0 \\+ d10 is proposed more than once"),
     (lambda p, d, s: (p.replace("d10", "=HYPERLINK(1)"), d, s), "begins with =, \\+, - or @"),
     (lambda p, d, s: (p.replace("d10", np.nan), d, s), "names none"),
     (lambda p, d, s: (p.assign(rank=1), d, s), "ranks .* each used once"),
@@ -309,9 +308,10 @@ def test_bad_tables_are_refused_in_one_sentence(change, words):
     with pytest.raises(InputError, match=words): lay_out(*change(*tables(3)))
 
 @pytest.mark.parametrize("change, words", [
-    (dict(size=100), "no plates of 100 wells"), (dict(n_dmso=15), "n_dmso is 15"), (dict(n_positive=3), "n_positive is 3"), (dict(replicates=0), "replicates"),
-    (dict(positive="d1"), "both a drug and a dose"), (dict(size=96, n_dmso=30), "more than half of the wells"), (dict(well_ul=np.nan), "well_ul is nan"),
-    (dict(dmso_percent=0), "dmso_percent is 0"), (dict(dead_ul=70), "fill_ul"), (dict(dilution=0.5), "dilution is 0.5-fold")])
+    (dict(size=100), "no plates of 100 wells"), (dict(n_dmso=15), "n_dmso is 15"), (dict(n_positive=3), "n_positive is 3"),
+    (dict(replicates=0), "replicates is 0"), (dict(positive="d1"), "both a drug and a dose"), (dict(well_ul=np.nan), "well_ul is nan"),
+    (dict(size=96, n_dmso=30), "more than half of the wells"), (dict(dmso_percent=0), "dmso_percent is 0"), (dict(dead_ul=70), "fill_ul"),
+    (dict(dilution=0.5), "dilution is 0.5-fold")])
 def test_recipes_that_no_plate_can_keep_to(change, words):
     with pytest.raises(InputError, match=words): Recipe(**change)
 
