@@ -7,7 +7,7 @@ __all__ = ['SIGNAL_NAMES', 'GOOD', 'FEWEST', 'TERMS', 'ZEROS', 'Lab', 'simulate_
            'plate_quality', 'refuse_exchanged', 'position_effects', 'effects_said', 'Results', 'normalised',
            'block_names', 'read_results', 'draw_recovered']
 
-# %% ../../nbs/synergy/47a_results.ipynb #f3b38fdd
+# %% ../../nbs/synergy/47a_results.ipynb #a507531f
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..core.style import styled
 from .data import numbers_in, read_table, SINGLE_COLUMNS, WELL_COLUMNS
 from .plate import count_of, layout_label, MAP, plain_well, row_name, SIZES
 
-# %% ../../nbs/synergy/47a_results.ipynb #79b683e9
+# %% ../../nbs/synergy/47a_results.ipynb #32845975
 @dataclass(frozen=True)
 class Lab:
     "How a simulated lab distorts what is true; shares of the signal."
@@ -38,7 +38,7 @@ class Lab:
     failed: float = 0.0  # share of wells that read next to nothing, whatever is in them
     kill: float = 1.0  # viability in a positive control that is added by hand, percent
 
-# %% ../../nbs/synergy/47a_results.ipynb #9da8e7ee
+# %% ../../nbs/synergy/47a_results.ipynb #da459bb2
 def _places(table):
     "Row and column of wells, from 0."
     letters = {row_name(i): i for i in range(max(r for r, _ in SIZES.values()))}
@@ -72,7 +72,7 @@ def simulate_lab(
         plates.append(used[["layout", "plate", "well"]].assign(signal=signal.round(1)))
     return pd.concat(plates, ignore_index=True)
 
-# %% ../../nbs/synergy/47a_results.ipynb #39950501
+# %% ../../nbs/synergy/47a_results.ipynb #f95362dd
 def _table_of(source, what):
     "A table, or the table in a file; its name for messages; sentences about the file."
     if isinstance(source, pd.DataFrame): return source.reset_index(drop=True), f"The table of {what}", []
@@ -100,7 +100,7 @@ def read_plate_map(
                          "number): use the file that was written.")
     return table
 
-# %% ../../nbs/synergy/47a_results.ipynb #e4241beb
+# %% ../../nbs/synergy/47a_results.ipynb #5d8aab3c
 SIGNAL_NAMES = {"plate": ("plate", "platename", "destinationplate", "destinationplatename", "barcode"),
                 "well": ("well", "wellname", "wellid", "destinationwell", "position"),
                 "signal": ("signal", "value", "rlu", "luminescence", "fluorescence", "absorbance")}
@@ -132,10 +132,10 @@ def _plates_of(table, plate_map, name):
                          f"({found.isna().sum()} rows): its plates are {', '.join(known[:6])}.")
     return found
 
-# %% ../../nbs/synergy/47a_results.ipynb #128239c7
+# %% ../../nbs/synergy/47a_results.ipynb #2721e417
 def _as_numbers(values, name):
     "Signals as numbers; True where text stands that is none (OVER, #VALUE!, >65000)."
-    if pd.api.types.is_numeric_dtype(values): return values.astype(float), values.isna() & False
+    if pd.api.types.is_numeric_dtype(values): return numbers_in(values, name), pd.Series(False, values.index)
     text = values.astype("string").str.strip()
     text = text.mask(text.isin(MISSING))
     odd = text.notna() & ~text.str.fullmatch(r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?").fillna(False)
@@ -166,7 +166,7 @@ def _placed(table, plate_map, name):
     signal, odd = _as_numbers(_column_of(table, "signal", name), name)
     return found.assign(signal=signal.to_numpy(), text=odd.to_numpy())
 
-# %% ../../nbs/synergy/47a_results.ipynb #aef9dcc9
+# %% ../../nbs/synergy/47a_results.ipynb #f4d896b5
 def read_signals(
     source,  # a filled-in template as CSV, or a table: plate, well, signal
     plate_map: pd.DataFrame,  # of `lay_out` or `read_plate_map`
@@ -193,7 +193,7 @@ def read_signals(
                     f"{count_of(low.sum(), 'well')} ({_example(used[low])})")
     return used.drop(columns="text"), says
 
-# %% ../../nbs/synergy/47a_results.ipynb #1c695a55
+# %% ../../nbs/synergy/47a_results.ipynb #99302dee
 GOOD, FEWEST = 0.5, 8  # Z' of a good plate; DMSO wells without which a plate cannot be normalised
 
 def z_prime(
@@ -227,7 +227,7 @@ def _saturated(signal):
     top = signal.max()
     return top if (signal == top).sum() >= max(3, 0.02*signal.notna().sum()) else None
 
-# %% ../../nbs/synergy/47a_results.ipynb #0011623d
+# %% ../../nbs/synergy/47a_results.ipynb #ef9c98cf
 def plate_quality(
     signals: pd.DataFrame,  # of `read_signals`
 ) -> pd.DataFrame:  # by plate: state, reason, dmso and positive (medians), cv, z_prime, z_robust, counts
@@ -247,7 +247,7 @@ def plate_quality(
             missing=int(table.signal.isna().sum()))
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("plate")
 
-# %% ../../nbs/synergy/47a_results.ipynb #12030387
+# %% ../../nbs/synergy/47a_results.ipynb #89e1ff87
 def _turned(table):
     "A plate's map as it would lie if the plate were turned by 180 degrees."
     rows, columns = next(shape for n, shape in SIZES.items() if n == len(table))
@@ -280,7 +280,7 @@ def refuse_exchanged(
                              f"signals (Z' {fits[best]:.2f}): was a plate exchanged or turned? Correct the "
                              "column plate or well.")
 
-# %% ../../nbs/synergy/47a_results.ipynb #44f9fd0a
+# %% ../../nbs/synergy/47a_results.ipynb #a0acca3e
 TERMS = ("from first to last row", "from first to last column", "at the edge")
 
 def _design(table):
@@ -321,7 +321,7 @@ def effects_said(
     return [f"DMSO wells of {e.plate} change by {e.effect:+.0f}% ({e.low:.0f} to {e.high:.0f}) {e.term}; "
             "not corrected, since the layout is randomised" for e in clear.itertuples()]
 
-# %% ../../nbs/synergy/47a_results.ipynb #a19219b3
+# %% ../../nbs/synergy/47a_results.ipynb #b5e42cb5
 class Results(NamedTuple):
     "What came back of a layout."
     wells: pd.DataFrame  # columns `WELL_COLUMNS`: dose pairs, viability in percent of untreated
@@ -349,7 +349,7 @@ def normalised(
                          "zero='signal'.")
     return kept.assign(viability=100*(kept.signal - bottom)/(top - bottom))
 
-# %% ../../nbs/synergy/47a_results.ipynb #b258c323
+# %% ../../nbs/synergy/47a_results.ipynb #2bbf6f22
 def block_names(
     wells: pd.DataFrame,  # line, drug_a, drug_b
 ) -> pd.Series:  # "MCF7: drug a + drug b"
@@ -386,7 +386,7 @@ def read_results(
                    alone[SINGLE_COLUMNS].sort_values(["line", "drug", "dose"], ignore_index=True),
                    quality, effects, notes)
 
-# %% ../../nbs/synergy/47a_results.ipynb #7a934b88
+# %% ../../nbs/synergy/47a_results.ipynb #280b1a0e
 @styled
 def draw_recovered(
     wells: pd.DataFrame,  # viability and true (percent), error (points)
