@@ -7,7 +7,7 @@ __all__ = ['EXCESS', 'LEGEND', 'SHOWN', 'strongest', 'short_table', 'dose_text',
            'surface_title', 'figure_surface', 'figure_contour', 'single_points', 'block_curves', 'figure_curves',
            'figure_blocks', 'wells_to_score', 'score_figures', 'save_scores', 'score']
 
-# %% ../../nbs/synergy/41a_score.ipynb #90f3874d
+# %% ../../nbs/synergy/41a_score.ipynb #ac8f3ebc
 from pathlib import Path
 from textwrap import fill
 
@@ -23,7 +23,7 @@ from ..core.style import save_figure, styled
 from .data import open_screen, read_screen, read_wells, Screen
 from .surfaces import MEASURES, Scored, score_wells
 
-# %% ../../nbs/synergy/41a_score.ipynb #91e84516
+# %% ../../nbs/synergy/41a_score.ipynb #712e49cc
 def strongest(
     blocks: pd.DataFrame,  # of `Scored`
     measure: str = "bliss",  # one of `MEASURES`
@@ -49,7 +49,7 @@ def short_table(
     columns["p"] = [f"{p:.3f}" if np.isfinite(p) else "" for p in blocks.bliss_max_p]
     return pd.DataFrame(columns)
 
-# %% ../../nbs/synergy/41a_score.ipynb #6e7f48e4
+# %% ../../nbs/synergy/41a_score.ipynb #978328ae
 EXCESS = {"bliss": "Bliss", "hsa": "HSA", "loewe": "Loewe", "zip": "ZIP"}
 
 def dose_text(
@@ -76,6 +76,7 @@ def with_references(
     bottom = pd.DataFrame([[untreated, *alone["b"]]], [0.0], grid.columns)
     return pd.concat([bottom, grid]).rename_axis("dose_a")
 
+# %% ../../nbs/synergy/41a_score.ipynb #13e6b8ed
 def _heat_map(ax, grid, marked, label, **how):
     "A matrix with its doses; hatched where nothing was measured, framed where marked."
     ax.set_facecolor("0.93")
@@ -88,13 +89,13 @@ def _heat_map(ax, grid, marked, label, **how):
         red, green, blue, _ = image.cmap(image.norm(v))
         ink = "white" if 0.3*red + 0.59*green + 0.11*blue < 0.5 else "black"
         if np.isfinite(v): ax.text(j, i, f"{v:.0f}", ha="center", va="center", fontsize=8, color=ink)
-    ax.set_xticks(range(grid.shape[1]), map(dose_text, grid.columns), rotation=45 if grid.shape[1] > 6 else 0)
+    ax.set_xticks(range(grid.shape[1]), map(dose_text, grid.columns), rotation=45 if grid.shape[1] > 5 else 0)
     ax.set_yticks(range(len(grid)), map(dose_text, grid.index))
     ax.grid(False)
     ax.figure.colorbar(image, ax=ax, label=label)
     return image
 
-# %% ../../nbs/synergy/41a_score.ipynb #0db361c3
+# %% ../../nbs/synergy/41a_score.ipynb #a629170b
 def surface_title(
     block: pd.Series,  # a row of `Scored.blocks`
     measure: str,  # one of `MEASURES`
@@ -131,18 +132,19 @@ def figure_surface(
     fig.suptitle(surface_title(block, measure), x=0.01, ha="left", fontsize=11, weight="bold")
     return fig
 
-# %% ../../nbs/synergy/41a_score.ipynb #a3a406d8
+# %% ../../nbs/synergy/41a_score.ipynb #33fbde71
 @styled
 def figure_contour(
     cells: pd.DataFrame,  # of one block, from `Scored.cells`; two doses or more of either drug
     block: pd.Series,  # its row of `Scored.blocks`
     measure: str = "bliss",  # one of `MEASURES`
 ) -> plt.Figure:
-    "Excess as contours on logarithmic doses, with the measured cells."
+    "Excess as contours on logarithmic doses, with the measured cells; hatched where none are."
     grid = surface_grid(cells, measure)
     values = np.ma.masked_invalid(grid.to_numpy(float))
     ends = max(np.abs(values).max() if values.count() else 0, 5)
     fig, ax = plt.subplots(figsize=(6.4, 4.8))
+    ax.patch.set(facecolor="0.93", hatch="////", edgecolor="0.6")
     levels = np.linspace(-ends, ends, 13)
     drawn = ax.contourf(grid.columns, grid.index, values, levels, cmap="RdBu_r", vmin=-ends, vmax=ends)
     ax.contour(grid.columns, grid.index, values, levels, colors="0.4", linewidths=0.5)
@@ -157,7 +159,7 @@ def figure_contour(
     fig.colorbar(drawn, ax=ax, label=label, format="%.0f")
     return fig
 
-# %% ../../nbs/synergy/41a_score.ipynb #346fee8f
+# %% ../../nbs/synergy/41a_score.ipynb #aca29f46
 def single_points(
     wells: pd.DataFrame,  # of a `Screen`
     singles: pd.DataFrame,  # of a `Screen`
@@ -186,7 +188,7 @@ def block_curves(
         rows.append((good if len(good) else mine).sort_values("block", ascending=False).head(1))
     return pd.concat(rows)
 
-# %% ../../nbs/synergy/41a_score.ipynb #895c1fae
+# %% ../../nbs/synergy/41a_score.ipynb #ea9f9ada
 def _curve(ax, curve, points):
     "One drug: wells, curve and C."
     dosed = points[points.dose > 0]
@@ -216,7 +218,7 @@ def figure_curves(
     for ax, (_, curve), wells in zip(axes[0], curves.iterrows(), points): _curve(ax, curve, wells)
     return fig
 
-# %% ../../nbs/synergy/41a_score.ipynb #3c4211cd
+# %% ../../nbs/synergy/41a_score.ipynb #8c3154c4
 @styled
 def figure_blocks(
     blocks: pd.DataFrame,  # of `Scored`
@@ -228,22 +230,22 @@ def figure_blocks(
     mean = np.sort(blocks[name].dropna())[::-1]
     above, below = (blocks[f"{name}_low"] > 0).sum(), (blocks[f"{name}_high"] < 0).sum()
     rows = strongest(blocks, measure, named)[::-1]
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10.4, 0.22*len(rows) + 2.2), width_ratios=(1, 1.3))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10.4, 0.2*len(rows) + 3), width_ratios=(1, 1.3))
     left.plot(np.arange(1, len(mean) + 1), mean, color="C0")
     left.axhline(0, color="0.6", lw=1)
-    left.set(xlabel="matrices, ranked", ylabel=f"mean points below the {EXCESS[measure]} expectation")
+    left.set(xlabel="matrices, ranked", ylabel=f"mean excess over {EXCESS[measure]} (points)")
     around = np.nan_to_num(np.abs(rows[[f"{name}_low", f"{name}_high"]].to_numpy().T - rows[name].to_numpy()))
     right.errorbar(rows[name], np.arange(len(rows)), xerr=around, fmt="o", ms=4, color="C0")
     right.set_yticks(np.arange(len(rows)), [fill(b, 46) for b in rows.block], fontsize=8)
     right.axvline(0, color="0.6", lw=1)
-    right.set(xlabel="mean excess (points; positive = more killing), 95% interval")
     told = blocks[f"{name}_low"].notna().any()
+    right.set(xlabel="mean excess (points; positive = more killing)" + (", 95% interval" if told else ""))
     said = f"interval above 0 in {above}, below 0 in {below}" if told else "no interval, the noise is unknown"
     title = f"{len(mean)} matrices, mean excess over {EXCESS[measure]}: {said}"
     fig.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
     return fig
 
-# %% ../../nbs/synergy/41a_score.ipynb #dd2d54ec
+# %% ../../nbs/synergy/41a_score.ipynb #bb7bf5f6
 LEGEND = (
     "scores: percentage points below the expectation, positive = more killing",
     "cells.csv: a row a combination cell; viability and references as measured (% of control), scores under "
@@ -266,7 +268,7 @@ def wells_to_score(
     said = {k: v for k, v in (("response", response), ("dose_unit", unit)) if v}
     return read_screen(path, {**read_settings(), **said}, path.name)
 
-# %% ../../nbs/synergy/41a_score.ipynb #3e42e18a
+# %% ../../nbs/synergy/41a_score.ipynb #0666633e
 SHOWN = 3  # surfaces that are drawn
 
 def score_figures(
@@ -300,7 +302,7 @@ def save_scores(
     with atomic(folder/"report.txt") as part: part.write_text(text, encoding="utf-8")
     score_figures(screen, scored, folder)
 
-# %% ../../nbs/synergy/41a_score.ipynb #413312dd
+# %% ../../nbs/synergy/41a_score.ipynb #e7be3607
 def score(
     wells: str,  # wells of dose matrices: a file, a folder of tables, or a named set
     out: str = "",  # folder for tables, report and figures; only the terminal if empty

@@ -10,7 +10,7 @@ __all__ = ['STEEPNESS', 'PLACES', 'LIMITS_H', 'OUTSIDE', 'ROUNDS', 'LEVELS', 'LE
            'held_within', 'Measure', 'Loewe', 'loewe_response', 'Slices', 'Asked', 'Scored', 'score_wells',
            'figure_largest']
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #4c42bad0
+# %% ../../nbs/synergy/41_surfaces.ipynb #512a56cb
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from scipy.stats import chi2, t as student
 from ..core.settings import InputError
 from ..core.style import styled
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #aa7e5661
+# %% ../../nbs/synergy/41_surfaces.ipynb #15c5d310
 class Points(NamedTuple):
     "Mean responses of many curves, curves x doses each."
     x: np.ndarray  # ln dose, -inf without the drug
@@ -49,7 +49,7 @@ def _derivatives(t, g, theta):
     bend = fall*g*(1 - g)
     return np.stack([g, 1 - g, -bend*np.where(np.isfinite(t), t, 0), bend*np.exp(theta[..., 2, None])], -1)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #c9fc2e03
+# %% ../../nbs/synergy/41_surfaces.ipynb #5b6df7a7
 STEEPNESS = np.geomspace(0.3, 6, 8)  # of the grid
 PLACES = np.linspace(-0.25, 1.25, 19)  # of C on the grid, as shares of the range of ln dose
 
@@ -79,7 +79,7 @@ def _grid_fit(p, e0):
     bottom = middle - (fall[at] if e0 is not None else fall[at]*sum_g[at]/total)
     return np.column_stack([bottom + fall[at], bottom, np.log(STEEPNESS)[at[1]], c[at[0], at[2]]])
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #7770bf63
+# %% ../../nbs/synergy/41_surfaces.ipynb #1a6275f0
 LIMITS_H, OUTSIDE, ROUNDS = (0.1, 20.0), 100.0, 150  # of h; C, as a multiple of doses tested; steps at most
 
 def _limits(p, e0):
@@ -105,7 +105,7 @@ def _normal_equations(p, theta, lower, upper, held):
     matrix = (p.w[..., None]*slopes).transpose(0, 2, 1) @ slopes
     return np.where(out, 0, gradient), matrix, slopes, (p.w*left**2).sum(1)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #8e4b8eb3
+# %% ../../nbs/synergy/41_surfaces.ipynb #f13556fe
 def _polish(p, theta, lower, upper, held):
     "Parameters of least squared error, each curve by its own damped steps."
     theta, unit = np.clip(theta, lower, upper), np.eye(4)
@@ -127,7 +127,7 @@ def _polish(p, theta, lower, upper, held):
         if not len(still): break
     return theta
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #a2a37544
+# %% ../../nbs/synergy/41_surfaces.ipynb #4f1f5a91
 class Curves(NamedTuple):
     "Fitted curves, a row each; responses of the methods are percent of control."
     theta: np.ndarray  # curves x 4: E0 and Emax as fractions, ln h, ln C (micromolar); finite always
@@ -161,7 +161,7 @@ class Curves(NamedTuple):
         "Where a response can be said."
         return self.status != "not fitted"
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #b5070d0e
+# %% ../../nbs/synergy/41_surfaces.ipynb #573466c3
 def _log(doses):
     "Natural logarithm, -inf at zero."
     with np.errstate(divide="ignore"): return np.log(doses)
@@ -177,7 +177,7 @@ def curve_table(
     table = pd.DataFrame(np.hstack([ends, shape]), columns=["E0", "Emax", "h", "C"])
     return table.assign(sd=curves.sd, levels=curves.levels, status=curves.status, reason=curves.reason)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #bc933425
+# %% ../../nbs/synergy/41_surfaces.ipynb #dc22242f
 LEVELS, LEAST_FALL, RISE, OFF = 4, 1.0, 25.0, 15.0  # dose levels; points: fall, rise between doses, misfit
 FITTED, FLAT, FAILED = "fitted", "no effect in range", "not fitted"
 
@@ -206,7 +206,7 @@ def _judge(p, theta, sd, noise):
     reason = np.select([r for r, _ in reasons], [words for _, words in reasons], "")
     return np.where(reason != "", FAILED, np.where(fall < least, FLAT, FITTED)), reason
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #5260fe7c
+# %% ../../nbs/synergy/41_surfaces.ipynb #80ee147c
 CHUNK = 4_000_000  # numbers of a working array
 
 def _fit(p, e0=None):
@@ -233,7 +233,7 @@ def _flattened(p, curves):
     theta = np.where(flat[:, None], level, curves.theta)
     return curves._replace(theta=theta, gain=np.where(flat[:, None, None], shared, curves.gain))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #c1e0407c
+# %% ../../nbs/synergy/41_surfaces.ipynb #d45ccb14
 def fit_curves(
     doses: np.ndarray,  # micromolar, 0 without the drug, curves x doses; NaN where there is no point
     viability: np.ndarray,  # percent of control, curves x doses; NaN where there is no point
@@ -258,7 +258,7 @@ def fit_curves(
     status, reason = _judge(p, theta, sd, np.broadcast_to(noise, len(w)))
     return _flattened(p, Curves(theta, gain, sd, levels, status, reason))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #42765f75
+# %% ../../nbs/synergy/41_surfaces.ipynb #2c10e2be
 WELLS = ["block", "line", "drug_a", "dose_a", "drug_b", "dose_b", "viability"]
 SINGLES = ["line", "drug", "dose", "viability"]
 
@@ -292,7 +292,7 @@ def replicate_means(
     squares = table["var"].fillna(0)*(table["size"] - 1)
     return table[keys].assign(viability=table["mean"], n=table["size"], squares=squares)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #f941130b
+# %% ../../nbs/synergy/41_surfaces.ipynb #381cfe9a
 OWN, PAIR = 8, ["line", "drug_a", "drug_b"]  # degrees of freedom with which a matrix speaks for itself
 POOLED = ["pooled over the screen", "replicates of single drugs", "repeated matrices"]
 
@@ -330,7 +330,7 @@ def _level(shared, noise):
     if df < LEAST_REPEATS: return 0.0
     return float(np.sqrt(max(variance - levels.own[whole > LEAST_MEAN].median(), 0)))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #2f154cca
+# %% ../../nbs/synergy/41_surfaces.ipynb #335af851
 def well_noise(
     means: pd.DataFrame,  # of matrices, from `replicate_means`, with the number of the block as `code`
     singles: pd.DataFrame,  # of single drugs, likewise
@@ -349,7 +349,7 @@ def well_noise(
     columns = {"sd": sd, "df": np.where(told, own.df, df), "source": source, "level": level}
     return pd.DataFrame(columns, own.index)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #b212ec7f
+# %% ../../nbs/synergy/41_surfaces.ipynb #ffbadc47
 class Series(NamedTuple):
     "Wells of single drugs: a row a drug, NaN where there is no well."
     untreated: np.ndarray  # mean, percent
@@ -385,7 +385,7 @@ def _series_curves(series, noise):
     wells = np.column_stack([np.maximum(series.untreated_n, 1), np.nan_to_num(series.n)])
     return fit_curves(np.hstack([zero, series.doses]), np.hstack([first, series.viability]), wells, noise)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #efc2b8b9
+# %% ../../nbs/synergy/41_surfaces.ipynb #c8009479
 @dataclass(frozen=True)
 class Stack:
     "Matrices of one shape: B matrices, A doses of one drug, D of the other."
@@ -421,7 +421,7 @@ def stacks(
         made.append(Stack(codes, *doses, y, n))
     return made
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #eed5a85c
+# %% ../../nbs/synergy/41_surfaces.ipynb #78890922
 class Sources(NamedTuple):
     "Where the noise of each kind of well stands among the columns of `lean`."
     a: int  # first of drug A's own wells
@@ -449,7 +449,7 @@ class Side(NamedTuple):
     response: np.ndarray  # B x doses: the curve at the grid's doses, percent
     response_lean: np.ndarray  # B x doses x sources, points
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #89c40192
+# %% ../../nbs/synergy/41_surfaces.ipynb #35730151
 def _bounded(lean, fall, sd):
     "Errors of a response that lies between two ends: not above those of any number between them."
     size = np.sqrt((lean**2).sum(-1, keepdims=True))
@@ -481,7 +481,7 @@ def _measured(doses, series, sd, first, width):
     lean[..., first:first + same.shape[2]] = shares*sd[:, None, None]
     return mean, lean
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #1cdbf0f5
+# %% ../../nbs/synergy/41_surfaces.ipynb #c3ca6135
 class Alone(NamedTuple):
     "What is known of one drug of each matrix."
     own: Series  # the block's own wells
@@ -515,7 +515,7 @@ def _side(doses, alone, sd, first, start, sources):
         lean[b, d, start + slots[d]] = size[gap]
     return Side(mean, fitted, lean, theta, known, curve_lean, response, response_lean)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #f11c1e53
+# %% ../../nbs/synergy/41_surfaces.ipynb #407dff2e
 CAPS = ("all", "singles", "none")
 
 def held_within(
@@ -555,7 +555,7 @@ def _hsa(stack, a, b, cap, sd, sources):
     excess = held_within(np.minimum(ra, rb), cap) - held_within(stack.y, cap, False)
     return Measure(excess, _with_cells(lean, stack, sd, sources))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #a18de30d
+# %% ../../nbs/synergy/41_surfaces.ipynb #72d4e91a
 def _term(e, x, theta):
     "Derivatives of dose over the dose that has effect e alone, by e and by the parameters."
     e0, emax, log_h, log_c = np.moveaxis(theta, -1, 0)
@@ -587,7 +587,7 @@ def _alone(xa, xb, theta_a, theta_b):
         slopes.append(part[..., None]*_derivatives(t[..., None], g[..., None], theta)[..., 0, :])
     return e, slopes, flat_a | flat_b
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #fbf53701
+# %% ../../nbs/synergy/41_surfaces.ipynb #d627003b
 class Loewe(NamedTuple):
     "The response that Loewe's additivity expects, in any shape."
     expected: np.ndarray  # fraction of control
@@ -620,7 +620,7 @@ def loewe_response(
         by_a, by_b = (np.where(beyond[..., None], s, -p/total) for s, p in zip(slopes, (p_a, p_b)))
     return Loewe(np.where(beyond, alone, e), beyond, by_a, by_b)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #f26847b9
+# %% ../../nbs/synergy/41_surfaces.ipynb #cef94ea6
 def _loewe(stack, a, b, cap, sd, sources, beyond):
     "Loewe's expectation less the combination, and where the weaker drug cannot reach it."
     shape = stack.y.shape
@@ -637,7 +637,7 @@ def _loewe(stack, a, b, cap, sd, sources, beyond):
     excess = np.where(told, excess, np.nan)
     return Measure(excess, _with_cells(lean, stack, sd, sources)), found.beyond & there & ~np.isnan(stack.y)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #91aae8d4
+# %% ../../nbs/synergy/41_surfaces.ipynb #1d52f383
 class Slices(NamedTuple):
     "Fitted slices along one drug, B x slices x doses."
     fit: np.ndarray  # percent; NaN where a slice cannot be fitted
@@ -667,7 +667,7 @@ def _slices(x, y, n, start):
     by_start[some] = g - (hat @ (np.sqrt(q.w)*g)[..., None])[..., 0]
     return Slices(*(v.reshape(*shape, *v.shape[2:]) for v in (fit, by_start, by_cells)))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #53809d11
+# %% ../../nbs/synergy/41_surfaces.ipynb #b8240c84
 def _zip(stack, a, b, cap, sd, sources):
     "Bliss on fitted curves less fitted slices, and how many slices cannot be fitted."
     y, n = (np.swapaxes(v, 1, 2) for v in (stack.y, stack.n))
@@ -688,7 +688,7 @@ def _zip(stack, a, b, cap, sd, sources):
     failed = np.isnan(along_a.fit).all(2).sum(1) + np.isnan(along_b.fit).all(2).sum(1)
     return Measure(excess, lean), failed
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #d54a0f39
+# %% ../../nbs/synergy/41_surfaces.ipynb #622582a6
 LEVEL = 0.95  # of intervals
 
 def _scales(df, draws, rng):
@@ -715,7 +715,7 @@ def _largest(measure, there, df, draws, seed):
         out[at] = np.column_stack([best, best - low, best - high, p, top.mean(1)])
     return out
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #ded61179
+# %% ../../nbs/synergy/41_surfaces.ipynb #413dd315
 def _summary(measure, there, sd, df, draws, seed):
     "Mean and largest of each matrix, and the half-width of each cell's interval."
     told, size = np.isfinite(sd) & there.any((1, 2)), np.maximum(there.sum((1, 2)), 1)
@@ -732,7 +732,7 @@ def _summary(measure, there, sd, df, draws, seed):
     cells = np.where(there, width[:, None, None]*np.sqrt((lean**2).sum(-1)), np.nan)
     return np.column_stack([mean, mean - half, mean + half, largest]), cells
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #c0ed48bc
+# %% ../../nbs/synergy/41_surfaces.ipynb #82d055f9
 MEASURES = ("bliss", "hsa", "loewe", "zip")
 PARTS = ("mean", "mean_low", "mean_high", "max", "max_low", "max_high", "max_p", "max_noise")
 
@@ -771,7 +771,7 @@ def _cell_columns(stack, a, b, cap):
     pairs = {"dose": doses, "reference": references, "source": sources}
     return columns | {f"{name}_{letter}": v for name, both in pairs.items() for letter, v in zip("ab", both)}
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #5ef52a25
+# %% ../../nbs/synergy/41_surfaces.ipynb #7bf1a6a9
 class Asked(NamedTuple):
     "How matrices are scored."
     cap: str  # rule of capping
@@ -807,7 +807,7 @@ def _score_stack(stack, alone_a, alone_b, noise, asked):
                    f"{name}_beyond": beyond.sum((1, 2))}
     return {k: v[there] for k, v in cells.items()}, blocks
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #f4d46526
+# %% ../../nbs/synergy/41_surfaces.ipynb #d00a0cff
 def _coded(wells):
     "Means of replicates with the number of their block, and a row a block."
     means = replicate_means(wells, ["block", "dose_a", "dose_b"])
@@ -839,7 +839,7 @@ def _alone_of(means, about, letter, noise, singles):
     at = keys.get_indexer(pd.MultiIndex.from_arrays([about.line, about[f"drug_{letter}"]]))
     return Alone(series, _series_curves(series, noise), all_series.rows(at), all_curves.rows(at))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #017b8b40
+# %% ../../nbs/synergy/41_surfaces.ipynb #e8a77386
 def _curve_reason(alone):
     "Why a drug of each block has no curve, '' where it has one."
     known = alone.own_curves.known | alone.other_curves.known
@@ -878,7 +878,7 @@ def _block_table(about, columns, alones, untreated, noise, measures):
     scores = [f"{m}_{part}" for m in measures for part in (*PARTS, "reason")]
     return blocks[first + scores].reset_index(drop=True)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #0f572701
+# %% ../../nbs/synergy/41_surfaces.ipynb #8d134bfd
 def _examples(names, most=3):
     "The first few of some names."
     names = list(map(str, names))
@@ -918,7 +918,7 @@ def _grid_notes(blocks, cells):
     if len(wide) > 3: said.append(f"{len(wide)} blocks lack more than {GAPS:.0%} of their grid")
     return said
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #3b8df8e7
+# %% ../../nbs/synergy/41_surfaces.ipynb #3aeefd45
 def _score_notes(blocks, cells, curves, asked):
     "What is said of capping, references, curves and noise."
     said = []
@@ -953,7 +953,7 @@ class Scored:
     curves: pd.DataFrame  # a row a curve; `block` is "" for curves of the table of single drugs
     notes: tuple  # sentences: what was capped, refused, could not be fitted, and what the noise is taken from
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #e90c4b51
+# %% ../../nbs/synergy/41_surfaces.ipynb #d76e324f
 def _named_curves(about, alones, keys, curves):
     "One table of all curves: of blocks that have wells of one drug alone, and of the table of single drugs."
     parts = []
@@ -981,7 +981,7 @@ def _rows_of(stack, which):
     "Some matrices of a stack."
     return Stack(*(v[which] for v in (stack.codes, stack.doses_a, stack.doses_b, stack.y, stack.n)))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #8d0d4c32
+# %% ../../nbs/synergy/41_surfaces.ipynb #1b521927
 def _score_all(means, alones, noise, asked):
     "Columns of cells and of blocks, stack by stack and some matrices at a time."
     cells, blocks = [], []
@@ -1006,7 +1006,7 @@ def _ordered_cells(cells, about, asked):
     return cells[["block", "line", "drug_a", "dose_a", "drug_b", "dose_b", "viability", "n", "reference_a",
                   "reference_b", "source_a", "source_b", "capped", *scores, *more]]
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #8266d25d
+# %% ../../nbs/synergy/41_surfaces.ipynb #39bfd621
 def score_wells(
     wells: pd.DataFrame,  # block, line, drug_a, dose_a, drug_b, dose_b (micromolar), viability (percent)
     singles: pd.DataFrame | None = None,  # line, drug, dose, viability: wells of single drugs in no matrix
@@ -1038,7 +1038,7 @@ def score_wells(
     notes += _grid_notes(kept, cells) + _score_notes(kept, cells, curves, asked)
     return Scored(cells, kept, curves, tuple(notes))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #777cc5e8
+# %% ../../nbs/synergy/41_surfaces.ipynb #12699580
 @styled
 def figure_largest(
     tables: dict,  # what the matrices are -> their table of blocks (`Scored.blocks`)
