@@ -7,9 +7,10 @@ __all__ = ['SIGNAL_NAMES', 'GOOD', 'FEWEST', 'TERMS', 'ZEROS', 'Lab', 'simulate_
            'plate_quality', 'refuse_exchanged', 'position_effects', 'effects_said', 'Results', 'normalised',
            'block_names', 'read_results', 'draw_recovered']
 
-# %% ../../nbs/synergy/47a_results.ipynb #a507531f
+# %% ../../nbs/synergy/47a_results.ipynb #181df96b
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,13 +19,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import median_abs_deviation, t as student
 
+from ..core.artefacts import first_line
 from ..core.identity import as_text, MISSING, plain_name
-from ..core.settings import InputError
+from ..core.settings import InputError, typed_path
 from ..core.style import styled
 from .data import numbers_in, read_table, SINGLE_COLUMNS, WELL_COLUMNS
 from .plate import count_of, layout_label, MAP, plain_well, row_name, SIZES
 
-# %% ../../nbs/synergy/47a_results.ipynb #32845975
+# %% ../../nbs/synergy/47a_results.ipynb #40f1d5bd
 @dataclass(frozen=True)
 class Lab:
     "How a simulated lab distorts what is true; shares of the signal."
@@ -38,7 +40,7 @@ class Lab:
     failed: float = 0.0  # share of wells that read next to nothing, whatever is in them
     kill: float = 1.0  # viability in a positive control that is added by hand, percent
 
-# %% ../../nbs/synergy/47a_results.ipynb #da459bb2
+# %% ../../nbs/synergy/47a_results.ipynb #caaa5e43
 def _places(table):
     "Row and column of wells, from 0."
     letters = {row_name(i): i for i in range(max(r for r, _ in SIZES.values()))}
@@ -72,18 +74,33 @@ def simulate_lab(
         plates.append(used[["layout", "plate", "well"]].assign(signal=signal.round(1)))
     return pd.concat(plates, ignore_index=True)
 
-# %% ../../nbs/synergy/47a_results.ipynb #f95362dd
+# %% ../../nbs/synergy/47a_results.ipynb #66a9a38c
 def _table_of(source, what):
     "A table, or the table in a file; its name for messages; sentences about the file."
     if isinstance(source, pd.DataFrame): return source.reset_index(drop=True), f"The table of {what}", []
     table, says = read_table(source)
     return table, Path(source).name, says
 
+def _as_written(source):
+    "A map, or the map in a file with every cell as text: a drug may be called 00123 or None."
+    if isinstance(source, pd.DataFrame): return source.reset_index(drop=True), "The table of plates"
+    path = typed_path(source)
+    if not path.is_file(): raise InputError(f"There is no file {path}.")
+    raw = path.read_bytes()
+    try: text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError: text = raw.decode("cp1252", errors="replace")
+    sep = max(",;\t", key=text.split("\n", 1)[0].count)
+    try: table = pd.read_csv(StringIO(text), sep=sep, dtype=str, keep_default_na=False)
+    except ValueError as e:
+        raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
+    return table, path.name
+
+# %% ../../nbs/synergy/47a_results.ipynb #bc407a52
 def read_plate_map(
     source,  # plate_map.csv, or a table
 ) -> pd.DataFrame:  # columns `MAP`
     "A plate map as `lay_out` made it. Raises `InputError` for a map that lacks a column or was changed."
-    table, name, _ = _table_of(source, "plates")
+    table, name = _as_written(source)
     lacking = [c for c in MAP if c not in table]
     if lacking:
         raise InputError(f"{name} has no column {lacking[0]!r}: give the plate_map.csv of the layout.")
@@ -100,7 +117,7 @@ def read_plate_map(
                          "number): use the file that was written.")
     return table
 
-# %% ../../nbs/synergy/47a_results.ipynb #5d8aab3c
+# %% ../../nbs/synergy/47a_results.ipynb #3d68a43f
 SIGNAL_NAMES = {"plate": ("plate", "platename", "destinationplate", "destinationplatename", "barcode"),
                 "well": ("well", "wellname", "wellid", "destinationwell", "position"),
                 "signal": ("signal", "value", "rlu", "luminescence", "fluorescence", "absorbance")}
@@ -132,7 +149,7 @@ def _plates_of(table, plate_map, name):
                          f"({found.isna().sum()} rows): its plates are {', '.join(known[:6])}.")
     return found
 
-# %% ../../nbs/synergy/47a_results.ipynb #2721e417
+# %% ../../nbs/synergy/47a_results.ipynb #c11fa58d
 def _as_numbers(values, name):
     "Signals as numbers; True where text stands that is none (OVER, #VALUE!, >65000)."
     if pd.api.types.is_numeric_dtype(values): return numbers_in(values, name), pd.Series(False, values.index)
@@ -166,7 +183,7 @@ def _placed(table, plate_map, name):
     signal, odd = _as_numbers(_column_of(table, "signal", name), name)
     return found.assign(signal=signal.to_numpy(), text=odd.to_numpy())
 
-# %% ../../nbs/synergy/47a_results.ipynb #f4d896b5
+# %% ../../nbs/synergy/47a_results.ipynb #43a8b0c2
 def read_signals(
     source,  # a filled-in template as CSV, or a table: plate, well, signal
     plate_map: pd.DataFrame,  # of `lay_out` or `read_plate_map`
@@ -193,7 +210,7 @@ def read_signals(
                     f"{count_of(low.sum(), 'well')} ({_example(used[low])})")
     return used.drop(columns="text"), says
 
-# %% ../../nbs/synergy/47a_results.ipynb #99302dee
+# %% ../../nbs/synergy/47a_results.ipynb #bea9af2b
 GOOD, FEWEST = 0.5, 8  # Z' of a good plate; DMSO wells without which a plate cannot be normalised
 
 def z_prime(
@@ -227,7 +244,7 @@ def _saturated(signal):
     top = signal.max()
     return top if (signal == top).sum() >= max(3, 0.02*signal.notna().sum()) else None
 
-# %% ../../nbs/synergy/47a_results.ipynb #ef9c98cf
+# %% ../../nbs/synergy/47a_results.ipynb #2d0a4366
 def plate_quality(
     signals: pd.DataFrame,  # of `read_signals`
 ) -> pd.DataFrame:  # by plate: state, reason, dmso and positive (medians), cv, z_prime, z_robust, counts
@@ -247,7 +264,7 @@ def plate_quality(
             missing=int(table.signal.isna().sum()))
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("plate")
 
-# %% ../../nbs/synergy/47a_results.ipynb #89e1ff87
+# %% ../../nbs/synergy/47a_results.ipynb #1c85c790
 def _turned(table):
     "A plate's map as it would lie if the plate were turned by 180 degrees."
     rows, columns = next(shape for n, shape in SIZES.items() if n == len(table))
@@ -280,7 +297,7 @@ def refuse_exchanged(
                              f"signals (Z' {fits[best]:.2f}): was a plate exchanged or turned? Correct the "
                              "column plate or well.")
 
-# %% ../../nbs/synergy/47a_results.ipynb #a0acca3e
+# %% ../../nbs/synergy/47a_results.ipynb #58e06ea6
 TERMS = ("from first to last row", "from first to last column", "at the edge")
 
 def _design(table):
@@ -321,7 +338,7 @@ def effects_said(
     return [f"DMSO wells of {e.plate} change by {e.effect:+.0f}% ({e.low:.0f} to {e.high:.0f}) {e.term}; "
             "not corrected, since the layout is randomised" for e in clear.itertuples()]
 
-# %% ../../nbs/synergy/47a_results.ipynb #b5e42cb5
+# %% ../../nbs/synergy/47a_results.ipynb #c1cc2a85
 class Results(NamedTuple):
     "What came back of a layout."
     wells: pd.DataFrame  # columns `WELL_COLUMNS`: dose pairs, viability in percent of untreated
@@ -349,7 +366,7 @@ def normalised(
                          "zero='signal'.")
     return kept.assign(viability=100*(kept.signal - bottom)/(top - bottom))
 
-# %% ../../nbs/synergy/47a_results.ipynb #2bbf6f22
+# %% ../../nbs/synergy/47a_results.ipynb #3e65d238
 def block_names(
     wells: pd.DataFrame,  # line, drug_a, drug_b
 ) -> pd.Series:  # "MCF7: drug a + drug b"
@@ -386,7 +403,7 @@ def read_results(
                    alone[SINGLE_COLUMNS].sort_values(["line", "drug", "dose"], ignore_index=True),
                    quality, effects, notes)
 
-# %% ../../nbs/synergy/47a_results.ipynb #280b1a0e
+# %% ../../nbs/synergy/47a_results.ipynb #ff4018b4
 @styled
 def draw_recovered(
     wells: pd.DataFrame,  # viability and true (percent), error (points)

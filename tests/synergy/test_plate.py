@@ -112,7 +112,7 @@ def drawn_recipe(rng, seed):
                   n_positive=int(rng.integers(4, 9)), seed=seed, dilution=float(rng.choice([5, 10, 20])), deviation=0.1,
                   dead_ul=float(rng.choice([0, 2.5, 15])), **positive)
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(12))
 def test_every_promise_holds_for_a_recipe_drawn_at_random(seed):
     rng = np.random.default_rng(seed)
     recipe = drawn_recipe(rng, seed)
@@ -352,3 +352,15 @@ def test_the_picture_says_what_is_on_the_plate(laid):
     title = draw_plate(laid, "plate_1").get_suptitle()
     assert title == "28 of 30 pairs on plate_1: 252 wells of pairs, 33 of single drugs, 16 DMSO, 4 positive"
     with pytest.raises(InputError, match="no plate 'plate_9'"): draw_plate(laid, "plate_9")
+
+def test_the_map_of_plates_that_are_in_the_lab_is_not_overwritten(laid, tmp_path, monkeypatch):
+    monkeypatch.setattr("drugnb.synergy.plate.save_figure", lambda *a: None)
+    write_plates(tmp_path, laid)
+    write_plates(tmp_path, laid)
+    other = replace(laid, plate_map=laid.plate_map.assign(layout="L0000000"))
+    with pytest.raises(InputError, match="holds the plates of another layout .*: choose another folder"): write_plates(tmp_path, other)
+
+def test_a_proposal_for_no_named_line_is_of_one_line():
+    proposal, doses, stock = tables(2)
+    blank = lay_out(proposal.assign(line=""), doses, stock)
+    assert (blank.plate_map.line == "").all() and not check_plates(blank, proposal, doses, stock)

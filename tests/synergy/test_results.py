@@ -232,3 +232,14 @@ def test_a_drift_of_known_size_lies_in_its_interval():
 
 def test_labels_of_blocks_without_a_line():
     assert block_names(pd.DataFrame({"line": ["", "HeLa"], "drug_a": "a", "drug_b": "b"})).tolist() == ["a + b", "HeLa: a + b"]
+
+def test_a_map_survives_its_file_whatever_its_drugs_are_called(tmp_path):
+    names = ["00123", "1.50", "NSC-740", "8E5"]
+    proposal = pd.DataFrame({"line": "0042", "drug_a": names[:2], "drug_b": names[2:]})
+    stock = pd.DataFrame({"drug": names, "stock": "10 mM", "source_plate": "S", "source_well": ["A1", "A2", "A3", "A4"], "volume_ul": 40.0})
+    plates = lay_out(proposal, pd.DataFrame({"drug": names, "dose": 1.0}), stock)
+    folder = write_plates(tmp_path/"out", plates)
+    pd.testing.assert_frame_equal(read_plate_map(folder/"plate_map.csv"), plates.plate_map)
+    (folder/"plate_map.csv").write_text((folder/"plate_map.csv").read_text().replace("00123", "123"))
+    with pytest.raises(InputError, match="is not as it was laid out"): read_plate_map(folder/"plate_map.csv")
+    with pytest.raises(InputError, match="There is no file"): read_plate_map(folder/"nothing.csv")
