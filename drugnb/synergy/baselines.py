@@ -11,7 +11,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 
 from .judge import calibrate
-from .pairs import Forecast, Forecaster, Library, Pairs
+from .pairs import Forecast, Forecaster, Pairs
 
 # %% ../../nbs/synergy/42b_baselines.ipynb #f51dd4e5
 def varying_bits(

@@ -19,7 +19,9 @@ from ..core.settings import InputError, typed_path
 from ..core.style import save_figure
 from .data import open_screen, read_table, Screen, WELL_COLUMNS
 from .plate import lay_out, Recipe, write_plates
-from .propose import assumed_stock, figure_proposal, next_round, Round, screen_doses, Wish
+from drugnb.synergy.propose import (
+    assumed_stock, figure_proposal, FROM_STOCKS, next_round, Round, screen_doses, USUAL, Wish,
+)
 from .results import read_results, Results
 
 # %% ../../nbs/synergy/48a_campaign.ipynb #5bbd6097
@@ -131,8 +133,8 @@ def _table(path, what):
 def open_round(
     screen: Screen,   # as it was given
     folder: Path,     # of the campaign
-    wish: Wish = Wish(),
-    recipe: Recipe = Recipe(dilution=5.0),
+    wish: Wish = USUAL,
+    recipe: Recipe = FROM_STOCKS,
     tables: dict | None = None,  # doses, stock, pending: a table each, where there is one
 ) -> tuple[Round, list[str]]:  # the round; what was done, in sentences
     """Propose the next round and write its files. Raises `InputError` where another round is open, and as
@@ -195,8 +197,8 @@ def propose(
     screen, folder = open_screen(wells), typed_path(out)
     if add: print(*close_round(folder, typed_path(add), zero), sep="\n", end="\n\n")
     wish = Wish(n, model, policy, kappa, score, _names(lines), _names(without), threshold, seed)
-    recipe = Recipe(size=plate, well_ul=well_ul, dmso_percent=dmso, replicates=replicates, positive=positive,
-                    positive_dose=positive_dose, dilution=5.0, seed=seed)
+    recipe = replace(FROM_STOCKS, size=plate, well_ul=well_ul, dmso_percent=dmso, replicates=replicates,
+                     positive=positive, positive_dose=positive_dose, seed=seed)
     tables = {"pending": _table(pending, "pending pairs"), "doses": _table(doses, "doses"),
               "stock": _table(stock, "stocks")}
     made, notes = open_round(screen, folder, wish, recipe, tables)

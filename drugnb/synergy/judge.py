@@ -315,7 +315,7 @@ def coverage(
 ) -> pd.DataFrame:  # split, model, level, covered; mean over seeds
     "Share of the measurements inside intervals of each level."
     out = []
-    for (split, model, s), rows in predictions.groupby(["split", "model", "seed"], sort=False):
+    for (split, model, _), rows in predictions.groupby(["split", "model", "seed"], sort=False):
         forecast, y = _forecast_of(rows), data.y[rows.row]
         for level in levels:
             low, high = forecast.interval(level)
