@@ -107,6 +107,15 @@ def test_untreated_wells_off_control_are_said_not_corrected(given):
     said(found, "untreated well at 122.96 % of control in block 1")
     assert found.wells.viability.max() == 122.956
 
+def test_inert_drugs_are_told_by_untreated_wells_alone(given):
+    noise = np.random.default_rng(0).normal(0, 4, 16).round(2)
+    table = long_table(named="response").assign(response=noise)
+    table.loc[0, "response"] = 0.4
+    found = given(table)
+    said(found, "inhibition in percent")
+    np.testing.assert_allclose(np.sort(found.wells.viability), np.sort(100 - table.response))
+    same(given(table.assign(response=100 - table.response)), found)
+
 def test_raw_signals_are_refused(given):
     refused(lambda: given(long_table(times=54_321)), "raw signal")
 
@@ -135,12 +144,14 @@ def test_what_is_no_number_is_refused_with_its_line(given, wrong, words):
     table.loc[2, "viability"] = wrong
     refused(lambda: given(table), *words)
 
-def test_missing_values_and_codes_are_left_out_and_counted(given):
+def test_missing_values_and_codes_are_left_out_and_counted(given, tmp_path):
     table = long_table()
     table.loc[6, "viability"], table.loc[9, "viability"] = np.nan, -666
     found = given(table)
     said(found, "2 wells without a value left out", "line 8")
     assert len(found.wells) == 14
+    table.to_parquet(tmp_path/"wells.parquet")
+    same(read_wells(tmp_path/"wells.parquet"), found)
 
 def test_wells_without_a_dose_are_left_out_and_counted(given):
     table = long_table()
