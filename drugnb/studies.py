@@ -128,7 +128,7 @@ SYNERGY = Card(
         "only": Rule(words=("pairs", "one unseen", "both unseen", "new lines"), many=True),
     },
     commands={"score": ("synergy.score:score", "scores of dose matrices, with intervals"),
-              "propose": ("synergy.propose:propose", "the next plate: pairs, map, volumes, template")},
+              "propose": ("synergy.campaign:propose", "the next plate: pairs, map, volumes, template")},
 )
 
 # %% ../nbs/06b_studies.ipynb #c1e9448c
