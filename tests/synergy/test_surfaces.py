@@ -377,6 +377,21 @@ def test_intervals_hold_the_truth_and_p_is_uniform_without_interaction(cap, dose
         assert np.abs(p - (np.arange(blocks) + 0.5)/blocks).max() < 1.63/np.sqrt(blocks)  # Kolmogorov and Smirnov, 1%
     assert (mine.bliss_max_p <= 0.05).mean() < 0.09
 
+def test_the_error_of_fitted_references_is_in_the_intervals():
+    "Every line has single drugs of its own; combinations are measured almost without error, so that the curves' errors remain."
+    rng, lines = np.random.default_rng(5), [f"line {i:03d}" for i in range(200)]
+    plain = matrix(independent)
+    pairs = pd.concat([plain[(plain.dose_a > 0) & (plain.dose_b > 0)].assign(block=name, line=name) for name in lines])
+    singles = [singles_of(d, c, np.repeat(np.geomspace(0.01, 100, 9), 2), name) for name in lines
+               for d, c in (("drugA", (1, 0.1, 1.2, 1)), ("drugB", (1, 0.25, 0.9, 0.5)))]
+    singles = pd.concat(singles, ignore_index=True)
+    singles["viability"] += rng.normal(0, 6, len(singles))
+    found = score_wells(pairs, singles, cap="none", draws=20, measures=("bliss", "loewe")).blocks
+    assert (found.noise_from == "replicates of single drugs").all() and abs(found.noise_sd[0] - 6) < 0.5
+    half = (found.bliss_mean_high - found.bliss_mean_low)/2/1.96
+    expected = np.hypot(found.bliss_mean.std(), 6/5)  # the combinations' own noise is assumed, and was not there
+    assert abs(half.median()/expected - 1) < 0.15 and found.bliss_mean.std() > 1.2
+
 def test_a_level_that_scales_a_whole_matrix_is_learned_from_repeats_and_widens_intervals():
     rng, parts = np.random.default_rng(3), []
     for i in range(60):
