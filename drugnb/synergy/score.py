@@ -7,7 +7,7 @@ __all__ = ['EXCESS', 'LEGEND', 'SHOWN', 'strongest', 'short_table', 'dose_text',
            'surface_title', 'figure_surface', 'figure_contour', 'single_points', 'block_curves', 'figure_curves',
            'figure_blocks', 'wells_to_score', 'score_figures', 'save_scores', 'score']
 
-# %% ../../nbs/synergy/41a_score.ipynb #ac8f3ebc
+# %% ../../nbs/synergy/41a_score.ipynb #ca53dac2
 from pathlib import Path
 from textwrap import fill
 
@@ -23,7 +23,7 @@ from ..core.style import save_figure, styled
 from .data import open_screen, read_screen, read_wells, Screen
 from .surfaces import MEASURES, Scored, score_wells
 
-# %% ../../nbs/synergy/41a_score.ipynb #712e49cc
+# %% ../../nbs/synergy/41a_score.ipynb #b952dd4c
 def strongest(
     blocks: pd.DataFrame,  # of `Scored`
     measure: str = "bliss",  # one of `MEASURES`
@@ -49,7 +49,7 @@ def short_table(
     columns["p"] = [f"{p:.3f}" if np.isfinite(p) else "" for p in blocks.bliss_max_p]
     return pd.DataFrame(columns)
 
-# %% ../../nbs/synergy/41a_score.ipynb #978328ae
+# %% ../../nbs/synergy/41a_score.ipynb #a3af821d
 EXCESS = {"bliss": "Bliss", "hsa": "HSA", "loewe": "Loewe", "zip": "ZIP"}
 
 def dose_text(
@@ -76,7 +76,7 @@ def with_references(
     bottom = pd.DataFrame([[untreated, *alone["b"]]], [0.0], grid.columns)
     return pd.concat([bottom, grid]).rename_axis("dose_a")
 
-# %% ../../nbs/synergy/41a_score.ipynb #13e6b8ed
+# %% ../../nbs/synergy/41a_score.ipynb #06e8f99e
 def _heat_map(ax, grid, marked, label, **how):
     "A matrix with its doses; hatched where nothing was measured, framed where marked."
     ax.set_facecolor("0.93")
@@ -95,7 +95,7 @@ def _heat_map(ax, grid, marked, label, **how):
     ax.figure.colorbar(image, ax=ax, label=label)
     return image
 
-# %% ../../nbs/synergy/41a_score.ipynb #a629170b
+# %% ../../nbs/synergy/41a_score.ipynb #bf468ae5
 def surface_title(
     block: pd.Series,  # a row of `Scored.blocks`
     measure: str,  # one of `MEASURES`
@@ -132,7 +132,7 @@ def figure_surface(
     fig.suptitle(surface_title(block, measure), x=0.01, ha="left", fontsize=11, weight="bold")
     return fig
 
-# %% ../../nbs/synergy/41a_score.ipynb #33fbde71
+# %% ../../nbs/synergy/41a_score.ipynb #3fc3ca49
 @styled
 def figure_contour(
     cells: pd.DataFrame,  # of one block, from `Scored.cells`; two doses or more of either drug
@@ -159,7 +159,7 @@ def figure_contour(
     fig.colorbar(drawn, ax=ax, label=label, format="%.0f")
     return fig
 
-# %% ../../nbs/synergy/41a_score.ipynb #aca29f46
+# %% ../../nbs/synergy/41a_score.ipynb #f8ecbf60
 def single_points(
     wells: pd.DataFrame,  # of a `Screen`
     singles: pd.DataFrame,  # of a `Screen`
@@ -188,7 +188,7 @@ def block_curves(
         rows.append((good if len(good) else mine).sort_values("block", ascending=False).head(1))
     return pd.concat(rows)
 
-# %% ../../nbs/synergy/41a_score.ipynb #ea9f9ada
+# %% ../../nbs/synergy/41a_score.ipynb #ae171ad1
 def _curve(ax, curve, points):
     "One drug: wells, curve and C."
     dosed = points[points.dose > 0]
@@ -218,7 +218,7 @@ def figure_curves(
     for ax, (_, curve), wells in zip(axes[0], curves.iterrows(), points): _curve(ax, curve, wells)
     return fig
 
-# %% ../../nbs/synergy/41a_score.ipynb #8c3154c4
+# %% ../../nbs/synergy/41a_score.ipynb #31b7f60f
 @styled
 def figure_blocks(
     blocks: pd.DataFrame,  # of `Scored`
@@ -245,7 +245,7 @@ def figure_blocks(
     fig.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
     return fig
 
-# %% ../../nbs/synergy/41a_score.ipynb #bb7bf5f6
+# %% ../../nbs/synergy/41a_score.ipynb #155c1095
 LEGEND = (
     "scores: percentage points below the expectation, positive = more killing",
     "cells.csv: a row a combination cell; viability and references as measured (% of control), scores under "
@@ -268,7 +268,7 @@ def wells_to_score(
     said = {k: v for k, v in (("response", response), ("dose_unit", unit)) if v}
     return read_screen(path, {**read_settings(), **said}, path.name)
 
-# %% ../../nbs/synergy/41a_score.ipynb #0666633e
+# %% ../../nbs/synergy/41a_score.ipynb #78ef2496
 SHOWN = 3  # surfaces that are drawn
 
 def score_figures(
@@ -302,7 +302,7 @@ def save_scores(
     with atomic(folder/"report.txt") as part: part.write_text(text, encoding="utf-8")
     score_figures(screen, scored, folder)
 
-# %% ../../nbs/synergy/41a_score.ipynb #e7be3607
+# %% ../../nbs/synergy/41a_score.ipynb #e31d003e
 def score(
     wells: str,  # wells of dose matrices: a file, a folder of tables, or a named set
     out: str = "",  # folder for tables, report and figures; only the terminal if empty

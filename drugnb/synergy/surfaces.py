@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['STEEPNESS', 'PLACES', 'LIMITS_H', 'OUTSIDE', 'ROUNDS', 'LEVELS', 'LEAST_FALL', 'RISE', 'OFF', 'FITTED', 'FLAT',
-           'FAILED', 'CHUNK', 'WELLS', 'SINGLES', 'OWN', 'PAIR', 'POOLED', 'LEAST_MEAN', 'LEAST_REPEATS', 'CAPS',
-           'LEVEL', 'MEASURES', 'PARTS', 'FAR', 'GAPS', 'Points', 'Curves', 'curve_table', 'fit_curves',
-           'replicate_means', 'pooled_variance', 'well_noise', 'Series', 'Stack', 'stacks', 'Sources', 'Side', 'Alone',
-           'held_within', 'Measure', 'Loewe', 'loewe_response', 'Slices', 'Asked', 'Scored', 'score_wells',
-           'figure_largest']
+           'FAILED', 'CHUNK', 'WELLS', 'SINGLES', 'OWN', 'POOLED', 'REPEATS', 'CAPS', 'LEVEL', 'MEASURES', 'PARTS',
+           'PAIR', 'LEAST_REPEATS', 'FAR', 'GAPS', 'Points', 'Curves', 'curve_table', 'fit_curves', 'replicate_means',
+           'pooled_variance', 'well_noise', 'Series', 'Stack', 'stacks', 'Sources', 'Side', 'Alone', 'held_within',
+           'Measure', 'Loewe', 'loewe_response', 'Slices', 'Asked', 'Scored', 'score_wells', 'figure_largest']
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #512a56cb
+# %% ../../nbs/synergy/41_surfaces.ipynb #126372f5
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ from scipy.stats import chi2, t as student
 from ..core.settings import InputError
 from ..core.style import styled
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #15c5d310
+# %% ../../nbs/synergy/41_surfaces.ipynb #c05132b7
 class Points(NamedTuple):
     "Mean responses of many curves, curves x doses each."
     x: np.ndarray  # ln dose, -inf without the drug
@@ -49,7 +48,7 @@ def _derivatives(t, g, theta):
     bend = fall*g*(1 - g)
     return np.stack([g, 1 - g, -bend*np.where(np.isfinite(t), t, 0), bend*np.exp(theta[..., 2, None])], -1)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #5b6df7a7
+# %% ../../nbs/synergy/41_surfaces.ipynb #36b56529
 STEEPNESS = np.geomspace(0.3, 6, 8)  # of the grid
 PLACES = np.linspace(-0.25, 1.25, 19)  # of C on the grid, as shares of the range of ln dose
 
@@ -79,7 +78,7 @@ def _grid_fit(p, e0):
     bottom = middle - (fall[at] if e0 is not None else fall[at]*sum_g[at]/total)
     return np.column_stack([bottom + fall[at], bottom, np.log(STEEPNESS)[at[1]], c[at[0], at[2]]])
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #1a6275f0
+# %% ../../nbs/synergy/41_surfaces.ipynb #5ad6a3ed
 LIMITS_H, OUTSIDE, ROUNDS = (0.1, 20.0), 100.0, 150  # of h; C, as a multiple of doses tested; steps at most
 
 def _limits(p, e0):
@@ -105,7 +104,7 @@ def _normal_equations(p, theta, lower, upper, held):
     matrix = (p.w[..., None]*slopes).transpose(0, 2, 1) @ slopes
     return np.where(out, 0, gradient), matrix, slopes, (p.w*left**2).sum(1)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #f13556fe
+# %% ../../nbs/synergy/41_surfaces.ipynb #3f65ac0b
 def _polish(p, theta, lower, upper, held):
     "Parameters of least squared error, each curve by its own damped steps."
     theta, unit = np.clip(theta, lower, upper), np.eye(4)
@@ -127,7 +126,7 @@ def _polish(p, theta, lower, upper, held):
         if not len(still): break
     return theta
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #4f1f5a91
+# %% ../../nbs/synergy/41_surfaces.ipynb #a1749437
 class Curves(NamedTuple):
     "Fitted curves, a row each; responses of the methods are percent of control."
     theta: np.ndarray  # curves x 4: E0 and Emax as fractions, ln h, ln C (micromolar); finite always
@@ -161,7 +160,7 @@ class Curves(NamedTuple):
         "Where a response can be said."
         return self.status != "not fitted"
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #573466c3
+# %% ../../nbs/synergy/41_surfaces.ipynb #06037a5e
 def _log(doses):
     "Natural logarithm, -inf at zero."
     with np.errstate(divide="ignore"): return np.log(doses)
@@ -177,7 +176,7 @@ def curve_table(
     table = pd.DataFrame(np.hstack([ends, shape]), columns=["E0", "Emax", "h", "C"])
     return table.assign(sd=curves.sd, levels=curves.levels, status=curves.status, reason=curves.reason)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #dc22242f
+# %% ../../nbs/synergy/41_surfaces.ipynb #d0060991
 LEVELS, LEAST_FALL, RISE, OFF = 4, 1.0, 25.0, 15.0  # dose levels; points: fall, rise between doses, misfit
 FITTED, FLAT, FAILED = "fitted", "no effect in range", "not fitted"
 
@@ -206,7 +205,7 @@ def _judge(p, theta, sd, noise):
     reason = np.select([r for r, _ in reasons], [words for _, words in reasons], "")
     return np.where(reason != "", FAILED, np.where(fall < least, FLAT, FITTED)), reason
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #80ee147c
+# %% ../../nbs/synergy/41_surfaces.ipynb #bf9a5728
 CHUNK = 4_000_000  # numbers of a working array
 
 def _fit(p, e0=None):
@@ -233,7 +232,7 @@ def _flattened(p, curves):
     theta = np.where(flat[:, None], level, curves.theta)
     return curves._replace(theta=theta, gain=np.where(flat[:, None, None], shared, curves.gain))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #d45ccb14
+# %% ../../nbs/synergy/41_surfaces.ipynb #40fec1eb
 def fit_curves(
     doses: np.ndarray,  # micromolar, 0 without the drug, curves x doses; NaN where there is no point
     viability: np.ndarray,  # percent of control, curves x doses; NaN where there is no point
@@ -258,7 +257,7 @@ def fit_curves(
     status, reason = _judge(p, theta, sd, np.broadcast_to(noise, len(w)))
     return _flattened(p, Curves(theta, gain, sd, levels, status, reason))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #2c10e2be
+# %% ../../nbs/synergy/41_surfaces.ipynb #694b29ad
 WELLS = ["block", "line", "drug_a", "dose_a", "drug_b", "dose_b", "viability"]
 SINGLES = ["line", "drug", "dose", "viability"]
 
@@ -292,9 +291,9 @@ def replicate_means(
     squares = table["var"].fillna(0)*(table["size"] - 1)
     return table[keys].assign(viability=table["mean"], n=table["size"], squares=squares)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #381cfe9a
-OWN, PAIR = 8, ["line", "drug_a", "drug_b"]  # degrees of freedom with which a matrix speaks for itself
-POOLED = ["pooled over the screen", "replicates of single drugs", "repeated matrices"]
+# %% ../../nbs/synergy/41_surfaces.ipynb #d68700be
+OWN = 8  # degrees of freedom with which a matrix speaks for itself
+POOLED, REPEATS = ("pooled over the screen", "replicates of single drugs"), "repeated matrices"
 
 def pooled_variance(
     squares: np.ndarray,  # sums of squares about their means, of sets of replicates
@@ -309,47 +308,21 @@ def pooled_variance(
     for _ in range(20): found = float(np.minimum(squares, found*most).sum()/df.sum())
     return (found, int(df.sum())) if found > 1e-12 else (np.nan, 0)
 
-def _repeated(shared):
-    "Pairs measured in several matrices, brought to one level: squares, and degrees of freedom and one."
-    if not len(shared): return [], []
-    level, whole = (shared.groupby(keys).viability.transform("mean") for keys in ("code", PAIR))
-    scaled = shared.assign(viability=shared.viability*(whole/level).clip(0.5, 2))
-    cells = replicate_means(scaled, [*PAIR, "dose_a", "dose_b"])
-    sums = cells.assign(df=cells.n - 1).groupby(PAIR)[["squares", "df"]].sum()
-    return sums.squares, 1 + sums.df - (shared.groupby(PAIR).code.nunique() - 1)
-
-LEAST_MEAN, LEAST_REPEATS = 20.0, 5  # percent and degrees of freedom below which a level tells nothing
-
-def _level(shared, noise):
-    "Relative standard deviation of what scales a whole matrix, from repeated matrices; 0 where none tells."
-    levels = shared.groupby([*PAIR, "code"]).viability.agg(["mean", "size"]).reset_index()
-    whole = levels.groupby(PAIR)["mean"].transform("mean")
-    levels = levels.assign(viability=levels["mean"]/whole, own=noise**2/levels["size"]/whole**2)
-    sets = replicate_means(levels[whole > LEAST_MEAN], PAIR)
-    variance, df = pooled_variance(sets.squares.to_numpy(), sets.n.to_numpy())
-    if df < LEAST_REPEATS: return 0.0
-    return float(np.sqrt(max(variance - levels.own[whole > LEAST_MEAN].median(), 0)))
-
-# %% ../../nbs/synergy/41_surfaces.ipynb #335af851
 def well_noise(
     means: pd.DataFrame,  # of matrices, from `replicate_means`, with the number of the block as `code`
     singles: pd.DataFrame,  # of single drugs, likewise
-) -> pd.DataFrame:  # a row a block: sd (points; missing where nothing tells), df, source, level (relative)
-    "Standard deviation of one well of each matrix, what says so, and that of the level of a matrix."
+) -> pd.DataFrame:  # a row a block: sd (points; missing where nothing tells), df, source
+    "Standard deviation of one well of each matrix by its replicates, and what says so."
     own = means.assign(df=means.n - 1).groupby("code")[["squares", "df"]].sum()
-    both = means[(means.dose_a > 0) & (means.dose_b > 0)]
-    shared = both[both.duplicated([*PAIR, "dose_a", "dose_b"], keep=False)]
     told = (own.df >= OWN) & (own.squares > 1e-12)
-    ways = [(means.squares, means.n), (singles.squares, singles.n), _repeated(shared)]
+    ways = [(means.squares, means.n), (singles.squares, singles.n)]
     pooled = [(*pooled_variance(*(np.asarray(v) for v in way)), name) for way, name in zip(ways, POOLED)]
     variance, df, name = next((p for p in pooled if np.isfinite(p[0])), (np.nan, 0, "none"))
     sd = np.sqrt(np.where(told, own.squares/own.df.where(told, 1), variance))
     source = np.where(told, "its own replicates", name)
-    level = _level(shared, float(np.median(sd))) if len(shared) and np.isfinite(sd).any() else 0.0
-    columns = {"sd": sd, "df": np.where(told, own.df, df), "source": source, "level": level}
-    return pd.DataFrame(columns, own.index)
+    return pd.DataFrame({"sd": sd, "df": np.where(told, own.df, df), "source": source}, own.index)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #ffbadc47
+# %% ../../nbs/synergy/41_surfaces.ipynb #337755bf
 class Series(NamedTuple):
     "Wells of single drugs: a row a drug, NaN where there is no well."
     untreated: np.ndarray  # mean, percent
@@ -385,7 +358,7 @@ def _series_curves(series, noise):
     wells = np.column_stack([np.maximum(series.untreated_n, 1), np.nan_to_num(series.n)])
     return fit_curves(np.hstack([zero, series.doses]), np.hstack([first, series.viability]), wells, noise)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #c8009479
+# %% ../../nbs/synergy/41_surfaces.ipynb #51f00752
 @dataclass(frozen=True)
 class Stack:
     "Matrices of one shape: B matrices, A doses of one drug, D of the other."
@@ -421,7 +394,7 @@ def stacks(
         made.append(Stack(codes, *doses, y, n))
     return made
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #78890922
+# %% ../../nbs/synergy/41_surfaces.ipynb #4914ad86
 class Sources(NamedTuple):
     "Where the noise of each kind of well stands among the columns of `lean`."
     a: int  # first of drug A's own wells
@@ -449,7 +422,7 @@ class Side(NamedTuple):
     response: np.ndarray  # B x doses: the curve at the grid's doses, percent
     response_lean: np.ndarray  # B x doses x sources, points
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #35730151
+# %% ../../nbs/synergy/41_surfaces.ipynb #f58176cc
 def _bounded(lean, fall, sd):
     "Errors of a response that lies between two ends: not above those of any number between them."
     size = np.sqrt((lean**2).sum(-1, keepdims=True))
@@ -481,7 +454,7 @@ def _measured(doses, series, sd, first, width):
     lean[..., first:first + same.shape[2]] = shares*sd[:, None, None]
     return mean, lean
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #c3ca6135
+# %% ../../nbs/synergy/41_surfaces.ipynb #e18ea8b3
 class Alone(NamedTuple):
     "What is known of one drug of each matrix."
     own: Series  # the block's own wells
@@ -515,7 +488,7 @@ def _side(doses, alone, sd, first, start, sources):
         lean[b, d, start + slots[d]] = size[gap]
     return Side(mean, fitted, lean, theta, known, curve_lean, response, response_lean)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #407dff2e
+# %% ../../nbs/synergy/41_surfaces.ipynb #2a27c42a
 CAPS = ("all", "singles", "none")
 
 def held_within(
@@ -555,7 +528,7 @@ def _hsa(stack, a, b, cap, sd, sources):
     excess = held_within(np.minimum(ra, rb), cap) - held_within(stack.y, cap, False)
     return Measure(excess, _with_cells(lean, stack, sd, sources))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #72d4e91a
+# %% ../../nbs/synergy/41_surfaces.ipynb #46a3a114
 def _term(e, x, theta):
     "Derivatives of dose over the dose that has effect e alone, by e and by the parameters."
     e0, emax, log_h, log_c = np.moveaxis(theta, -1, 0)
@@ -587,7 +560,7 @@ def _alone(xa, xb, theta_a, theta_b):
         slopes.append(part[..., None]*_derivatives(t[..., None], g[..., None], theta)[..., 0, :])
     return e, slopes, flat_a | flat_b
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #d627003b
+# %% ../../nbs/synergy/41_surfaces.ipynb #79a5b22b
 class Loewe(NamedTuple):
     "The response that Loewe's additivity expects, in any shape."
     expected: np.ndarray  # fraction of control
@@ -620,7 +593,7 @@ def loewe_response(
         by_a, by_b = (np.where(beyond[..., None], s, -p/total) for s, p in zip(slopes, (p_a, p_b)))
     return Loewe(np.where(beyond, alone, e), beyond, by_a, by_b)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #cef94ea6
+# %% ../../nbs/synergy/41_surfaces.ipynb #b8849d54
 def _loewe(stack, a, b, cap, sd, sources, beyond):
     "Loewe's expectation less the combination, and where the weaker drug cannot reach it."
     shape = stack.y.shape
@@ -637,7 +610,7 @@ def _loewe(stack, a, b, cap, sd, sources, beyond):
     excess = np.where(told, excess, np.nan)
     return Measure(excess, _with_cells(lean, stack, sd, sources)), found.beyond & there & ~np.isnan(stack.y)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #1d52f383
+# %% ../../nbs/synergy/41_surfaces.ipynb #aed01a86
 class Slices(NamedTuple):
     "Fitted slices along one drug, B x slices x doses."
     fit: np.ndarray  # percent; NaN where a slice cannot be fitted
@@ -667,7 +640,7 @@ def _slices(x, y, n, start):
     by_start[some] = g - (hat @ (np.sqrt(q.w)*g)[..., None])[..., 0]
     return Slices(*(v.reshape(*shape, *v.shape[2:]) for v in (fit, by_start, by_cells)))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #b8240c84
+# %% ../../nbs/synergy/41_surfaces.ipynb #dd649250
 def _zip(stack, a, b, cap, sd, sources):
     "Bliss on fitted curves less fitted slices, and how many slices cannot be fitted."
     y, n = (np.swapaxes(v, 1, 2) for v in (stack.y, stack.n))
@@ -688,7 +661,7 @@ def _zip(stack, a, b, cap, sd, sources):
     failed = np.isnan(along_a.fit).all(2).sum(1) + np.isnan(along_b.fit).all(2).sum(1)
     return Measure(excess, lean), failed
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #622582a6
+# %% ../../nbs/synergy/41_surfaces.ipynb #0d567f8f
 LEVEL = 0.95  # of intervals
 
 def _scales(df, draws, rng):
@@ -715,7 +688,7 @@ def _largest(measure, there, df, draws, seed):
         out[at] = np.column_stack([best, best - low, best - high, p, top.mean(1)])
     return out
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #413dd315
+# %% ../../nbs/synergy/41_surfaces.ipynb #ebe3614b
 def _summary(measure, there, sd, df, draws, seed):
     "Mean and largest of each matrix, and the half-width of each cell's interval."
     told, size = np.isfinite(sd) & there.any((1, 2)), np.maximum(there.sum((1, 2)), 1)
@@ -732,7 +705,7 @@ def _summary(measure, there, sd, df, draws, seed):
     cells = np.where(there, width[:, None, None]*np.sqrt((lean**2).sum(-1)), np.nan)
     return np.column_stack([mean, mean - half, mean + half, largest]), cells
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #82d055f9
+# %% ../../nbs/synergy/41_surfaces.ipynb #b4d8207b
 MEASURES = ("bliss", "hsa", "loewe", "zip")
 PARTS = ("mean", "mean_low", "mean_high", "max", "max_low", "max_high", "max_p", "max_noise")
 
@@ -771,7 +744,7 @@ def _cell_columns(stack, a, b, cap):
     pairs = {"dose": doses, "reference": references, "source": sources}
     return columns | {f"{name}_{letter}": v for name, both in pairs.items() for letter, v in zip("ab", both)}
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #7bf1a6a9
+# %% ../../nbs/synergy/41_surfaces.ipynb #828421bb
 class Asked(NamedTuple):
     "How matrices are scored."
     cap: str  # rule of capping
@@ -807,7 +780,64 @@ def _score_stack(stack, alone_a, alone_b, noise, asked):
                    f"{name}_beyond": beyond.sum((1, 2))}
     return {k: v[there] for k, v in cells.items()}, blocks
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #d00a0cff
+# %% ../../nbs/synergy/41_surfaces.ipynb #c7adc761
+PAIR, LEAST_REPEATS = ["line", "drug_a", "drug_b"], 5  # a level needs that many degrees of freedom
+
+def _bliss_of(stack, alones, cap):
+    "Bliss excess of a stack in a long table, and by matrix how its cells err with a noise of one point."
+    sources, one = _sources(stack, alones[0].own, alones[1].own), np.ones(len(stack.codes))
+    a = _side(stack.doses_a, alones[0], one, sources.a, sources.single_a, sources)
+    b = _side(stack.doses_b, alones[1], one, sources.b, sources.single_b, sources)
+    scores = _with_level("bliss", _bliss(stack, a, b, cap, one, sources), stack, (a, b), one, sources)
+    told = np.isfinite(scores.excess)
+    size, lean = np.maximum(told.sum((1, 2)), 1), np.where(told[..., None], scores.lean, 0)
+    slope = np.abs(lean[..., sources.level].sum((1, 2)))/size
+    lean[..., sources.level] = 0
+    shared = (lean.sum((1, 2))**2).sum(1)/size
+    about = pd.DataFrame({"code": stack.codes, "spread": (lean**2).sum((1, 2, 3)) - shared,
+                          "of_mean": shared/size, "slope": slope})
+    columns = {k: v[told] for k, v in _cell_columns(stack, a, b, cap).items() if k[:4] in ("code", "dose")}
+    return pd.DataFrame({**columns, "viability": scores.excess[told]}), about
+
+def _with_repeats(noise, means, about, alones, cap):
+    "Noise of wells where replicates say nothing, and of the level of a matrix, from repeated matrices."
+    again = about.index[about.duplicated(PAIR, keep=False)]
+    both = means[(means.dose_a > 0) & (means.dose_b > 0) & means.code.isin(again)]
+    if not len(both): return noise.assign(level=0.0)
+    parts = [_bliss_of(s, [alone.rows(s.codes) for alone in alones], cap) for s in stacks(both)]
+    cells, errors = (pd.concat(tables) for tables in zip(*parts))
+    cells = cells.merge(about[PAIR].rename_axis("code").reset_index(), on="code")
+    cells = cells[cells.duplicated([*PAIR, "dose_a", "dose_b"], keep=False)]
+    if not len(cells): return noise.assign(level=0.0)
+    sd, df = _repeat_noise(cells, errors)
+    silent = noise.sd.isna() & np.isfinite(sd)
+    noise = noise.assign(sd=noise.sd.mask(silent, sd), df=noise.df.mask(silent, df),
+                         source=noise.source.mask(silent, REPEATS))
+    return noise.assign(level=_repeat_level(cells, errors, float(noise.sd.median())))
+
+# %% ../../nbs/synergy/41_surfaces.ipynb #ac2dd917
+def _repeat_noise(cells, errors):
+    "Standard deviation of one well, and degrees of freedom, from excesses of repeated matrices."
+    centred = cells.assign(viability=cells.viability - cells.groupby("code").viability.transform("mean"))
+    sets = replicate_means(centred, [*PAIR, "dose_a", "dose_b"])
+    sums = sets.assign(df=sets.n - 1).groupby(PAIR)[["squares", "df"]].sum()
+    by_pair = cells[[*PAIR, "code"]].drop_duplicates().merge(errors, on="code").groupby(PAIR)
+    more, spread = by_pair.size() - 1, by_pair.spread.mean()
+    df = sums.df - more
+    there = (df > 0) & (spread > 1e-9)
+    squares = (sums.squares*df/(more*spread))[there]
+    variance, total = pooled_variance(squares.to_numpy(), df[there].to_numpy() + 1)
+    return np.sqrt(variance), total
+
+def _repeat_level(cells, errors, sd):
+    "Relative standard deviation of what scales a whole matrix; 0 where nothing tells."
+    whole = cells.groupby([*PAIR, "code"]).viability.mean().reset_index().merge(errors, on="code")
+    sets = replicate_means(whole, PAIR)
+    variance, df = pooled_variance(sets.squares.to_numpy(), sets.n.to_numpy())
+    if df < LEAST_REPEATS or not np.isfinite(sd): return 0.0
+    return float(np.sqrt(max(variance - sd**2*whole.of_mean.median(), 0)/np.median(whole.slope**2)))
+
+# %% ../../nbs/synergy/41_surfaces.ipynb #8a50398f
 def _coded(wells):
     "Means of replicates with the number of their block, and a row a block."
     means = replicate_means(wells, ["block", "dose_a", "dose_b"])
@@ -839,7 +869,7 @@ def _alone_of(means, about, letter, noise, singles):
     at = keys.get_indexer(pd.MultiIndex.from_arrays([about.line, about[f"drug_{letter}"]]))
     return Alone(series, _series_curves(series, noise), all_series.rows(at), all_curves.rows(at))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #e8a77386
+# %% ../../nbs/synergy/41_surfaces.ipynb #0c4bfc32
 def _curve_reason(alone):
     "Why a drug of each block has no curve, '' where it has one."
     known = alone.own_curves.known | alone.other_curves.known
@@ -878,7 +908,7 @@ def _block_table(about, columns, alones, untreated, noise, measures):
     scores = [f"{m}_{part}" for m in measures for part in (*PARTS, "reason")]
     return blocks[first + scores].reset_index(drop=True)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #8d134bfd
+# %% ../../nbs/synergy/41_surfaces.ipynb #1e086cc9
 def _examples(names, most=3):
     "The first few of some names."
     names = list(map(str, names))
@@ -918,7 +948,7 @@ def _grid_notes(blocks, cells):
     if len(wide) > 3: said.append(f"{len(wide)} blocks lack more than {GAPS:.0%} of their grid")
     return said
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #3aeefd45
+# %% ../../nbs/synergy/41_surfaces.ipynb #0823f745
 def _score_notes(blocks, cells, curves, asked):
     "What is said of capping, references, curves and noise."
     said = []
@@ -953,7 +983,7 @@ class Scored:
     curves: pd.DataFrame  # a row a curve; `block` is "" for curves of the table of single drugs
     notes: tuple  # sentences: what was capped, refused, could not be fitted, and what the noise is taken from
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #d76e324f
+# %% ../../nbs/synergy/41_surfaces.ipynb #f5b4b71e
 def _named_curves(about, alones, keys, curves):
     "One table of all curves: of blocks that have wells of one drug alone, and of the table of single drugs."
     parts = []
@@ -981,7 +1011,7 @@ def _rows_of(stack, which):
     "Some matrices of a stack."
     return Stack(*(v[which] for v in (stack.codes, stack.doses_a, stack.doses_b, stack.y, stack.n)))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #1b521927
+# %% ../../nbs/synergy/41_surfaces.ipynb #77cc820d
 def _score_all(means, alones, noise, asked):
     "Columns of cells and of blocks, stack by stack and some matrices at a time."
     cells, blocks = [], []
@@ -1006,7 +1036,19 @@ def _ordered_cells(cells, about, asked):
     return cells[["block", "line", "drug_a", "dose_a", "drug_b", "dose_b", "viability", "n", "reference_a",
                   "reference_b", "source_a", "source_b", "capped", *scores, *more]]
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #39bfd621
+# %% ../../nbs/synergy/41_surfaces.ipynb #c90f89b3
+def _known_alone(means, about, singles, cap):
+    "The noise of each block, the table of single drugs as curves, and what is known of both drugs alone."
+    noise = well_noise(means, replicate_means(singles, ["line", "drug", "dose"])).assign(level=0.0)
+    for first in (True, False):
+        keyed = _single_curves(singles, float(noise.sd.median()))
+        alones = [_alone_of(means, about, letter, noise.sd.to_numpy(), keyed) for letter in "ab"]
+        before = noise.sd
+        if first: noise = _with_repeats(noise, means, about, alones, cap)
+        if noise.sd.equals(before): break
+    return noise, keyed, alones
+
+# %% ../../nbs/synergy/41_surfaces.ipynb #e6ecec40
 def score_wells(
     wells: pd.DataFrame,  # block, line, drug_a, dose_a, drug_b, dose_b (micromolar), viability (percent)
     singles: pd.DataFrame | None = None,  # line, drug, dose, viability: wells of single drugs in no matrix
@@ -1024,10 +1066,7 @@ def score_wells(
     singles = _checked(empty if singles is None else singles, SINGLES, "single drugs")
     means, about = _coded(wells)
     if not len(about): raise InputError("No block has a well with both drugs: there is nothing to score.")
-    noise = well_noise(means, replicate_means(singles, ["line", "drug", "dose"]))
-    usual = float(noise.sd.median()) if noise.sd.notna().any() else np.nan
-    keyed = _single_curves(singles, usual)
-    alones = [_alone_of(means, about, letter, noise.sd.to_numpy(), keyed) for letter in "ab"]
+    noise, keyed, alones = _known_alone(means, about, singles, cap)
     cells, blocks = _score_all(means, alones, noise, asked)
     blocks = _block_table(about, blocks, alones, alones[0].own.untreated, noise, asked.measures)
     notes, kept = _refused(blocks), blocks[blocks.without == 0]
@@ -1038,7 +1077,7 @@ def score_wells(
     notes += _grid_notes(kept, cells) + _score_notes(kept, cells, curves, asked)
     return Scored(cells, kept, curves, tuple(notes))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #12699580
+# %% ../../nbs/synergy/41_surfaces.ipynb #9813b16b
 @styled
 def figure_largest(
     tables: dict,  # what the matrices are -> their table of blocks (`Scored.blocks`)

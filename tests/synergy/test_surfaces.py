@@ -377,6 +377,21 @@ def test_intervals_hold_the_truth_and_p_is_uniform_without_interaction(cap, dose
         assert np.abs(p - (np.arange(blocks) + 0.5)/blocks).max() < 1.63/np.sqrt(blocks)  # Kolmogorov and Smirnov, 1%
     assert (mine.bliss_max_p <= 0.05).mean() < 0.09
 
+def test_the_error_of_fitted_references_is_in_the_intervals():
+    "Every line has single drugs of its own; combinations are measured almost without error, so that the curves' errors remain."
+    rng, lines = np.random.default_rng(5), [f"line {i:03d}" for i in range(200)]
+    plain = matrix(independent)
+    pairs = pd.concat([plain[(plain.dose_a > 0) & (plain.dose_b > 0)].assign(block=name, line=name) for name in lines])
+    singles = [singles_of(d, c, np.repeat(np.geomspace(0.01, 100, 9), 2), name) for name in lines
+               for d, c in (("drugA", (1, 0.1, 1.2, 1)), ("drugB", (1, 0.25, 0.9, 0.5)))]
+    singles = pd.concat(singles, ignore_index=True)
+    singles["viability"] += rng.normal(0, 6, len(singles))
+    found = score_wells(pairs, singles, cap="none", draws=20, measures=("bliss", "loewe")).blocks
+    assert (found.noise_from == "replicates of single drugs").all() and abs(found.noise_sd[0] - 6) < 0.5
+    half = (found.bliss_mean_high - found.bliss_mean_low)/2/1.96
+    expected = np.hypot(found.bliss_mean.std(), 6/5)  # the combinations' own noise is assumed, and was not there
+    assert abs(half.median()/expected - 1) < 0.15 and found.bliss_mean.std() > 1.2
+
 def test_a_level_that_scales_a_whole_matrix_is_learned_from_repeats_and_widens_intervals():
     rng, parts = np.random.default_rng(3), []
     for i in range(60):
@@ -477,6 +492,28 @@ def test_bliss_equals_combokr_s_48441_values(mirror, tmp_path):
     found = score_wells(wells, None, cap="singles", measures=("bliss",), draws=0).cells.set_index("block").bliss
     assert len(found) == 48_441
     np.testing.assert_allclose(found.loc[each].to_numpy(), table.S_BLISS.to_numpy(float), atol=1e-9)
+
+def test_intervals_of_almanac_are_as_wide_as_matrices_measured_twice_differ(synergy):
+    w = pd.read_csv(synergy/"almanac_786-0_wells.csv.gz")
+    w = w[w.NSC1 != w.NSC2]
+    key = np.sort(w[["NSC1", "NSC2"]].to_numpy(), axis=1)
+    twice = pd.DataFrame(key, w.index).merge(pd.DataFrame(key).join(w[["NSC1"]].reset_index(drop=True)).groupby([0, 1]).NSC1.nunique()
+                                             .rename("orders").reset_index(), on=[0, 1])
+    w = w[(twice.orders == 2).to_numpy()]
+    flip = (w.NSC1 > w.NSC2).to_numpy()
+    def side(first, second): return np.where(flip, w[second], w[first])
+    names, doses = [side("NSC1", "NSC2").astype(str), side("NSC2", "NSC1").astype(str)], [side("CONC1", "CONC2"), side("CONC2", "CONC1")]
+    block = np.char.add(np.where(flip, "BA ", "AB "), np.char.add(np.char.add(names[0], "+"), names[1]))
+    alone = side("MONO_NSC1", "MONO_NSC2"), side("MONO_NSC2", "MONO_NSC1")
+    parts = [pd.DataFrame({"block": block, "line": "786-0", "drug_a": names[0], "dose_a": a, "drug_b": names[1], "dose_b": b, "viability": v})
+             for a, b, v in ((1e6*doses[0], 1e6*doses[1], w.Response_No_Tz.to_numpy()), (1e6*doses[0], 0.0, alone[0]), (0.0, 1e6*doses[1], alone[1]))]
+    wells = pd.concat([parts[0], *(p.drop_duplicates(["block", "dose_a", "dose_b"]) for p in parts[1:])], ignore_index=True)
+    found = score_wells(wells, None, draws=20, measures=("bliss",)).blocks
+    assert (found.noise_from == "repeated matrices").all() and len(found) > 200
+    half = (found.bliss_mean_high - found.bliss_mean_low)/2
+    pairs = found.assign(half=half).groupby(["drug_a", "drug_b"])
+    apart = (pairs.bliss_mean.max() - pairs.bliss_mean.min())/np.sqrt((pairs.half.first()**2 + pairs.half.last()**2))
+    assert 0.88 < (apart < 1).mean() < 1
 
 @pytest.mark.slow
 def test_oneil_s_whole_screen_is_scored(synergy):
