@@ -19,7 +19,7 @@ def varying_bits(
 ) -> np.ndarray:  # drugs x bits that vary among the known, distinct columns, the mean where unknown
     "The bits that tell drugs apart."
     known = chemistry[~np.isnan(chemistry).any(1)]
-    if not len(known): return np.zeros((len(chemistry), 0))
+    if not known.size: return np.zeros((len(chemistry), 0))
     kept = np.unique(known[:, known.std(0) > 0], axis=1)
     out = np.tile(kept.mean(0), (len(chemistry), 1)) if kept.size else np.zeros((len(chemistry), 0))
     out[~np.isnan(chemistry).any(1)] = kept
@@ -29,7 +29,7 @@ def similarity(
     chemistry: np.ndarray,  # drugs x bits, NaN rows where unknown
 ) -> np.ndarray:  # drugs x drugs, Tanimoto; the mean of the known where a structure is unknown
     "How alike two drugs are; a drug of unknown structure is like none."
-    known = ~np.isnan(chemistry).any(1)
+    known = ~np.isnan(chemistry).any(1) & (chemistry.shape[1] > 0)
     bits = np.where(known[:, None], chemistry, 0).astype(float)
     both, size = bits @ bits.T, bits.sum(1)
     either = size[:, None] + size - both

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['STEEPNESS', 'PLACES', 'LIMITS_H', 'OUTSIDE', 'ROUNDS', 'LEVELS', 'LEAST_FALL', 'RISE', 'OFF', 'FITTED', 'FLAT',
-           'FAILED', 'CHUNK', 'WELLS', 'SINGLES', 'OWN', 'POOLED', 'CAPS', 'LEVEL', 'MEASURES', 'PARTS', 'FAR', 'GAPS',
-           'Points', 'Curves', 'curve_table', 'fit_curves', 'replicate_means', 'pooled_variance', 'well_noise',
-           'Series', 'Stack', 'stacks', 'Sources', 'Side', 'Alone', 'held_within', 'Measure', 'Loewe', 'loewe_response',
-           'Slices', 'Asked', 'Scored', 'score_wells', 'figure_largest']
+           'FAILED', 'CHUNK', 'WELLS', 'SINGLES', 'OWN', 'PAIR', 'POOLED', 'LEAST_MEAN', 'LEAST_REPEATS', 'CAPS',
+           'LEVEL', 'MEASURES', 'PARTS', 'FAR', 'GAPS', 'Points', 'Curves', 'curve_table', 'fit_curves',
+           'replicate_means', 'pooled_variance', 'well_noise', 'Series', 'Stack', 'stacks', 'Sources', 'Side', 'Alone',
+           'held_within', 'Measure', 'Loewe', 'loewe_response', 'Slices', 'Asked', 'Scored', 'score_wells',
+           'figure_largest']
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #13721a8b
+# %% ../../nbs/synergy/41_surfaces.ipynb #512a56cb
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from scipy.stats import chi2, t as student
 from ..core.settings import InputError
 from ..core.style import styled
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #19c30369
+# %% ../../nbs/synergy/41_surfaces.ipynb #15c5d310
 class Points(NamedTuple):
     "Mean responses of many curves, curves x doses each."
     x: np.ndarray  # ln dose, -inf without the drug
@@ -48,7 +49,7 @@ def _derivatives(t, g, theta):
     bend = fall*g*(1 - g)
     return np.stack([g, 1 - g, -bend*np.where(np.isfinite(t), t, 0), bend*np.exp(theta[..., 2, None])], -1)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #388297a2
+# %% ../../nbs/synergy/41_surfaces.ipynb #5b6df7a7
 STEEPNESS = np.geomspace(0.3, 6, 8)  # of the grid
 PLACES = np.linspace(-0.25, 1.25, 19)  # of C on the grid, as shares of the range of ln dose
 
@@ -78,8 +79,8 @@ def _grid_fit(p, e0):
     bottom = middle - (fall[at] if e0 is not None else fall[at]*sum_g[at]/total)
     return np.column_stack([bottom + fall[at], bottom, np.log(STEEPNESS)[at[1]], c[at[0], at[2]]])
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #48e40c62
-LIMITS_H, OUTSIDE, ROUNDS = (0.1, 20.0), 100.0, 60  # of h; C, as a multiple of doses tested; steps at most
+# %% ../../nbs/synergy/41_surfaces.ipynb #1a6275f0
+LIMITS_H, OUTSIDE, ROUNDS = (0.1, 20.0), 100.0, 150  # of h; C, as a multiple of doses tested; steps at most
 
 def _limits(p, e0):
     "Lower and upper limits of (E0, Emax, ln h, ln C), curves x 4 each."
@@ -104,7 +105,7 @@ def _normal_equations(p, theta, lower, upper, held):
     matrix = (p.w[..., None]*slopes).transpose(0, 2, 1) @ slopes
     return np.where(out, 0, gradient), matrix, slopes, (p.w*left**2).sum(1)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #dcf27374
+# %% ../../nbs/synergy/41_surfaces.ipynb #f13556fe
 def _polish(p, theta, lower, upper, held):
     "Parameters of least squared error, each curve by its own damped steps."
     theta, unit = np.clip(theta, lower, upper), np.eye(4)
@@ -126,7 +127,7 @@ def _polish(p, theta, lower, upper, held):
         if not len(still): break
     return theta
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #547147b0
+# %% ../../nbs/synergy/41_surfaces.ipynb #4f1f5a91
 class Curves(NamedTuple):
     "Fitted curves, a row each; responses of the methods are percent of control."
     theta: np.ndarray  # curves x 4: E0 and Emax as fractions, ln h, ln C (micromolar); finite always
@@ -160,7 +161,7 @@ class Curves(NamedTuple):
         "Where a response can be said."
         return self.status != "not fitted"
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #ce1d0b37
+# %% ../../nbs/synergy/41_surfaces.ipynb #573466c3
 def _log(doses):
     "Natural logarithm, -inf at zero."
     with np.errstate(divide="ignore"): return np.log(doses)
@@ -176,7 +177,7 @@ def curve_table(
     table = pd.DataFrame(np.hstack([ends, shape]), columns=["E0", "Emax", "h", "C"])
     return table.assign(sd=curves.sd, levels=curves.levels, status=curves.status, reason=curves.reason)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #9452d85d
+# %% ../../nbs/synergy/41_surfaces.ipynb #dc22242f
 LEVELS, LEAST_FALL, RISE, OFF = 4, 1.0, 25.0, 15.0  # dose levels; points: fall, rise between doses, misfit
 FITTED, FLAT, FAILED = "fitted", "no effect in range", "not fitted"
 
@@ -205,7 +206,7 @@ def _judge(p, theta, sd, noise):
     reason = np.select([r for r, _ in reasons], [words for _, words in reasons], "")
     return np.where(reason != "", FAILED, np.where(fall < least, FLAT, FITTED)), reason
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #ef5670de
+# %% ../../nbs/synergy/41_surfaces.ipynb #80ee147c
 CHUNK = 4_000_000  # numbers of a working array
 
 def _fit(p, e0=None):
@@ -232,7 +233,7 @@ def _flattened(p, curves):
     theta = np.where(flat[:, None], level, curves.theta)
     return curves._replace(theta=theta, gain=np.where(flat[:, None, None], shared, curves.gain))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #e5d9ee79
+# %% ../../nbs/synergy/41_surfaces.ipynb #d45ccb14
 def fit_curves(
     doses: np.ndarray,  # micromolar, 0 without the drug, curves x doses; NaN where there is no point
     viability: np.ndarray,  # percent of control, curves x doses; NaN where there is no point
@@ -257,7 +258,7 @@ def fit_curves(
     status, reason = _judge(p, theta, sd, np.broadcast_to(noise, len(w)))
     return _flattened(p, Curves(theta, gain, sd, levels, status, reason))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #3ba8007a
+# %% ../../nbs/synergy/41_surfaces.ipynb #2c10e2be
 WELLS = ["block", "line", "drug_a", "dose_a", "drug_b", "dose_b", "viability"]
 SINGLES = ["line", "drug", "dose", "viability"]
 
@@ -291,8 +292,8 @@ def replicate_means(
     squares = table["var"].fillna(0)*(table["size"] - 1)
     return table[keys].assign(viability=table["mean"], n=table["size"], squares=squares)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #710fd9ca
-OWN = 8  # degrees of freedom at which a matrix speaks for itself
+# %% ../../nbs/synergy/41_surfaces.ipynb #381cfe9a
+OWN, PAIR = 8, ["line", "drug_a", "drug_b"]  # degrees of freedom with which a matrix speaks for itself
 POOLED = ["pooled over the screen", "replicates of single drugs", "repeated matrices"]
 
 def pooled_variance(
@@ -303,30 +304,52 @@ def pooled_variance(
     df = np.asarray(n)[np.asarray(n) > 1] - 1
     if not len(df): return np.nan, 0
     kinds, codes = np.unique(df, return_inverse=True)
-    found = float(np.median(np.asarray(squares)[np.asarray(n) > 1]/chi2.median(kinds)[codes]))
+    squares = np.asarray(squares)[np.asarray(n) > 1]
+    found, most = float(np.median(squares/chi2.median(kinds)[codes])), chi2.ppf(0.999, kinds)[codes]
+    for _ in range(20): found = float(np.minimum(squares, found*most).sum()/df.sum())
     return (found, int(df.sum())) if found > 1e-12 else (np.nan, 0)
 
-def _repeated(means):
-    "Sets of equal cells of matrices of one pair and line: squares and sizes."
-    both = means[(means.dose_a > 0) & (means.dose_b > 0)]
-    again = replicate_means(both, ["line", "drug_a", "drug_b", "dose_a", "dose_b"])
-    return again.squares, again.n
+def _repeated(shared):
+    "Pairs measured in several matrices, brought to one level: squares, and degrees of freedom and one."
+    if not len(shared): return [], []
+    level, whole = (shared.groupby(keys).viability.transform("mean") for keys in ("code", PAIR))
+    scaled = shared.assign(viability=shared.viability*(whole/level).clip(0.5, 2))
+    cells = replicate_means(scaled, [*PAIR, "dose_a", "dose_b"])
+    sums = cells.assign(df=cells.n - 1).groupby(PAIR)[["squares", "df"]].sum()
+    return sums.squares, 1 + sums.df - (shared.groupby(PAIR).code.nunique() - 1)
 
+LEAST_MEAN, LEAST_REPEATS = 20.0, 5  # percent and degrees of freedom below which a level tells nothing
+
+def _level(shared, noise):
+    "Relative standard deviation of what scales a whole matrix, from repeated matrices; 0 where none tells."
+    levels = shared.groupby([*PAIR, "code"]).viability.agg(["mean", "size"]).reset_index()
+    whole = levels.groupby(PAIR)["mean"].transform("mean")
+    levels = levels.assign(viability=levels["mean"]/whole, own=noise**2/levels["size"]/whole**2)
+    sets = replicate_means(levels[whole > LEAST_MEAN], PAIR)
+    variance, df = pooled_variance(sets.squares.to_numpy(), sets.n.to_numpy())
+    if df < LEAST_REPEATS: return 0.0
+    return float(np.sqrt(max(variance - levels.own[whole > LEAST_MEAN].median(), 0)))
+
+# %% ../../nbs/synergy/41_surfaces.ipynb #335af851
 def well_noise(
     means: pd.DataFrame,  # of matrices, from `replicate_means`, with the number of the block as `code`
     singles: pd.DataFrame,  # of single drugs, likewise
-) -> pd.DataFrame:  # a row a block: sd (points; missing where nothing tells), df, source
-    "Standard deviation of one well of each matrix, and what says so."
+) -> pd.DataFrame:  # a row a block: sd (points; missing where nothing tells), df, source, level (relative)
+    "Standard deviation of one well of each matrix, what says so, and that of the level of a matrix."
     own = means.assign(df=means.n - 1).groupby("code")[["squares", "df"]].sum()
+    both = means[(means.dose_a > 0) & (means.dose_b > 0)]
+    shared = both[both.duplicated([*PAIR, "dose_a", "dose_b"], keep=False)]
     told = (own.df >= OWN) & (own.squares > 1e-12)
-    ways = [(means.squares, means.n), (singles.squares, singles.n), _repeated(means)]
+    ways = [(means.squares, means.n), (singles.squares, singles.n), _repeated(shared)]
     pooled = [(*pooled_variance(*(np.asarray(v) for v in way)), name) for way, name in zip(ways, POOLED)]
     variance, df, name = next((p for p in pooled if np.isfinite(p[0])), (np.nan, 0, "none"))
     sd = np.sqrt(np.where(told, own.squares/own.df.where(told, 1), variance))
     source = np.where(told, "its own replicates", name)
-    return pd.DataFrame({"sd": sd, "df": np.where(told, own.df, df), "source": source}, own.index)
+    level = _level(shared, float(np.median(sd))) if len(shared) and np.isfinite(sd).any() else 0.0
+    columns = {"sd": sd, "df": np.where(told, own.df, df), "source": source, "level": level}
+    return pd.DataFrame(columns, own.index)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #b0f5efe7
+# %% ../../nbs/synergy/41_surfaces.ipynb #ffbadc47
 class Series(NamedTuple):
     "Wells of single drugs: a row a drug, NaN where there is no well."
     untreated: np.ndarray  # mean, percent
@@ -362,7 +385,7 @@ def _series_curves(series, noise):
     wells = np.column_stack([np.maximum(series.untreated_n, 1), np.nan_to_num(series.n)])
     return fit_curves(np.hstack([zero, series.doses]), np.hstack([first, series.viability]), wells, noise)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #d0ac28ea
+# %% ../../nbs/synergy/41_surfaces.ipynb #c8009479
 @dataclass(frozen=True)
 class Stack:
     "Matrices of one shape: B matrices, A doses of one drug, D of the other."
@@ -398,7 +421,7 @@ def stacks(
         made.append(Stack(codes, *doses, y, n))
     return made
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #1dcfb485
+# %% ../../nbs/synergy/41_surfaces.ipynb #78890922
 class Sources(NamedTuple):
     "Where the noise of each kind of well stands among the columns of `lean`."
     a: int  # first of drug A's own wells
@@ -406,12 +429,13 @@ class Sources(NamedTuple):
     b: int
     single_b: int
     cells: int  # first of the combination wells
+    level: int  # what scales the whole matrix
     total: int
 
 def _sources(stack, own_a, own_b):
     "Columns for a stack: the untreated well is the first."
     a, b = stack.y.shape[1:]
-    sizes = [1, own_a.doses.shape[1], max(4, a), own_b.doses.shape[1], max(4, b), a*b]
+    sizes = [1, own_a.doses.shape[1], max(4, a), own_b.doses.shape[1], max(4, b), a*b, 1]
     return Sources(*np.cumsum(sizes).tolist())
 
 class Side(NamedTuple):
@@ -425,7 +449,7 @@ class Side(NamedTuple):
     response: np.ndarray  # B x doses: the curve at the grid's doses, percent
     response_lean: np.ndarray  # B x doses x sources, points
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #b93ed0b0
+# %% ../../nbs/synergy/41_surfaces.ipynb #35730151
 def _bounded(lean, fall, sd):
     "Errors of a response that lies between two ends: not above those of any number between them."
     size = np.sqrt((lean**2).sum(-1, keepdims=True))
@@ -457,7 +481,7 @@ def _measured(doses, series, sd, first, width):
     lean[..., first:first + same.shape[2]] = shares*sd[:, None, None]
     return mean, lean
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #bca9b00f
+# %% ../../nbs/synergy/41_surfaces.ipynb #c3ca6135
 class Alone(NamedTuple):
     "What is known of one drug of each matrix."
     own: Series  # the block's own wells
@@ -491,7 +515,7 @@ def _side(doses, alone, sd, first, start, sources):
         lean[b, d, start + slots[d]] = size[gap]
     return Side(mean, fitted, lean, theta, known, curve_lean, response, response_lean)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #3492a706
+# %% ../../nbs/synergy/41_surfaces.ipynb #407dff2e
 CAPS = ("all", "singles", "none")
 
 def held_within(
@@ -514,7 +538,7 @@ def _with_cells(lean, stack, sd, sources):
     cells = np.arange(stack.y[0].size)
     flat = lean.reshape(len(lean), len(cells), -1)
     error = sd[:, None]/np.sqrt(np.maximum(stack.n, 1)).reshape(len(lean), -1)
-    flat[:, cells, sources.cells - sources.total + cells] -= error
+    flat[:, cells, sources.cells + cells] -= error
     return flat.reshape(lean.shape)
 
 def _bliss(stack, a, b, cap, sd, sources):
@@ -531,7 +555,7 @@ def _hsa(stack, a, b, cap, sd, sources):
     excess = held_within(np.minimum(ra, rb), cap) - held_within(stack.y, cap, False)
     return Measure(excess, _with_cells(lean, stack, sd, sources))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #26fb7e84
+# %% ../../nbs/synergy/41_surfaces.ipynb #72d4e91a
 def _term(e, x, theta):
     "Derivatives of dose over the dose that has effect e alone, by e and by the parameters."
     e0, emax, log_h, log_c = np.moveaxis(theta, -1, 0)
@@ -563,7 +587,7 @@ def _alone(xa, xb, theta_a, theta_b):
         slopes.append(part[..., None]*_derivatives(t[..., None], g[..., None], theta)[..., 0, :])
     return e, slopes, flat_a | flat_b
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #483e98b5
+# %% ../../nbs/synergy/41_surfaces.ipynb #d627003b
 class Loewe(NamedTuple):
     "The response that Loewe's additivity expects, in any shape."
     expected: np.ndarray  # fraction of control
@@ -596,7 +620,7 @@ def loewe_response(
         by_a, by_b = (np.where(beyond[..., None], s, -p/total) for s, p in zip(slopes, (p_a, p_b)))
     return Loewe(np.where(beyond, alone, e), beyond, by_a, by_b)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #768a2d17
+# %% ../../nbs/synergy/41_surfaces.ipynb #cef94ea6
 def _loewe(stack, a, b, cap, sd, sources, beyond):
     "Loewe's expectation less the combination, and where the weaker drug cannot reach it."
     shape = stack.y.shape
@@ -613,7 +637,7 @@ def _loewe(stack, a, b, cap, sd, sources, beyond):
     excess = np.where(told, excess, np.nan)
     return Measure(excess, _with_cells(lean, stack, sd, sources)), found.beyond & there & ~np.isnan(stack.y)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #224dfef2
+# %% ../../nbs/synergy/41_surfaces.ipynb #1d52f383
 class Slices(NamedTuple):
     "Fitted slices along one drug, B x slices x doses."
     fit: np.ndarray  # percent; NaN where a slice cannot be fitted
@@ -643,7 +667,7 @@ def _slices(x, y, n, start):
     by_start[some] = g - (hat @ (np.sqrt(q.w)*g)[..., None])[..., 0]
     return Slices(*(v.reshape(*shape, *v.shape[2:]) for v in (fit, by_start, by_cells)))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #ad6b52be
+# %% ../../nbs/synergy/41_surfaces.ipynb #b8240c84
 def _zip(stack, a, b, cap, sd, sources):
     "Bliss on fitted curves less fitted slices, and how many slices cannot be fitted."
     y, n = (np.swapaxes(v, 1, 2) for v in (stack.y, stack.n))
@@ -656,15 +680,15 @@ def _zip(stack, a, b, cap, sd, sources):
     of_a = (vb/100 - along_b.by_start/2)[..., None]*a.response_lean[:, :, None]
     of_b = (va/100 - start_a/2)[..., None]*b.response_lean[:, None]
     lean, shape = of_a + of_b, stack.y.shape
-    cells = lean[..., sources.cells - sources.total:].reshape(*shape, *shape[1:])
+    cells = lean[..., sources.cells:sources.level].reshape(*shape, *shape[1:])
     half = sd[:, None, None, None]/2
     for d in range(shape[2]): cells[:, :, d, :, d] -= half[..., 0]*along_a.by_cells[:, d]
     for d in range(shape[1]): cells[:, d, :, d, :] -= half[..., 0]*along_b.by_cells[:, d]
-    lean[..., sources.cells - sources.total:] = cells.reshape(*shape, -1)
+    lean[..., sources.cells:sources.level] = cells.reshape(*shape, -1)
     failed = np.isnan(along_a.fit).all(2).sum(1) + np.isnan(along_b.fit).all(2).sum(1)
     return Measure(excess, lean), failed
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #353a9726
+# %% ../../nbs/synergy/41_surfaces.ipynb #622582a6
 LEVEL = 0.95  # of intervals
 
 def _scales(df, draws, rng):
@@ -691,7 +715,7 @@ def _largest(measure, there, df, draws, seed):
         out[at] = np.column_stack([best, best - low, best - high, p, top.mean(1)])
     return out
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #c24ade15
+# %% ../../nbs/synergy/41_surfaces.ipynb #413dd315
 def _summary(measure, there, sd, df, draws, seed):
     "Mean and largest of each matrix, and the half-width of each cell's interval."
     told, size = np.isfinite(sd) & there.any((1, 2)), np.maximum(there.sum((1, 2)), 1)
@@ -708,9 +732,17 @@ def _summary(measure, there, sd, df, draws, seed):
     cells = np.where(there, width[:, None, None]*np.sqrt((lean**2).sum(-1)), np.nan)
     return np.column_stack([mean, mean - half, mean + half, largest]), cells
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #ce79b1c9
+# %% ../../nbs/synergy/41_surfaces.ipynb #82d055f9
 MEASURES = ("bliss", "hsa", "loewe", "zip")
 PARTS = ("mean", "mean_low", "mean_high", "max", "max_low", "max_high", "max_p", "max_noise")
+
+def _with_level(measure, scores, stack, sides, level, sources):
+    "Errors of scores with that of the matrix's level, which references measured in it share."
+    own = ~sides[0].fitted[:, :, None], ~sides[1].fitted[:, None]
+    share = own[0]*1.0 + own[1] if measure in ("bliss", "zip") else 1.0*(own[0] & own[1])
+    moved = level[:, None, None]*np.nan_to_num(share*(scores.excess + stack.y) - stack.y)
+    scores.lean[..., sources.level] = moved
+    return scores
 
 def _excess(measure, stack, sides, cap, sd, sources, beyond):
     "Scores of one kind, whether cells lie beyond the weaker drug, and slices that failed."
@@ -739,7 +771,7 @@ def _cell_columns(stack, a, b, cap):
     pairs = {"dose": doses, "reference": references, "source": sources}
     return columns | {f"{name}_{letter}": v for name, both in pairs.items() for letter, v in zip("ab", both)}
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #92213b8a
+# %% ../../nbs/synergy/41_surfaces.ipynb #7bf1a6a9
 class Asked(NamedTuple):
     "How matrices are scored."
     cap: str  # rule of capping
@@ -763,6 +795,7 @@ def _score_stack(stack, alone_a, alone_b, noise, asked):
     known_noise = noise.sd.to_numpy() if asked.draws else np.full(len(sd), np.nan)
     for name in asked.measures:
         scores, beyond, failed = _excess(name, stack, (a, b), asked.cap, sd, sources, asked.beyond)
+        scores = _with_level(name, scores, stack, (a, b), noise.level.to_numpy(), sources)
         told = np.isfinite(scores.excess)
         numbers, half = _summary(scores, told, known_noise, noise.df.to_numpy(), asked.draws, asked.seed)
         cells[name] = scores.excess
@@ -774,7 +807,7 @@ def _score_stack(stack, alone_a, alone_b, noise, asked):
                    f"{name}_beyond": beyond.sum((1, 2))}
     return {k: v[there] for k, v in cells.items()}, blocks
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #72dac36f
+# %% ../../nbs/synergy/41_surfaces.ipynb #d00a0cff
 def _coded(wells):
     "Means of replicates with the number of their block, and a row a block."
     means = replicate_means(wells, ["block", "dose_a", "dose_b"])
@@ -806,7 +839,7 @@ def _alone_of(means, about, letter, noise, singles):
     at = keys.get_indexer(pd.MultiIndex.from_arrays([about.line, about[f"drug_{letter}"]]))
     return Alone(series, _series_curves(series, noise), all_series.rows(at), all_curves.rows(at))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #6235ce00
+# %% ../../nbs/synergy/41_surfaces.ipynb #e8a77386
 def _curve_reason(alone):
     "Why a drug of each block has no curve, '' where it has one."
     known = alone.own_curves.known | alone.other_curves.known
@@ -837,15 +870,15 @@ def _block_table(about, columns, alones, untreated, noise, measures):
     "The table of blocks in its order of columns."
     blocks = about.assign(code=np.arange(len(about))).merge(columns, on="code").sort_values("code")
     blocks = blocks.set_index("code", drop=False).rename_axis(None)
-    parts = dict(untreated=untreated, noise_sd=noise.sd, noise_from=noise.source,
+    parts = dict(untreated=untreated, noise_sd=noise.sd, noise_from=noise.source, level_sd=100*noise.level,
                  reason_a=_curve_reason(alones[0]), reason_b=_curve_reason(alones[1]))
     blocks = _reasons(blocks.assign(**{k: np.asarray(v)[blocks.code] for k, v in parts.items()}), measures)
     first = ["code", "block", "line", "drug_a", "drug_b", "n_cells", "n_missing", "n_capped", "untreated",
-             "noise_sd", "noise_from", "without", *(["n_beyond"] if "loewe" in measures else [])]
+             "noise_sd", "noise_from", "level_sd", "without", *(["n_beyond"] if "loewe" in measures else [])]
     scores = [f"{m}_{part}" for m in measures for part in (*PARTS, "reason")]
     return blocks[first + scores].reset_index(drop=True)
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #beb797f0
+# %% ../../nbs/synergy/41_surfaces.ipynb #8d134bfd
 def _examples(names, most=3):
     "The first few of some names."
     names = list(map(str, names))
@@ -885,7 +918,7 @@ def _grid_notes(blocks, cells):
     if len(wide) > 3: said.append(f"{len(wide)} blocks lack more than {GAPS:.0%} of their grid")
     return said
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #7051f438
+# %% ../../nbs/synergy/41_surfaces.ipynb #3aeefd45
 def _score_notes(blocks, cells, curves, asked):
     "What is said of capping, references, curves and noise."
     said = []
@@ -906,6 +939,10 @@ def _score_notes(blocks, cells, curves, asked):
         for name, group in blocks.groupby("noise_from"):
             size = "no interval" if name == "none" else f"median {group.noise_sd.median():.2f} points a well"
             said.append(f"noise of {len(group)} blocks: {name} ({size})")
+        level = blocks.level_sd.iloc[0]
+        if level:
+            said.append(f"the level of a whole matrix varies by {level:.1f} % between repeats of a pair: "
+                        "all intervals hold it")
     return said
 
 @dataclass(frozen=True)
@@ -916,7 +953,7 @@ class Scored:
     curves: pd.DataFrame  # a row a curve; `block` is "" for curves of the table of single drugs
     notes: tuple  # sentences: what was capped, refused, could not be fitted, and what the noise is taken from
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #ea548634
+# %% ../../nbs/synergy/41_surfaces.ipynb #d76e324f
 def _named_curves(about, alones, keys, curves):
     "One table of all curves: of blocks that have wells of one drug alone, and of the table of single drugs."
     parts = []
@@ -944,7 +981,7 @@ def _rows_of(stack, which):
     "Some matrices of a stack."
     return Stack(*(v[which] for v in (stack.codes, stack.doses_a, stack.doses_b, stack.y, stack.n)))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #47827be7
+# %% ../../nbs/synergy/41_surfaces.ipynb #1b521927
 def _score_all(means, alones, noise, asked):
     "Columns of cells and of blocks, stack by stack and some matrices at a time."
     cells, blocks = [], []
@@ -969,7 +1006,7 @@ def _ordered_cells(cells, about, asked):
     return cells[["block", "line", "drug_a", "dose_a", "drug_b", "dose_b", "viability", "n", "reference_a",
                   "reference_b", "source_a", "source_b", "capped", *scores, *more]]
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #fc8d2790
+# %% ../../nbs/synergy/41_surfaces.ipynb #39bfd621
 def score_wells(
     wells: pd.DataFrame,  # block, line, drug_a, dose_a, drug_b, dose_b (micromolar), viability (percent)
     singles: pd.DataFrame | None = None,  # line, drug, dose, viability: wells of single drugs in no matrix
@@ -1001,7 +1038,7 @@ def score_wells(
     notes += _grid_notes(kept, cells) + _score_notes(kept, cells, curves, asked)
     return Scored(cells, kept, curves, tuple(notes))
 
-# %% ../../nbs/synergy/41_surfaces.ipynb #e97f8bf4
+# %% ../../nbs/synergy/41_surfaces.ipynb #12699580
 @styled
 def figure_largest(
     tables: dict,  # what the matrices are -> their table of blocks (`Scored.blocks`)
@@ -1014,8 +1051,7 @@ def figure_largest(
         p = np.sort(blocks[f"{measure}_max_p"])
         left.plot(p, np.arange(1, len(p) + 1)/len(p), label=name)
         right.plot(blocks[f"{measure}_max_noise"], blocks[f"{measure}_max"], marker, ms=4, alpha=0.6)
-    ends = [min(right.get_xlim()[0], right.get_ylim()[0]), right.get_ylim()[1]]
-    right.plot(ends, ends, color="0.6", lw=1, ls="--")
+    right.axline((10, 10), slope=1, color="0.6", lw=1, ls="--")
     share = {name: (blocks[f"{measure}_max_p"] <= 0.05).mean() for name, blocks in tables.items()}
     left.set(xlabel="p of the largest cell", ylabel="share of matrices at or below")
     right.set(xlabel="mean of the largest under no interaction (points)", ylabel="largest excess (points)")
