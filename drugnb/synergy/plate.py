@@ -9,7 +9,7 @@ __all__ = ['SIZES', 'WELL', 'LEAST', 'MAY_BE_ZERO', 'VEHICLE', 'MOST_STEPS', 'FA
            'layout_label', 'map_plates', 'pick', 'results_template', 'position_links', 'Plates', 'check_plates',
            'count_of', 'lay_out', 'draw_plate', 'write_plates']
 
-# %% ../../nbs/synergy/47_plate.ipynb #8f74e274
+# %% ../../nbs/synergy/47_plate.ipynb #4914252b
 from dataclasses import dataclass, fields
 from itertools import combinations, product
 from pathlib import Path
@@ -28,7 +28,7 @@ from ..core.identity import amounts, as_text, DOSE_UNITS, MISSING, plain_name
 from ..core.settings import InputError, typed_path
 from ..core.style import save_figure, styled
 
-# %% ../../nbs/synergy/47_plate.ipynb #ddb4f50d
+# %% ../../nbs/synergy/47_plate.ipynb #97ddf42a
 SIZES = {96: (8, 12), 384: (16, 24), 1536: (32, 48)}  # wells of a plate: rows, columns
 WELL = r"^([A-Z]{1,2})0*([1-9]\d?)$"
 
@@ -56,7 +56,7 @@ def plate_wells(
     table.insert(0, "well", [f"{r}{c:02d}" for r, c in places])
     return table
 
-# %% ../../nbs/synergy/47_plate.ipynb #cddd6ea0
+# %% ../../nbs/synergy/47_plate.ipynb #38c9e695
 @dataclass(frozen=True)
 class Recipe:
     "What every plate of a layout keeps to. Raises `InputError` for a value that no plate can keep to."
@@ -78,7 +78,7 @@ class Recipe:
     seed: int = 0  # of the places of wells
     def __post_init__(self): _check_recipe(self)
 
-# %% ../../nbs/synergy/47_plate.ipynb #a50f5dd3
+# %% ../../nbs/synergy/47_plate.ipynb #4f2578c5
 LEAST = dict(replicates=1, singles=0, n_dmso=16, n_positive=4, ring=0, seed=0)  # of what is counted
 MAY_BE_ZERO = ("positive_dose", "dead_ul", "deviation", "dilution")
 
@@ -119,7 +119,7 @@ def room(
     rows, columns = inner_shape(recipe)
     return rows*columns - recipe.n_dmso - recipe.n_positive
 
-# %% ../../nbs/synergy/47_plate.ipynb #3f663ae7
+# %% ../../nbs/synergy/47_plate.ipynb #2a0a1021
 def _need(table, columns, what):
     "Raise for a column that is not there."
     lacking = [c for c in columns if c not in table]
@@ -140,7 +140,7 @@ def _labels(values, what):
                          "control character, which a spreadsheet does not leave alone: rename it.")
     return text.reset_index(drop=True)
 
-# %% ../../nbs/synergy/47_plate.ipynb #aa6b5fa3
+# %% ../../nbs/synergy/47_plate.ipynb #9dd0069a
 def _ranks(proposal):
     "Ranks of the pairs, by position where the table has none. Raises for ranks that are none."
     rank = proposal["rank"] if "rank" in proposal else range(1, len(proposal) + 1)
@@ -170,7 +170,7 @@ def read_proposal(
                          f"({again.sum()} repeats in all, in either order): keep one of each.")
     return pairs.sort_values("rank").reset_index(drop=True)
 
-# %% ../../nbs/synergy/47_plate.ipynb #bbce4f25
+# %% ../../nbs/synergy/47_plate.ipynb #3e5ff365
 def _micromolar(table, name, what, default=""):
     "Amounts of the column `name`, or `name_UNIT`, in µM; raises for what is no amount."
     plain = {str(c).strip().lower().replace("µ", "u").replace("μ", "u"): c for c in table.columns}
@@ -195,7 +195,7 @@ def _micromolar(table, name, what, default=""):
                          f"no amount above 0 in pM, nM, µM, mM or M ({odd.sum()} in all).")
     return found.map(_six).reset_index(drop=True)
 
-# %% ../../nbs/synergy/47_plate.ipynb #1794d60f
+# %% ../../nbs/synergy/47_plate.ipynb #fc63a896
 def _six(x):
     "A number as six significant digits write it, which is how files hold it."
     return float(f"{x:.6g}")
@@ -214,7 +214,7 @@ def read_doses(
                          f"({again.sum()} repeats in all): keep one of each.")
     return table.sort_values(["drug", "dose"]).reset_index(drop=True)
 
-# %% ../../nbs/synergy/47_plate.ipynb #d9d1ddea
+# %% ../../nbs/synergy/47_plate.ipynb #8637a719
 VEHICLE = "DMSO"
 
 def read_stock(
@@ -254,7 +254,7 @@ def _known(drugs, table, what):
     raise InputError(f"The table of {what} has no row of the drug {lacking[0]!r}{hint}, {len(lacking)} drugs "
                      "in all: add them, or leave their pairs out.")
 
-# %% ../../nbs/synergy/47_plate.ipynb #9f987b31
+# %% ../../nbs/synergy/47_plate.ipynb #0b7d7653
 MOST_STEPS = 6  # of dilution
 
 def _in_droplets(dose, stock_um, recipe):
@@ -286,7 +286,7 @@ def _impossible(drug, dose, stocks, limit, recipe):
                       f"µM, which droplets of {recipe.droplet_nl:g} nL do not give to within "
                       f"{100*recipe.deviation:g}%{steps}: use a weaker stock or another dose{allow}.")
 
-# %% ../../nbs/synergy/47_plate.ipynb #2038ff54
+# %% ../../nbs/synergy/47_plate.ipynb #e06d4a2d
 def dose_volumes(
     doses: pd.DataFrame,  # drug, dose (µM), from `read_doses`
     stock: pd.DataFrame,  # from `read_stock`
@@ -312,7 +312,7 @@ def dose_volumes(
                          f"as one dose in droplets of {recipe.droplet_nl:g} nL: leave one of them out.")
     return table
 
-# %% ../../nbs/synergy/47_plate.ipynb #6912abdf
+# %% ../../nbs/synergy/47_plate.ipynb #371e7ffb
 def _wells_of(pair, drugs, n_doses, recipe):
     "Wells that a pair adds to a plate that holds some drugs."
     new = {pair.drug_a, pair.drug_b} - drugs
@@ -341,7 +341,7 @@ def pack_pairs(
         found.append(at + 1)
     return np.array(found)
 
-# %% ../../nbs/synergy/47_plate.ipynb #3318e44e
+# %% ../../nbs/synergy/47_plate.ipynb #eec574fc
 def _diagonals(n, rows, columns):
     "The first n places of a grid along its diagonals."
     k = np.arange(n)
@@ -361,7 +361,7 @@ def _control_wells(recipe, earlier, rng, tries=200):
         if best is None or score > best[0]: best = score, places, positive
     return best[1], best[2]
 
-# %% ../../nbs/synergy/47_plate.ipynb #4cdcaa48
+# %% ../../nbs/synergy/47_plate.ipynb #7cbeb051
 def _levels(treatments):
     "Role and dose levels of wells: single drug or not, and the rank of each dose among those of its drug."
     both = pd.concat([treatments[["drug_a", "dose_a"]].set_axis(["drug", "dose"], axis=1),
@@ -399,7 +399,7 @@ def _treatment_wells(treatments, taken, recipe, rng, tries=300):
         if best is None or linked < best[0]: best = linked, at
     return free[best[1]]
 
-# %% ../../nbs/synergy/47_plate.ipynb #72ac8e3c
+# %% ../../nbs/synergy/47_plate.ipynb #bc9bd140
 MAP = ["layout", "plate", "well", "row", "column", "role", "line", "drug_a", "dose_a", "drug_b", "dose_b",
        "unit", "replicate", "rank"]
 ROLES = ("combination", "single", "dmso", "positive", "empty")
@@ -436,7 +436,7 @@ def _one_plate(name, pairs, made, positive, recipe, earlier, rng):
     for c in ("replicate", "rank"): table[c] = table[c].astype("Int64")
     return table, positives
 
-# %% ../../nbs/synergy/47_plate.ipynb #da448104
+# %% ../../nbs/synergy/47_plate.ipynb #b7de88cf
 def layout_label(
     plate_map: pd.DataFrame,  # of `MAP`, with or without `layout`
 ) -> str:  # L and seven digits, the same for the same map
@@ -465,7 +465,7 @@ def map_plates(
     plate_map = pd.concat(maps, ignore_index=True)
     return plate_map.assign(layout=layout_label(plate_map))[MAP]
 
-# %% ../../nbs/synergy/47_plate.ipynb #6bc651b6
+# %% ../../nbs/synergy/47_plate.ipynb #714be307
 PICKS = ["source_plate", "source_well", "destination_plate", "destination_well", "volume_nl", "drug",
          "stock_um"]
 PREPARED = ["plate", "well", "drug", "stock_um", "dmso_ul", "from_plate", "from_well", "transfer_nl"]
@@ -499,7 +499,7 @@ def _backfill(plate_map, drugs, recipe):
                          "drug": VEHICLE, "stock_um": 0.0, "volume_nl": total - has.to_numpy()})
     return fill[fill.volume_nl > 1e-9], total
 
-# %% ../../nbs/synergy/47_plate.ipynb #7da9590b
+# %% ../../nbs/synergy/47_plate.ipynb #8cda159f
 def _deal(transfers, usable):
     "Number of the source well of each transfer (nL), wells used in turn; -1 where none has enough left."
     at, left, found = 0, [*usable], []
@@ -539,7 +539,7 @@ def _new_wells(asked, plate, start, recipe, unit_nl):
                          "source_plate": [plate if i < 384 else f"{plate}_{i//384 + 1}" for i in k],
                          "source_well": [names[i % 384] for i in k]})
 
-# %% ../../nbs/synergy/47_plate.ipynb #c53e19ba
+# %% ../../nbs/synergy/47_plate.ipynb #0211939a
 def _dilution_unit(recipe):
     "Volume (nL) of which prepared wells are multiples, so that stock comes in whole droplets; about 1 µL."
     step = recipe.dilution*recipe.droplet_nl
@@ -570,7 +570,7 @@ def _diluted(asked, made, stock, recipe, plate):
         if k > 1 and (drug, source) not in [q[:2] for q in queue]: queue.insert(0, (drug, source, of, k - 1))
     return wells, pd.concat(wanted, ignore_index=True)
 
-# %% ../../nbs/synergy/47_plate.ipynb #944106ce
+# %% ../../nbs/synergy/47_plate.ipynb #740cf890
 def _sources(asked, made, stock, recipe):
     "All transfers, those that make dilutions included, with their source wells; prepared wells as a stock."
     plate = _prepared_name(stock)
@@ -586,7 +586,7 @@ def _sources(asked, made, stock, recipe):
         served.append(_served(part, everything[holding], recipe))
     return pd.concat(served, ignore_index=True), new
 
-# %% ../../nbs/synergy/47_plate.ipynb #e42b2a1a
+# %% ../../nbs/synergy/47_plate.ipynb #0636fe1a
 def _prepared_table(new, into):
     "What a person prepares first: DMSO into a well, and for a dilution a transfer of stock into it."
     names = {"source_plate": "from_plate", "source_well": "from_well", "volume_nl": "transfer_nl",
@@ -613,7 +613,7 @@ def pick(
     picklist = served[ours].sort_values(order, kind="stable").reset_index(drop=True)[PICKS]
     return picklist, _prepared_table(new, served[~ours])
 
-# %% ../../nbs/synergy/47_plate.ipynb #daf2cdbf
+# %% ../../nbs/synergy/47_plate.ipynb #68b38904
 TEMPLATE = ["layout", "plate", "well", "signal", "role", "line", "drug_a", "dose_a", "drug_b", "dose_b",
             "unit"]
 
@@ -624,7 +624,7 @@ def results_template(
     used = plate_map[plate_map.role != "empty"].reset_index(drop=True)
     return used.assign(signal=np.nan)[TEMPLATE]
 
-# %% ../../nbs/synergy/47_plate.ipynb #6a0ad4d5
+# %% ../../nbs/synergy/47_plate.ipynb #47a08e31
 def position_links(
     plate_map: pd.DataFrame,  # of `MAP`
     recipe: Recipe,  # what every plate keeps to
@@ -640,7 +640,7 @@ def position_links(
         rows += [(plate, *name, len(treated), value) for name, value in zip(names, r.ravel())]
     return pd.DataFrame(rows, columns=["plate", "factor", "position", "n", "r"])
 
-# %% ../../nbs/synergy/47_plate.ipynb #6dfc4bc1
+# %% ../../nbs/synergy/47_plate.ipynb #bed52d8e
 def _broken_map(plate_map, pairs, recipe):
     "Broken promises of the map: wells, ring and lines; what follows position."
     rows, columns = SIZES[recipe.size]
@@ -672,7 +672,7 @@ def _broken_controls(plate_map, recipe):
     if any(len(one & two) > recipe.n_positive//2 for one, two in combinations(positives, 2)):
         yield "two plates share more than half of their positive wells"
 
-# %% ../../nbs/synergy/47_plate.ipynb #2ef349a0
+# %% ../../nbs/synergy/47_plate.ipynb #13366d34
 def _broken_pairs(plate_map, pairs, doses, recipe):
     "Broken promises of pairs and single drugs, by the doses that were asked for."
     n_doses = doses.groupby("drug").size()
@@ -696,7 +696,7 @@ def _broken_pairs(plate_map, pairs, doses, recipe):
         if len(alone) != expected or (alone != recipe.singles).any() or (there and there != drugs):
             yield f"single drugs of {plate} are not those of its pairs, at each dose"
 
-# %% ../../nbs/synergy/47_plate.ipynb #2df57456
+# %% ../../nbs/synergy/47_plate.ipynb #f49bef13
 def _contents(stock, prepared):
     "Concentration (µM), volume (nL) and drug of each source well, prepared ones from what goes into them."
     known = {(s.source_plate, s.source_well): (s.drug, s.stock_um, s.volume_ul*1000)
@@ -715,7 +715,7 @@ def _draws(picklist, prepared):
     takes = takes.set_axis(names, axis=1)
     return pd.concat([picklist[names], takes]).groupby(names[:2], sort=False).volume_nl.sum()
 
-# %% ../../nbs/synergy/47_plate.ipynb #f4b069c9
+# %% ../../nbs/synergy/47_plate.ipynb #e8de167c
 def _broken_picks(plates, stock):
     "Broken promises of the picklist: droplets, totals, doses, and what is drawn from each source well."
     r, picks = plates.recipe, plates.picklist
@@ -743,7 +743,7 @@ def _broken_picks(plates, stock):
     for well, volume in _draws(picks, plates.prepared).items():
         if volume > known[well][2] - r.dead_ul*1000 + 1e-6: yield f"source well {' '.join(well)} is overdrawn"
 
-# %% ../../nbs/synergy/47_plate.ipynb #eff14646
+# %% ../../nbs/synergy/47_plate.ipynb #ffaf2e79
 @dataclass(frozen=True)
 class Plates:
     "A layout: what goes where, how it gets there, and what is to be filled in."
@@ -776,7 +776,7 @@ def check_plates(
     if (change > plates.recipe.deviation + 1e-5).any(): wrong.append("a dose is far from what was asked")
     return wrong
 
-# %% ../../nbs/synergy/47_plate.ipynb #568fede9
+# %% ../../nbs/synergy/47_plate.ipynb #d8f87711
 def _drawn(picklist, prepared, stock):
     "What is drawn from each source well, and what stays in it (µL)."
     known = _contents(stock, prepared)
@@ -793,7 +793,7 @@ def count_of(
     "A count with its noun."
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
-# %% ../../nbs/synergy/47_plate.ipynb #bc60fc85
+# %% ../../nbs/synergy/47_plate.ipynb #fe69b283
 def _notes(plate_map, volumes, prepared, drawn, total, recipe):
     "Sentences about a layout."
     for plate, table in plate_map.groupby("plate", sort=False):
@@ -821,7 +821,7 @@ def _notes(plate_map, volumes, prepared, drawn, total, recipe):
     if not recipe.positive:
         yield "no drug is named as positive control: add one by hand to the wells marked positive"
 
-# %% ../../nbs/synergy/47_plate.ipynb #0afa3ed5
+# %% ../../nbs/synergy/47_plate.ipynb #db76e682
 def _wanted_doses(pairs, doses, stock, recipe):
     "The doses that a layout needs, the positive control's among them; `tested` is False for that one alone."
     drugs = sorted({*pairs.drug_a, *pairs.drug_b})
@@ -855,7 +855,7 @@ def lay_out(
     if wrong: raise RuntimeError(f"A layout breaks its promises: {'; '.join(wrong)}.")
     return plates
 
-# %% ../../nbs/synergy/47_plate.ipynb #0a67d8c5
+# %% ../../nbs/synergy/47_plate.ipynb #c14c1b3c
 ROLE_COLOURS = {"a": "#0072B2", "b": "#E69F00", "single": "#009E73", "dmso": "#FFFFFF", "positive": "#D55E00",
                 "empty": "#DDDDDD"}
 NAMES = {"dmso": "DMSO", "positive": "positive control", "single": "one drug alone", "empty": "empty"}
@@ -894,7 +894,7 @@ def _plate_title(table, plates):
     return (f"{mine}{of} pairs on {table.plate.iloc[0]}{line}: {n.get('combination', 0)} wells of pairs, "
             f"{n.get('single', 0)} of single drugs, {n.get('dmso', 0)} DMSO, {n.get('positive', 0)} positive")
 
-# %% ../../nbs/synergy/47_plate.ipynb #85bab5e5
+# %% ../../nbs/synergy/47_plate.ipynb #66166964
 def _plate_legend(ax, table):
     "What the shapes of a plate stand for, under it."
     def dot(colour, edge="none"):
@@ -933,7 +933,7 @@ def _pair_key(ax, table, lines):
                 linespacing=1.35)
     ax.set_axis_off()
 
-# %% ../../nbs/synergy/47_plate.ipynb #e62a5aa9
+# %% ../../nbs/synergy/47_plate.ipynb #d99d26e1
 @styled
 def draw_plate(
     plates: Plates,  # a layout
@@ -962,7 +962,7 @@ def draw_plate(
     _pair_key(key, table, lines)
     return fig
 
-# %% ../../nbs/synergy/47_plate.ipynb #f6b5d5b5
+# %% ../../nbs/synergy/47_plate.ipynb #b9d52183
 ECHO = {"source_plate": "Source Plate Name", "source_well": "Source Well",
         "destination_plate": "Destination Plate Name", "destination_well": "Destination Well",
         "volume_nl": "Transfer Volume", "drug": "Sample Name"}
@@ -981,6 +981,7 @@ def _refuse_another(folder, plates):
         raise InputError(f"{folder} holds the plates of another layout ({found}): choose another folder, so "
                          "that their map is not lost.")
 
+# %% ../../nbs/synergy/47_plate.ipynb #d4b03e19
 def write_plates(
     folder: str | Path,  # relative to the working folder; made if it is not there
     plates: Plates,  # a layout

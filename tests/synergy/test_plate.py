@@ -83,6 +83,8 @@ def test_thirty_pairs_need_two_plates_and_the_ring_of_76_wells_stays_empty(laid)
     singles = laid.plate_map[laid.plate_map.role == "single"].groupby("plate")[["drug_a", "dose_a"]].agg("nunique")
     assert singles.values.tolist() == [[11, 3], [3, 3]]
     promised(laid, *tables())
+    assert laid.notes[0] == "plate_1: 28 pairs; wells: 252 combination, 33 single, 16 dmso, 4 positive, 79 empty"
+    assert any(n.startswith("the stocks name no DMSO: 1 source well must be filled") for n in laid.notes)
 
 def test_a_weak_stock_is_an_error_that_names_drug_and_top_dose():
     proposal, doses, stock = tables()

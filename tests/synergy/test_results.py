@@ -123,7 +123,10 @@ def test_missing_wells_are_named_and_left_out(plates, sent):
     found = read_results(gone, plates.plate_map)
     first = f"{sent.plate[0]} {sent.well[0]}"
     assert any("have no signal: 3 wells" in n and first in n for n in found.notes)
-    assert len(found.wells) + len(found.singles) >= len(read_results(sent, plates.plate_map).wells)
+    whole = read_results(sent, plates.plate_map)
+    lost = plates.template.merge(sent, on=["plate", "well"]).role[[0, 5, 7]].isin(["combination", "single"]).sum()
+    assert len(found.wells) + len(found.singles) == len(whole.wells) + len(whole.singles) - lost and lost > 0
+    assert found.wells.viability.notna().all() and found.singles.viability.notna().all()
 
 def test_text_zeros_and_saturated_wells_are_named(plates, sent):
     text = sent.assign(signal=sent.signal.astype(object))
@@ -243,3 +246,9 @@ def test_a_map_survives_its_file_whatever_its_drugs_are_called(tmp_path):
     (folder/"plate_map.csv").write_text((folder/"plate_map.csv").read_text().replace("00123", "123"))
     with pytest.raises(InputError, match="is not as it was laid out"): read_plate_map(folder/"plate_map.csv")
     with pytest.raises(InputError, match="There is no file"): read_plate_map(folder/"nothing.csv")
+
+def test_a_plate_whose_controls_overlap_has_failed(plates):
+    wild = simulate_lab(plates.plate_map, truth, 3, Lab(noise=0.5, df=30, kill=50.0))
+    quality = plate_quality(read_signals(wild, plates.plate_map)[0])
+    assert (quality.z_robust < 0).all() and np.isfinite(quality.z_robust).all() and (quality.state == "failed").all()
+    assert quality.reason.str.startswith("the bands of its controls overlap").all()
