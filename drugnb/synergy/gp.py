@@ -141,7 +141,8 @@ def _sides(pairs, known):
     agents = pairs.line*n + pairs.a, pairs.line*n + pairs.b
     u, v = (known.curves[x] for x in agents)
     curves = np.hstack([u + v, np.abs(u - v)])/np.sqrt(2)
-    return _Sides((pairs.a, pairs.b), agents, pairs.line, curves, known.tried[agents[0]] & known.tried[agents[1]])
+    tried = known.tried[agents[0]] & known.tried[agents[1]]
+    return _Sides((pairs.a, pairs.b), agents, pairs.line, curves, tried)
 
 def _alone(known, agents):
     "How alike drugs act alone in their lines: table, and the place of each agent in it."
