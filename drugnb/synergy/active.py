@@ -203,7 +203,8 @@ def run_campaign(
     for r in range(0 if picks is None else int(picks["round"].max()) + 1, rounds + 1):
         free = may_be_asked(asked, None if picks is None else asked.rows(picks.candidate))
         if not free.any(): break
-        if picks is None and policy != "random": which, f = covering_start(asked, start, free, seed, note), None
+        if picks is None and policy != "random":
+            which, f = covering_start(asked, start, free, seed, note), None
         else:
             draw = int(np.random.default_rng([seed, r]).integers(2**31))
             how = dict(policy=policy, kappa=kappa, diverse=diverse, seed=draw, note=note)

@@ -53,13 +53,15 @@ def ways(
              "random": (gp, "random"), "Gaussian process greedy": (gp, "greedy"),
              "Gaussian process expected improvement": (gp, "expected improvement"),
              "Gaussian process Thompson": (gp, "thompson")}
-    wanted = [n.strip() for n in names.split(",") if n.strip()] or ["Gaussian process", "extra trees", "random"]
+    wanted = [n.strip() for n in names.split(",") if n.strip()] or list(known)[:3]
     return {n: _known_way(n, known) for n in wanted}
 
 def _known_way(name, known):
-    if name not in known: raise InputError(f"There is no way of asking {name!r}: use some of {', '.join(known)}.")
+    if name not in known:
+        raise InputError(f"There is no way of asking {name!r}: use some of {', '.join(known)}.")
     return known[name]
 
+# %% ../../nbs/synergy/46a_replay.ipynb #46areplay010
 def replay(
     data: Measured,    # the screen
     asking: dict,      # name -> (model, policy), of `ways`
@@ -76,8 +78,8 @@ def replay(
     for name, (model, policy) in asking.items():
         for s in range(seed, seed + seeds):
             file = f"rounds/{name.replace(' ', '_')}_{s}"
-            picks = run_campaign(model, data.pairs, measure, batch, batch, rounds, policy, seed=s, store=store,
-                                 name=file, note=note)
+            picks = run_campaign(model, data.pairs, measure, batch, batch, rounds, policy, seed=s,
+                                 store=store, name=file, note=note)
             parts.append(picks.assign(model=name, policy=policy, seed=s))
     return pd.concat(parts, ignore_index=True)
 
@@ -91,7 +93,7 @@ def replay_curves(
     columns = ["model", "policy", "seed", "round", "measured", "found", "share"]
     return pd.concat(parts)[columns].reset_index(drop=True)
 
-# %% ../../nbs/synergy/46a_replay.ipynb #46areplay012
+# %% ../../nbs/synergy/46a_replay.ipynb #46areplay013
 def by_chance(
     n: int,               # pairs in all
     best: int,            # that are looked for
@@ -118,10 +120,10 @@ def oracle_curves(
         parts.append(pd.DataFrame({"seed": s, "measured": m, "share": hits[m]/len(best)}))
     return pd.concat(parts, ignore_index=True)
 
-# %% ../../nbs/synergy/46a_replay.ipynb #46areplay015
+# %% ../../nbs/synergy/46a_replay.ipynb #46areplay016
 def mean_curves(
     curves: pd.DataFrame,  # of `replay_curves`
-) -> pd.DataFrame:  # model, round, measured, share, low, high (range over seeds), mean_low, mean_high (95%), seeds
+) -> pd.DataFrame:  # model, round, measured, share, low, high (range), mean_low, mean_high (95%), seeds
     "Each way of asking, over its seeds."
     by = curves.groupby(["model", "round"], sort=False)
     out = by.agg(measured=("measured", "first"), share=("share", "mean"), low=("share", "min"),
@@ -130,7 +132,7 @@ def mean_curves(
     half = half.where(out.seeds > 2)
     return out.assign(mean_low=out.share - half, mean_high=out.share + half).drop(columns="sd")
 
-# %% ../../nbs/synergy/46a_replay.ipynb #46areplay016
+# %% ../../nbs/synergy/46a_replay.ipynb #46areplay017
 COLOURS = {"Gaussian process": "C0", "extra trees": "C1", "random": "0.5", "oracle": "0.2"}
 MORE = ("C2", "C3", "C4", "C5")  # of ways of asking that have no colour of their own
 
@@ -161,12 +163,12 @@ def figure_replay(
     for name, r in means.groupby("model", sort=False):
         ax.fill_between(r.measured, r.low, r.high, color=colours[name], alpha=0.18, lw=0)
         ax.plot(r.measured, r.share, color=colours[name], lw=1.8, label=name)
-    ax.set(xlabel="pairs measured", ylabel=f"share of the top {BEST:.0%} found ({n_best} pairs)", ylim=(0, 1.02),
-           xlim=(0, means.measured.max()), title=_title(means))
+    ax.set(xlabel="pairs measured", ylabel=f"share of the top {BEST:.0%} found ({n_best} pairs)",
+           ylim=(0, 1.02), xlim=(0, means.measured.max()), title=_title(means))
     ax.legend(loc="lower right", fontsize="small", title="mean, range over seeds", title_fontsize="small")
     return fig
 
-# %% ../../nbs/synergy/46a_replay.ipynb #46areplay019
+# %% ../../nbs/synergy/46a_replay.ipynb #46areplay020
 @styled
 def figure_picked(
     picks: pd.DataFrame,  # of `replay`
@@ -189,13 +191,14 @@ def figure_picked(
     fig.supxlabel("pairs, in the order of measuring", fontsize="medium")
     return fig
 
-# %% ../../nbs/synergy/46a_replay.ipynb #46areplay022
+# %% ../../nbs/synergy/46a_replay.ipynb #46areplay023
 def curve_table(
     curves: pd.DataFrame,  # of `replay_curves`
     chance: pd.DataFrame,  # of `by_chance`
     oracle: pd.DataFrame,  # of `oracle_curves`
 ) -> pd.DataFrame:  # curves, with what chance and the oracle (mean over seeds) find of as many pairs
     "One row for each model, seed and round."
-    out = curves.merge(chance.set_index("measured").share.rename("chance"), left_on="measured", right_index=True)
+    drawn = chance.set_index("measured").share.rename("chance")
+    out = curves.merge(drawn, left_on="measured", right_index=True)
     known = oracle.groupby("measured").share.mean().rename("oracle")
     return out.merge(known, left_on="measured", right_index=True).sort_index().set_index("model")
