@@ -141,7 +141,8 @@ def _sides(pairs, known):
     agents = pairs.line*n + pairs.a, pairs.line*n + pairs.b
     u, v = (known.curves[x] for x in agents)
     curves = np.hstack([u + v, np.abs(u - v)])/np.sqrt(2)
-    return _Sides((pairs.a, pairs.b), agents, pairs.line, curves, known.tried[agents[0]] & known.tried[agents[1]])
+    tried = known.tried[agents[0]] & known.tried[agents[1]]
+    return _Sides((pairs.a, pairs.b), agents, pairs.line, curves, tried)
 
 def _alone(known, agents):
     "How alike drugs act alone in their lines: table, and the place of each agent in it."
@@ -237,8 +238,9 @@ def learn_weights(
     steps: int = 30,     # of the optimiser at most
 ) -> np.ndarray:  # terms + 1: weights, the scatter last
     "The likeliest weights."
+    bounds = [(m - 5*spread, m + 5*spread) for m in middle]
     found = optimize.minimize(_unlikely, middle, (terms, z, middle, spread), jac=True, method="L-BFGS-B",
-                              bounds=[(m - 5*spread, m + 5*spread) for m in middle], options={"maxiter": steps})
+                              bounds=bounds, options={"maxiter": steps})
     return np.exp(found.x)
 
 # %% ../../nbs/synergy/44_gp.ipynb #44gp021
@@ -281,7 +283,7 @@ def learn_scatter(
 class GaussianProcess(Forecaster):
     "Gaussian process on symmetric similarities of pairs; exact, with exact updates."
     def __init__(self,
-        freedom: float = 1.0,   # standard deviation of the log of each weight about what is typical; 0 keeps it
+        freedom: float = 1.0,   # of each log weight about what is typical, standard deviation; 0 keeps it
         learn: int = 600,       # rows that weights are learned from, at most
         rows: int = 6000,       # up to so many the model is exact; beyond, see "More rows"
         growth: float = 1.25,   # weights are learned anew after so large a growth of rows, see `follow`
@@ -311,7 +313,8 @@ class GaussianProcess(Forecaster):
 
 def _checked(pairs, y):
     y = np.asarray(y, float)
-    if len(y) != len(pairs): raise InputError(f"There are {len(pairs)} pairs and {len(y)} values: give one each.")
+    if len(y) != len(pairs):
+        raise InputError(f"There are {len(pairs)} pairs and {len(y)} values: give one each.")
     if not len(y): raise InputError("No pair was given: measure some pairs first.")
     if not np.isfinite(y).all():
         raise InputError(f"{(~np.isfinite(y)).sum()} of {len(y)} values are missing: leave these pairs out.")
@@ -407,8 +410,8 @@ def forecast(self: GaussianProcess,
     pairs: Pairs,  # to forecast
 ) -> Forecast:
     "Expected values, how unsure the model is of them, and how far measurements scatter."
-    step = len(pairs) if pairs is getattr(self, "watched_", None) else 4000
-    parts = [pairs] if step >= len(pairs) else [pairs.rows(slice(i, i + step)) for i in range(0, len(pairs), step)]
+    whole = pairs is getattr(self, "watched_", None) or len(pairs) <= 4000
+    parts = [pairs] if whole else [pairs.rows(slice(i, i + 4000)) for i in range(0, len(pairs), 4000)]
     mean, variance = [np.zeros(0)], [np.zeros(0)]
     for part in parts:
         seen = self._seen(part)
@@ -526,8 +529,9 @@ def figure_shares(
     ax.barh(at, table.here, color="C0", label="here")
     ax.plot(table.typical, at, "|", color="0.2", ms=12, mew=2, label="typical")
     best = table.here.drop("scatter").idxmax()
+    said = f"{best} ({table.here[best]:.0%}; scatter {table.here['scatter']:.0%})"
     ax.set(yticks=at, yticklabels=table.index, xlabel="share of the variance",
-           title=f"Most is explained by: {best} ({table.here[best]:.0%}; scatter {table.here['scatter']:.0%})")
+           title=f"Most is explained by: {said}")
     ax.invert_yaxis()
     ax.legend()
     return fig
