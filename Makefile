@@ -1,13 +1,14 @@
 # make figures            the studies that need no extra, on their embedded sets; figures go to runs/STUDY/simulated/figures
 # make figures-all        every study there is, networks included (installs torch)
-# make figures-committed  the same as figures, and then into figures/, which is tracked
-# make test               everything that must hold, in some minutes (installs torch)
+# make figures-committed  the same as figures with torch and RDKit, and then into figures/, which is tracked
+# make test               everything that must hold, in some minutes (installs torch and RDKit)
 # make test-all           the same and the slow checks
 # make lab                the notebooks in JupyterLab
 # make export             modules, README and navigation from the notebooks
 # make notebooks          all notebooks run in place, outputs saved
 # make real               the committed tables on the real sets (DRUGNB_DATA or settings.ini say where they lie; installs torch)
 # make real-essentiality  the same for drug and gene-loss screens (drugnb fetch essentiality makes them; twenty minutes)
+# make real-synergy       the same for pairs of drugs (drugnb fetch synergy makes them; installs torch and RDKit; an hour)
 # make networks           the published network of pairs on the real set, beside the sum (half an hour)
 # make rebuilt            the real set from public files into data/ (DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere)
 # make bench              every claim of speed and memory beside its peer, into figures/benchmarks (keep the machine quiet)
@@ -29,9 +30,11 @@ LINEAR := mean effects,mean effects with tissue,tissue mean,PCA-50 ridge,ridge,k
 QUICK := tissue mean,PCA-50 ridge,kernel,fast model
 ESSENTIAL := scores ranked agreement truths mutation_truths pathways
 PAGES := Nutlin-3a (-), Dabrafenib, Trametinib, Afatinib
+SEVERAL := mean effects,extra trees,ensemble,Bayes ensemble
+SYNERGY := scores reliability coverage replay_means
 
 .DEFAULT_GOAL := help
-.PHONY: help figures figures-all figures-committed test test-all checks lab export notebooks real real-essentiality networks rebuilt bench maps wheel
+.PHONY: help figures figures-all figures-committed test test-all checks lab export notebooks real real-essentiality real-synergy networks rebuilt bench maps wheel
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -49,15 +52,18 @@ figures: $(READY)
 	$(BIN)/drugnb run weighting --data simulated
 	$(BIN)/drugnb run combos --data simulated -p folds=6
 	$(BIN)/drugnb run essentiality --data simulated
+	$(BIN)/drugnb run synergy --data simulated
 
 figures-all: $(DEEP) figures
 	$(BIN)/drugnb run combos --data simulated --run runs/combos/simulated-networks -p folds=6 -p "models=$(MODELS),network"
 
-figures-committed: figures
+figures-committed: $(DEEP) figures
 	cp runs/weighting/simulated/figures/* figures/weighting/
 	cp runs/combos/simulated/figures/* figures/combos/
 	mkdir -p figures/essentiality
 	cp runs/essentiality/simulated/figures/* figures/essentiality/
+	mkdir -p figures/synergy
+	cp runs/synergy/simulated/figures/* figures/synergy/
 
 checks: $(DEEP)
 	$(BIN)/ruff check drugnb tests
@@ -80,7 +86,7 @@ export: $(READY)
 
 # outputs are committed; those of 90_benchmarks are of a full run and stay
 notebooks: $(DEEP)
-	for n in $$(cd nbs && ls [0-8]*.ipynb */[0-8]*.ipynb index.ipynb weighting.ipynb combos.ipynb essentiality.ipynb); do \
+	for n in $$(cd nbs && ls [0-8]*.ipynb */[0-8]*.ipynb index.ipynb weighting.ipynb combos.ipynb essentiality.ipynb synergy.ipynb); do \
 	  (cd nbs/$$(dirname $$n) && $(CURDIR)/$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace $$(basename $$n)) || exit 1; done
 	$(BIN)/nbdev-clean
 	$(BIN)/python tests/agree.py --write
@@ -103,6 +109,15 @@ real-essentiality: $(READY)
 	cp runs/essentiality/gdsc-seeds/scores.csv figures/essentiality/gdsc/scores_seeds.csv
 	cp runs/essentiality/crispr/scores.csv runs/essentiality/crispr/ranked.csv figures/essentiality/crispr/
 	cp runs/essentiality/crispr/figures/models.* runs/essentiality/crispr/figures/ranked.* figures/essentiality/crispr/
+
+real-synergy: $(DEEP)
+	$(BIN)/drugnb run synergy --data almanac-786-0 -p models=all -p seeds=5
+	$(BIN)/drugnb run synergy --data oneil -p "models=$(SEVERAL)" -p seeds=2 -p rounds=10
+	mkdir -p figures/synergy/almanac-786-0 figures/synergy/oneil
+	cp runs/synergy/almanac-786-0/figures/* figures/synergy/almanac-786-0/
+	for table in $(SYNERGY); do cp runs/synergy/almanac-786-0/$$table.csv figures/synergy/almanac-786-0/ || exit 1; done
+	cp runs/synergy/oneil/scores.csv figures/synergy/oneil/
+	cp runs/synergy/oneil/figures/models.* runs/synergy/oneil/figures/calibration.* figures/synergy/oneil/
 
 networks: $(DEEP)
 	$(BIN)/drugnb run combos --data melanoma --run runs/combos/melanoma-networks -p "only=leaving drugs out" -p "models=sum,published network"
