@@ -7,7 +7,7 @@ __all__ = ['PUBLISHED', 'PRUNED', 'PRIORS', 'bound_loss', 'warmed', 'misfit_of',
            'Mixture', 'log_mixture', 'kl_mixture', 'log_alpha', 'kl_sparse', 'start_layer', 'layer_kl', 'read_layer',
            'drawn_layer', 'descend_bound', 'pruning']
 
-# %% ../../nbs/synergy/43_layers.ipynb #ee270587
+# %% ../../nbs/synergy/43_layers.ipynb #4b7041b8
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..core.settings import InputError
 
-# %% ../../nbs/synergy/43_layers.ipynb #391bebf2
+# %% ../../nbs/synergy/43_layers.ipynb #9270a9cb
 def bound_loss(
     misfit,            # tensor, members x pairs of the batch: negative log likelihood
     divergence,        # tensor, members: of all weights
@@ -32,7 +32,7 @@ def warmed(
     "Share of the divergence that counts: grows linearly, then stays 1."
     return min(1.0, progress/over) if over > 0 else 1.0
 
-# %% ../../nbs/synergy/43_layers.ipynb #9e1877b8
+# %% ../../nbs/synergy/43_layers.ipynb #8a88864f
 def misfit_of(
     torch,          # the module
     error,          # tensor: measured less expected
@@ -52,7 +52,7 @@ def degrees(
     "Degrees of freedom from a parameter without limits."
     return 2 + torch.nn.functional.softplus(free)
 
-# %% ../../nbs/synergy/43_layers.ipynb #ec05092d
+# %% ../../nbs/synergy/43_layers.ipynb #276efbcc
 def kl_gaussian(
     torch,  # the module
     mean,   # tensor: posterior means
@@ -73,7 +73,7 @@ def kl_laplace(
     size = sd*np.sqrt(2/np.pi)*torch.exp(-z**2/2) + mean*torch.erf(z/np.sqrt(2))
     return torch.log(2*unit/sd) + size/unit - (np.log(2*np.pi) + 1)/2
 
-# %% ../../nbs/synergy/43_layers.ipynb #47acc78e
+# %% ../../nbs/synergy/43_layers.ipynb #4ce8c726
 class Mixture(NamedTuple):
     "Shape of a scale mixture; scales are multiples of the layer's unit."
     share: float = 0.25              # of the wide part
@@ -94,7 +94,7 @@ def log_mixture(
              for share, sd in ((mixture.share, mixture.wide), (1 - mixture.share, mixture.narrow))]
     return torch.logsumexp(torch.stack(torch.broadcast_tensors(*parts)), 0) - np.log(2*np.pi)/2
 
-# %% ../../nbs/synergy/43_layers.ipynb #0392871f
+# %% ../../nbs/synergy/43_layers.ipynb #d2fd535a
 def _stretch(torch, mean, sd, reach):
     "Where both the posterior and the narrow part are more than nothing; empty at one point where nowhere."
     low, high = torch.maximum(mean - 7*sd, -reach), torch.minimum(mean + 7*sd, reach)
@@ -120,7 +120,7 @@ def kl_mixture(
     cross = (mean**2 + sd**2)/(2*wide**2) + torch.log(wide/sd) - np.log(mixture.share) - extra
     return cross - 0.5
 
-# %% ../../nbs/synergy/43_layers.ipynb #b25f9406
+# %% ../../nbs/synergy/43_layers.ipynb #f75a0743
 PRUNED = 3.0  # log alpha above which a weight is noise and is set to zero
 
 def log_alpha(
@@ -139,7 +139,7 @@ def kl_sparse(
     rise = 0.63576*torch.sigmoid(1.87320 + 1.48695*noisy)
     return 0.63576 - rise + torch.nn.functional.softplus(-noisy)/2
 
-# %% ../../nbs/synergy/43_layers.ipynb #25550fb5
+# %% ../../nbs/synergy/43_layers.ipynb #1505dafe
 PRIORS = ("gaussian", "mixture", "laplace", "sparse")
 
 def start_layer(
@@ -175,7 +175,7 @@ def layer_kl(
     if prior == "mixture": return kl_mixture(torch, mean, sd, unit, mixture).sum((1, 2))
     return {"gaussian": kl_gaussian, "laplace": kl_laplace}[prior](torch, mean, sd, unit).sum((1, 2))
 
-# %% ../../nbs/synergy/43_layers.ipynb #7415ed43
+# %% ../../nbs/synergy/43_layers.ipynb #0a179290
 def read_layer(
     torch,          # the module
     layer: dict,    # see `start_layer`
@@ -201,7 +201,7 @@ def drawn_layer(
     if prior == "sparse": w = w*(log_alpha(torch, mean, layer["log_sd"]) <= PRUNED)
     return {"mean": w, "bias": layer["bias"]}
 
-# %% ../../nbs/synergy/43_layers.ipynb #0ad7d090
+# %% ../../nbs/synergy/43_layers.ipynb #f5a4967e
 def descend_bound(
     torch,                # the module
     parameters: list,     # tensors that are learned
@@ -217,7 +217,7 @@ def descend_bound(
         loss(step/steps).backward()
         adam.step()
 
-# %% ../../nbs/synergy/43_layers.ipynb #8ba8ad24
+# %% ../../nbs/synergy/43_layers.ipynb #acb59a6f
 def pruning(
     torch,         # the module
     layers: dict,  # name -> layer with a distribution

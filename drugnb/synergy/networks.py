@@ -9,7 +9,7 @@ __all__ = ['SIMILAR', 'LINE_AXES', 'ENCODER', 'HEAD', 'CHUNK', 'tanimoto', 'Basi
            'BayesNet', 'BayesEnsemble', 'Posterior', 'evidence_regression', 'LastLayer', 'Pruned', 'pruning_report',
            'pruning_figure', 'drug_table', 'drug_figure']
 
-# %% ../../nbs/synergy/43a_networks.ipynb #fa6d7ab9
+# %% ../../nbs/synergy/43a_networks.ipynb #a37bd235
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,11 +24,12 @@ from ..core.deep import get_torch, one_thread
 from ..core.settings import InputError
 from ..core.style import styled
 from drugnb.synergy.layers import (
-    bound_loss, degrees, drawn_layer, layer_kl, log_alpha, misfit_of, PRIORS, PRUNED, pruning, read_layer, start_layer, warmed,
+    bound_loss, degrees, drawn_layer, layer_kl, log_alpha, misfit_of, PRIORS, PRUNED, pruning, read_layer,
+    start_layer, warmed,
 )
 from .pairs import candidates, Forecast, Forecaster, Library, Pairs
 
-# %% ../../nbs/synergy/43a_networks.ipynb #af44191f
+# %% ../../nbs/synergy/43a_networks.ipynb #68b166c7
 def tanimoto(
     a: np.ndarray,  # drugs x bits, 0 or 1
     b: np.ndarray,  # other drugs x the same bits
@@ -49,7 +50,7 @@ class Basis(NamedTuple):
 
 SIMILAR, LINE_AXES = 3.0, 6  # weight of similarities as inputs; most coordinates of lines
 
-# %% ../../nbs/synergy/43a_networks.ipynb #814691a2
+# %% ../../nbs/synergy/43a_networks.ipynb #91bfa066
 def _known(chemistry): return np.isfinite(chemistry).all(1) & (chemistry.shape[1] > 0)
 
 def _line_axes(departures):
@@ -64,7 +65,7 @@ def _departures(curves, usual):
     "How curves differ from the usual ones, 0 where unknown."
     return np.nan_to_num(curves - usual)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #da2283e4
+# %% ../../nbs/synergy/43a_networks.ipynb #351a5982
 def find_basis(
     library: Library,  # all that is known before pairs
     raw: bool = False,  # give drugs by their bits, rather than by similarities to known drugs
@@ -93,7 +94,7 @@ def coordinates(
         made[known, :-1] = SIMILAR*centred
     return made
 
-# %% ../../nbs/synergy/43a_networks.ipynb #a1766461
+# %% ../../nbs/synergy/43a_networks.ipynb #3a1e2772
 class Tables(NamedTuple):
     "What a network reads of a library, as tensors."
     chemistry: object  # drugs x coordinates
@@ -105,6 +106,7 @@ class Tables(NamedTuple):
     drug_met: object   # drugs: 1 where the drug was in a training pair
     line_met: object   # lines: likewise
 
+# %% ../../nbs/synergy/43a_networks.ipynb #e93c8151
 def _places(labels, reference, met):
     "Where labels stand in a reference, and whether they were met in training."
     at = pd.Index(reference).get_indexer(labels)
@@ -119,8 +121,9 @@ def make_tables(
     "A library as a network reads it. Raises `InputError` for other bits or features than it learned."
     bits, features = basis.reference.shape[1], basis.usual.shape[1]
     if (bits and library.chemistry.shape[1] != bits) or library.curves.shape[2] != features:
-        raise InputError(f"The library has {library.chemistry.shape[1]} bits and {library.curves.shape[2]} curve "
-                         f"features where the network learned {bits} and {features}: describe drugs as before.")
+        has = f"{library.chemistry.shape[1]} bits and {library.curves.shape[2]} curve features"
+        raise InputError(f"The library has {has} where the network learned {bits} and {features}: "
+                         "describe drugs as before.")
     chemistry, curves, known = library.chemistry, library.curves, _known(library.chemistry)
     alone = np.concatenate([np.nan_to_num(curves), ~np.isfinite(curves).all(-1, keepdims=True)], -1)
     bits_of = np.where(known[:, None], np.nan_to_num(chemistry), 0)
@@ -134,7 +137,7 @@ def make_tables(
     return Tables(*made, torch.tensor(drug), torch.tensor(line),
                   *(torch.tensor(x, dtype=torch.float32) for x in (drug_met, line_met)))
 
-# %% ../../nbs/synergy/43a_networks.ipynb #680c119b
+# %% ../../nbs/synergy/43a_networks.ipynb #dc70d1b4
 ENCODER, HEAD = ("chemistry", "curves", "identity"), ("hidden", "out")
 
 def start_weights(
@@ -147,7 +150,8 @@ def start_weights(
     "A network before training."
     n_known = basis.reference.shape[int(basis.raw)]
     features, units = basis.usual.shape[1], recipe.units
-    sizes = {"chemistry": (n_known + 1, units), "curves": (features + 1, units), "identity": (len(basis.drugs), units),
+    sizes = {"chemistry": (n_known + 1, units), "curves": (features + 1, units),
+             "identity": (len(basis.drugs), units),
              "hidden": (3*units + 3*features + 1, units), "out": (units, 1)}
     made = {}
     for name, size in sizes.items():
@@ -160,12 +164,13 @@ def start_weights(
     made["noise"] = {"log_scale": torch.full((members, 1), -0.2), "free_df": torch.full((members, 1), 2.0)}
     return made
 
-# %% ../../nbs/synergy/43a_networks.ipynb #77639ce1
+# %% ../../nbs/synergy/43a_networks.ipynb #2ba784d8
 def _picked(x, index):
-    "Rows of each member's own table: members x rows x units at members x pairs gives members x pairs x units."
+    "Rows of each member's own table, members x rows x units: members x pairs x units."
     members, rows, units = x.shape
     offset = index.new_tensor(range(members))[:, None]*rows
-    return x.reshape(members*rows, units).index_select(0, (index + offset).reshape(-1)).reshape(*index.shape, units)
+    flat = x.reshape(members*rows, units).index_select(0, (index + offset).reshape(-1))
+    return flat.reshape(*index.shape, units)
 
 def _thinned(torch, x, share, generator):
     "Dropout; the tensor itself where nothing is dropped."
@@ -178,7 +183,7 @@ def _met(torch, met, members, share, generator):
     if generator is None or not share: return met
     return met*(torch.rand(met.shape, generator=generator) >= share)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #004ed297
+# %% ../../nbs/synergy/43a_networks.ipynb #c0766b33
 def merge_drugs(
     torch,              # the module
     recipe,             # settings, see `SymmetricNet`
@@ -201,7 +206,7 @@ def merge_drugs(
     known = tables.similar[a, b][..., None], ca + cb, ca*cb, (ca - cb).abs()
     return torch.cat([u + v, u*v, (u - v).abs(), *known], -1)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #945dd855
+# %% ../../nbs/synergy/43a_networks.ipynb #22b8cbcb
 def last_units(
     torch,              # the module
     recipe,             # settings, see `SymmetricNet`
@@ -222,7 +227,7 @@ def last_units(
         z = z*(1 + scale) + shift
     return torch.nn.functional.silu(z)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #90af0176
+# %% ../../nbs/synergy/43a_networks.ipynb #69b62b23
 def stable_folds(
     pairs: Pairs,  # drugs and line of each
     folds: int,  # parts
@@ -235,29 +240,34 @@ def stable_folds(
     return ((x ^ (x >> np.uint64(31))) % np.uint64(folds)).astype(int)
 
 class Plan(NamedTuple):
-    "Who learns from which rows."
+    "Who learns from which rows, and how."
     fold: np.ndarray      # n: fold of each row
     left_out: np.ndarray  # members: fold that each never sees, -1 for none
     votes: np.ndarray     # members: does it take part in forecasts?
+    heavy: np.ndarray     # members: does it learn with Student t noise, rather than Gaussian?
 
-    def out(self):  # members x rows: rows that a member never sees
+    def out(self) -> np.ndarray:  # members x rows
+        "Which rows a member never sees."
         return self.fold == self.left_out[:, None]
 
 def make_plan(
     pairs: Pairs,  # drugs and line of each
-    members: int,  # that forecast
-    folds: int,    # parts of the rows, one of which a member leaves out; 0: nothing is left out
-    seed: int = 0,  # of random draws
+    recipe,  # settings, see `SymmetricNet`
 ) -> Plan:
-    "Each member leaves a fold out; where members are fewer than folds, two more are added that do, without a vote."
-    if folds < 2: return Plan(np.zeros(len(pairs), int), np.full(members, -1), np.ones(members, bool))
-    fold = stable_folds(pairs, folds, seed)
-    if members >= folds: left_out, votes = np.arange(members) % folds, np.ones(members, bool)
-    else: left_out, votes = np.r_[np.full(members, -1), 0, 1], np.arange(members + 2) < members
+    """Each member leaves a fold out, if there are as many members as folds.
+    Where they are fewer, each kind of noise gets two more that do, without a vote."""
+    m, k = recipe.members, recipe.folds
+    kinds = {"both": [True, False], "student": [True], "gaussian": [False]}[recipe.noise][:m]
+    if k < 2: return Plan(np.zeros(len(pairs), int), np.full(m, -1), np.ones(m, bool), np.resize(kinds, m))
+    fold = stable_folds(pairs, k, recipe.random_state)
+    if m >= k: left_out, heavy = np.arange(m) % k, np.resize(np.repeat(kinds, k), m)
+    else:
+        left_out = np.r_[np.full(m, -1), np.repeat([0, 1], len(kinds))]
+        heavy = np.r_[np.resize(kinds, m), kinds, kinds]
     enough = np.array([(fold != f).sum() >= 2 for f in left_out])
-    return Plan(fold, np.where(enough, left_out, -1), votes)
+    return Plan(fold, np.where(enough, left_out, -1), np.arange(len(left_out)) < m, heavy)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #23012978
+# %% ../../nbs/synergy/43a_networks.ipynb #684162d5
 def one_cycle(
     progress: float,  # of training, 0 to 1
     up: float = 0.3,  # part in which the rate rises
@@ -283,15 +293,15 @@ def _orders(rng, rows, n):
     def one(r): return np.concatenate([rng.permutation(r) for _ in range(-(-n//len(r)))])[:n]
     return np.stack([one(r) for r in rows])
 
-# %% ../../nbs/synergy/43a_networks.ipynb #aae86b35
-def _batch_loss(torch, recipe, w, tables, batch, n, share, generator):
+# %% ../../nbs/synergy/43a_networks.ipynb #cef77bb6
+def _batch_loss(torch, recipe, w, tables, batch, n, share, heavy, generator):
     "Negative bound of one batch, for each member."
     a, b, line, y = batch
     read = w if not recipe.whole else {**w, **{k: drawn_layer(torch, w[k], generator) for k in ENCODER}}
     units = last_units(torch, recipe, read, tables, a, b, line, generator)
     error = y - read_layer(torch, w["out"], units, generator)[..., 0]
-    df = degrees(torch, w["noise"]["free_df"]) if recipe.student else None
-    misfit = misfit_of(torch, error, w["noise"]["log_scale"], df)
+    scale, df = w["noise"]["log_scale"], degrees(torch, w["noise"]["free_df"])
+    misfit = torch.where(heavy, misfit_of(torch, error, scale, df), misfit_of(torch, error, scale))
     if not recipe.prior: return misfit.mean(-1)
     names = (*ENCODER, *HEAD) if recipe.whole else HEAD
     layers = [_fixed(torch, w[k], recipe.unit) for k in names]
@@ -303,7 +313,7 @@ def _fixed(torch, layer, unit):
     if not unit or "log_unit" not in layer: return layer
     return {**layer, "log_unit": torch.full_like(layer["log_unit"], float(np.log(unit)))}
 
-# %% ../../nbs/synergy/43a_networks.ipynb #e29ab25a
+# %% ../../nbs/synergy/43a_networks.ipynb #944edddb
 def learn(
     torch,              # the module
     recipe,             # settings, see `SymmetricNet`
@@ -318,7 +328,8 @@ def learn(
     "Train all members at once. Raises `InputError` where the loss is no number."
     rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
     rows = [np.flatnonzero(~out) for out in plan.out()]
-    known = [torch.tensor(x) for x in (pairs.a, pairs.b, pairs.line)] + [torch.tensor(y, dtype=torch.float32)]
+    known = [*(torch.tensor(x) for x in (pairs.a, pairs.b, pairs.line)), torch.tensor(y, dtype=torch.float32)]
+    heavy = torch.tensor(plan.heavy)[:, None]
     n = torch.tensor([float(len(r)) for r in rows])
     size = min(recipe.batch, len(y))
     per = -(-len(y)//size)
@@ -330,15 +341,16 @@ def learn(
         progress = step/(epochs*per)
         for group in optimiser.param_groups: group["lr"] = recipe.rate*group["speed"]*one_cycle(progress)
         batch, share = [x[index] for x in known], warmed(progress, recipe.warm)
-        loss = _batch_loss(torch, recipe, w, tables, batch, n, share, generator)
+        loss = _batch_loss(torch, recipe, w, tables, batch, n, share, heavy, generator)
         optimiser.zero_grad()
         loss.sum().backward()
         optimiser.step()
         total += loss.detach().mean().item()
+        if not np.isfinite(total): raise InputError("The network's loss is no number: lower `rate`.")
         if (step + 1) % per == 0: losses.append(total/per)
     return np.array(losses)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #a20dfc8d
+# %% ../../nbs/synergy/43a_networks.ipynb #0b78c445
 class Noise(NamedTuple):
     "How measurements scatter about forecasts."
     log_scale: float  # at the centre
@@ -346,7 +358,7 @@ class Noise(NamedTuple):
     centre: float     # of forecasts, points
     spread: float     # of forecasts, points
     df: float         # degrees of freedom, inf for Gaussian
-    model: float      # mean square of the model's own sd that is part of this scatter, points²
+    model: float      # square of what the model's own sd already says of this scatter, points²
 
     def at(self,
         mean: np.ndarray,  # n forecasts, points
@@ -359,12 +371,11 @@ class Noise(NamedTuple):
 def fit_noise(
     mean: np.ndarray,   # n forecasts of rows never seen, points
     y: np.ndarray,      # n measurements, points
-    model: float,       # mean square of the model's own sd, points²
-    fewer: float = 1.0, # errors of the whole ensemble over errors of those who never saw a row
+    model: float,       # square of what the model's own sd already says of their scatter, points²
     student: bool = True,  # Student t, else Gaussian
 ) -> Noise:
     "Scale, its slope and degrees of freedom by likelihood; slope and tails need many rows to move far."
-    error = (y - mean)*fewer
+    error = y - mean
     centre, spread = mean.mean(), max(mean.std(), 1e-9)
     z = np.clip((mean - centre)/spread, -2.5, 2.5)
     def law(q): return stats.t(2 + np.exp(np.clip(q, -3, 5))) if student else stats.norm
@@ -377,27 +388,27 @@ def fit_noise(
     df = 2 + np.exp(np.clip(best[2], -3, 5)) if student else np.inf
     return Noise(best[0], best[1], centre, spread, float(df), model)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #477d65bf
+# %% ../../nbs/synergy/43a_networks.ipynb #28ccc519
 def out_of_bag(
     told: np.ndarray,  # draws x members x n forecasts, points
     plan: Plan,        # who never saw which rows
-) -> tuple:  # rows, mean of those who never saw them, squared model sd, ratio of errors for `fit_noise`
-    "What members say of rows that they never saw."
+) -> tuple[np.ndarray, np.ndarray, float]:  # rows, mean of those who never saw them, `model` for `fit_noise`
+    "What members say of rows that they never saw, and how much of its scatter a typical model sd explains."
     out = plan.out()
     count = out.sum(0)
     rows = np.flatnonzero(count)
     out, count = out[:, rows], count[rows]
     each, within = told[:, :, rows].mean(0), told[:, :, rows].var(0)
     mean = (each*out).sum(0)/count
-    between = ((each - mean)**2*out).sum(0)/np.maximum(count - 1, 1)
-    apart = between[count > 1].mean() if (count > 1).any() else 0.0
-    return rows, mean, apart + ((within*out).sum(0)/count).mean(), apart/count.mean() - apart/max(plan.votes.sum(), 1)
+    k, squares = int(np.median(count)), ((each - mean)**2*out).sum(0)
+    apart = np.median(squares[count == k])/stats.chi2(k - 1).median() if k > 1 else 0.0
+    return rows, mean, apart*(1 + 1/k - 1/plan.votes.sum()) + np.median((within*out).sum(0)/count)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #d456f336
+# %% ../../nbs/synergy/43a_networks.ipynb #4ab89a11
 @dataclass(eq=False, repr=False)
 class SymmetricNet(Forecaster):
     "Networks side by side that do not care which drug is called the first."
-    prior: str = ""           # of the weights after the merge: "gaussian", "mixture", "laplace", "sparse"; "" for none
+    prior: str = ""           # of the weights after the merge, one of `PRIORS`; "" for none
     members: int = 8          # networks that forecast
     folds: int = 4            # parts of the pairs, one of which each member never sees; 0: noise as learned
     units: int = 48           # of the encoder and of the hidden layer
@@ -408,7 +419,7 @@ class SymmetricNet(Forecaster):
     decay: float = 0.01       # weight decay of weights without a prior
     dropout: float = 0.3      # share of the encoder's units dropped while training
     forget: float = 0.3       # share of drugs (and lines) whose identity is not recognised while training
-    student: bool = True      # Student t noise, else Gaussian
+    noise: str = "both"       # that members learn with: "student", "gaussian", or half of them each
     start_sd: float = 0.05    # of posteriors at the start, in units of 1/sqrt(inputs)
     warm: float = 0.3         # part of training in which the divergence grows to its full share
     unit: float = 0.0         # fixed scale of the prior; 0: learned for each layer
@@ -419,7 +430,7 @@ class SymmetricNet(Forecaster):
     warm_start: bool = False  # a further fit goes on from the last weights
     random_state: int = 0
 
-# %% ../../nbs/synergy/43a_networks.ipynb #ff13ebea
+# %% ../../nbs/synergy/43a_networks.ipynb #89f3e38a
 @patch
 def fit(self: SymmetricNet,
     pairs: Pairs,  # drugs and line of each
@@ -429,11 +440,11 @@ def fit(self: SymmetricNet,
     torch, y = get_torch("network of drug pairs"), check_fit(self, pairs, y)
     generator = torch.Generator().manual_seed(self.random_state)
     goes_on = self.warm_start and self._same_basis(pairs.library)
-    plan = make_plan(pairs, self.members, self.folds, self.random_state)
+    plan = make_plan(pairs, self)
     with one_thread(torch), torch.enable_grad():
         if not goes_on: self._start(torch, pairs, y, len(plan.votes), generator)
-        self.met_ = tuple(np.bincount(i, minlength=len(labels)).clip(0, 1).astype(float) for i, labels in
-                          ((np.r_[pairs.a, pairs.b], self.basis_.drugs), (pairs.line, self.basis_.lines)))
+        ends = (np.r_[pairs.a, pairs.b], self.basis_.drugs), (pairs.line, self.basis_.lines)
+        self.met_ = tuple(np.bincount(i, minlength=len(of)).clip(0, 1.0) for i, of in ends)
         tables = make_tables(torch, self.basis_, pairs.library, self.met_)
         epochs = max(1, round(self.epochs*self.again)) if goes_on else self.epochs
         given = tables, pairs, (y - self.centre_)/self.spread_, plan, epochs, generator
@@ -444,7 +455,7 @@ def fit(self: SymmetricNet,
     self._calibrate(pairs, y, plan)
     return self
 
-# %% ../../nbs/synergy/43a_networks.ipynb #b79d1a24
+# %% ../../nbs/synergy/43a_networks.ipynb #9829ad14
 @patch
 def _same_basis(self: SymmetricNet, library):
     if not hasattr(self, "basis_"): return False
@@ -459,25 +470,25 @@ def _start(self: SymmetricNet, torch, pairs, y, members, generator):
     self.weights_ = start_weights(torch, self, self.basis_, members, generator)
 
 @patch
-def _closed(self: SymmetricNet, torch, tables, pairs, y, plan): "What a kind of network does once its weights are learned."
+def _closed(self: SymmetricNet, torch, tables, pairs, y, plan):
+    "What a kind of network does once its weights are learned."
 
-# %% ../../nbs/synergy/43a_networks.ipynb #7cf6defe
+# %% ../../nbs/synergy/43a_networks.ipynb #648a1378
 @patch
 def _calibrate(self: SymmetricNet, pairs, y, plan):
     "Noise from pairs that members never saw; as learned, where there are too few."
     noise = self.weights_["noise"]
     scale = float(noise["log_scale"].exp().mean())*self.spread_
-    df = float(degrees(get_torch("network"), noise["free_df"]).mean()) if self.student else np.inf
+    df = degrees(get_torch("network"), noise["free_df"]).numpy()[plan.heavy]
+    df = float(df.mean()) if len(df) else np.inf
     self.noise_ = Noise(np.log(scale), 0.0, self.centre_, self.spread_, df, 0.0)
     if not (plan.left_out >= 0).any(): return
-    rows, mean, model, less = out_of_bag(self._told(pairs, 0), plan)
+    rows, mean, model = out_of_bag(self._told(pairs, 0), plan)
     if len(rows) < 8: return
-    error = np.mean((y[rows] - mean)**2)
-    fewer = np.sqrt(max(1 - less/error, 0.5))
-    self.noise_ = fit_noise(mean, y[rows], model, fewer, self.student)
+    self.noise_ = fit_noise(mean, y[rows], model, self.noise != "gaussian")
     self.out_of_bag_ = pd.DataFrame({"row": rows, "mean": mean, "measured": y[rows]})
 
-# %% ../../nbs/synergy/43a_networks.ipynb #5cd8b4e1
+# %% ../../nbs/synergy/43a_networks.ipynb #0c99fc8c
 @patch
 def _drawn(self: SymmetricNet, torch, generator):
     "One draw of all weights; the weights themselves where they have no distribution."
@@ -498,7 +509,7 @@ def _told(self: SymmetricNet, pairs, seed, passes=None):
         told = [tell(torch, self, self._drawn(torch, generator), tables, pairs) for _ in range(passes)]
     return np.stack(told)*self.spread_ + self.centre_
 
-# %% ../../nbs/synergy/43a_networks.ipynb #e84b42df
+# %% ../../nbs/synergy/43a_networks.ipynb #4578a4ee
 @patch
 def forecast(self: SymmetricNet,
     pairs: Pairs,  # drugs and line of each
@@ -524,7 +535,7 @@ def draws(self: SymmetricNet,
     z = np.random.default_rng(seed).standard_normal((n, len(told)))
     return told.mean(0) + z @ (told - told.mean(0))/np.sqrt(max(len(told) - 1, 1))
 
-# %% ../../nbs/synergy/43a_networks.ipynb #d0c40c1b
+# %% ../../nbs/synergy/43a_networks.ipynb #6b83692b
 CHUNK = 4096  # pairs told at a time
 
 def tell(
@@ -551,27 +562,29 @@ def check_fit(
     "What is to be learned, checked. Raises `InputError` for what does not fit together."
     y = np.asarray(y, float)
     if y.shape != (len(pairs),) or len(y) < 4:
-        raise InputError(f"y has the shape {y.shape} for {len(pairs)} pairs: give one number for each of at least 4.")
+        raise InputError(f"y has the shape {y.shape} for {len(pairs)} pairs: "
+                         "give one number for each of at least 4.")
     if not np.isfinite(y).all():
-        raise InputError(f"y is missing for {(~np.isfinite(y)).sum()} of {len(y)} pairs: leave those pairs out.")
+        raise InputError(f"y is missing for {(~np.isfinite(y)).sum()} of {len(y)} pairs: leave them out.")
     if recipe.prior and recipe.prior not in PRIORS:
         raise InputError(f"There is no prior {recipe.prior!r}: use one of {', '.join(PRIORS)}.")
+    if recipe.noise not in ("both", "student", "gaussian"):
+        raise InputError(f"There is no noise {recipe.noise!r}: use 'both', 'student' or 'gaussian'.")
     if recipe.members < 1 or (recipe.members == 1 and not recipe.prior and recipe.folds == 0):
         raise InputError("One network without a prior does not know how sure it is: use more members.")
     return y
 
-# %% ../../nbs/synergy/43a_networks.ipynb #6d3ca2e3
+# %% ../../nbs/synergy/43a_networks.ipynb #f289b78a
 @dataclass(eq=False, repr=False)
 class Ensemble(SymmetricNet):
     "Eight networks that start apart; each leaves a fold of the pairs out."
 
 @dataclass(eq=False, repr=False)
 class BayesNet(SymmetricNet):
-    "One network whose weights after the merge are distributions."
+    "Two networks, one for each kind of noise, whose weights after the merge are distributions."
     prior: str = "gaussian"
-    members: int = 1
+    members: int = 2
     epochs: int = 60
-    dropout: float = 0.3
 
 @dataclass(eq=False, repr=False)
 class BayesEnsemble(SymmetricNet):
@@ -581,7 +594,7 @@ class BayesEnsemble(SymmetricNet):
     epochs: int = 40
     dropout: float = 0.2
 
-# %% ../../nbs/synergy/43a_networks.ipynb #ad3686d5
+# %% ../../nbs/synergy/43a_networks.ipynb #242d10d5
 class Posterior(NamedTuple):
     "Bayesian linear regression."
     mean: np.ndarray  # features
@@ -606,7 +619,7 @@ def evidence_regression(
     weights = beta*projected/(alpha + beta*values)
     return Posterior(vectors @ weights, vectors/np.sqrt(alpha + beta*values), alpha, beta)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #38a2cf17
+# %% ../../nbs/synergy/43a_networks.ipynb #017e29e8
 @dataclass(eq=False, repr=False)
 class LastLayer(SymmetricNet):
     """An ensemble whose last layer is a Bayesian linear regression in closed form.
@@ -615,8 +628,8 @@ class LastLayer(SymmetricNet):
 
     def _closed(self, torch, tables, pairs, y, plan):
         "Regress on the last hidden units, each member on the rows it knows."
-        indices = [torch.tensor(x).expand(len(plan.votes), -1) for x in (pairs.a, pairs.b, pairs.line)]
-        with torch.no_grad(): units = last_units(torch, self, self.weights_, tables, *indices).numpy().astype(float)
+        index = [torch.tensor(x).expand(len(plan.votes), -1) for x in (pairs.a, pairs.b, pairs.line)]
+        with torch.no_grad(): units = last_units(torch, self, self.weights_, tables, *index).double().numpy()
         target, never = (y - self.centre_)/self.spread_, plan.out()
         found = []
         for z, out in zip(units, never, strict=True):
@@ -632,7 +645,7 @@ class LastLayer(SymmetricNet):
         drawn = mean[..., None] + root @ z
         return {**w, "out": {"mean": drawn[:, :-1], "bias": drawn[:, -1:]}}
 
-# %% ../../nbs/synergy/43a_networks.ipynb #4d888c85
+# %% ../../nbs/synergy/43a_networks.ipynb #226d2361
 class Pruned(NamedTuple):
     "What sparse variational dropout takes away."
     layers: pd.DataFrame  # one row a layer: weights, pruned, share
@@ -644,18 +657,20 @@ def pruning_report(
     pairs: Pairs,  # drugs and line of each
     y: np.ndarray,        # n, points
 ) -> Pruned:
-    "Share of the weights that are noise, and what leaving them out costs. Raises `InputError` for another prior."
-    if model.prior != "sparse": raise InputError(f"The prior is {model.prior!r}: only 'sparse' prunes weights.")
+    "Share of weights that are noise and the cost of leaving them out. Raises `InputError` for other priors."
+    if model.prior != "sparse": raise InputError(f"The prior is {model.prior!r}: only 'sparse' prunes.")
     torch, told = get_torch("pruning report"), []
     tables = make_tables(torch, model.basis_, pairs.library, model.met_)
     for limit in (np.inf, PRUNED):
-        w = {k: {**v, "mean": v["mean"]*(log_alpha(torch, v["mean"], v["log_sd"]) <= limit)} if k in HEAD else v
-             for k, v in model.weights_.items()}
+        w = dict(model.weights_)
+        for k in HEAD:
+            kept = log_alpha(torch, w[k]["mean"], w[k]["log_sd"]) <= limit
+            w[k] = {"mean": w[k]["mean"]*kept, "bias": w[k]["bias"]}
         with torch.no_grad(): told.append(tell(torch, model, w, tables, pairs)[model.votes_].mean(0))
     before, after = (np.corrcoef(t, y)[0, 1]**2 if t.std() > 0 else 0.0 for t in told)
     return Pruned(pruning(torch, {k: model.weights_[k] for k in HEAD}), before, after)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #d77de096
+# %% ../../nbs/synergy/43a_networks.ipynb #3cbcc66c
 @styled
 def pruning_figure(
     pruned: Pruned,  # see `pruning_report`
@@ -668,7 +683,7 @@ def pruning_figure(
     ax.invert_yaxis()
     return fig
 
-# %% ../../nbs/synergy/43a_networks.ipynb #c0798644
+# %% ../../nbs/synergy/43a_networks.ipynb #239e3b65
 def drug_table(
     model: SymmetricNet,  # fitted
     library: Library,  # all that is known before pairs
@@ -689,11 +704,11 @@ def drug_table(
         units = torch.nn.functional.silu(z)[torch.tensor(model.votes_)].numpy()
     flat = np.concatenate(units - units.mean(1, keepdims=True), 1).astype(float)
     left, size, _ = np.linalg.svd(flat, full_matrices=False)
-    means = sums/max(count - 1, 1)
+    means, drugs = sums/max(count - 1, 1), pd.Index(library.drugs, name="drug")
     return pd.DataFrame({"met": tables.drug_met.numpy() > 0, "x": left[:, 0]*size[0], "y": left[:, 1]*size[1],
-                         "expected": means.mean(0), "sd": means.std(0)}, index=pd.Index(library.drugs, name="drug"))
+                         "expected": means.mean(0), "sd": means.std(0)}, index=drugs)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #887b04f9
+# %% ../../nbs/synergy/43a_networks.ipynb #34f6d951
 @styled
 def drug_figure(
     table: pd.DataFrame,  # see `drug_table`
@@ -703,7 +718,8 @@ def drug_figure(
     top = table.nlargest(named, "expected")
     fig, ax = plt.subplots(figsize=(5.4, 4))
     points = ax.scatter(table.x, table.y, c=table.expected, cmap="viridis", s=28)
-    for drug, row in top.iterrows(): ax.annotate(drug, (row.x, row.y), fontsize=7, xytext=(3, 3), textcoords="offset points")
+    for drug, row in top.iterrows():
+        ax.annotate(drug, (row.x, row.y), fontsize=7, xytext=(3, 3), textcoords="offset points")
     fig.colorbar(points, label="expected mean score (points)")
     best = table.expected.idxmax()
     ax.set(xlabel="first principal coordinate", ylabel="second principal coordinate",
