@@ -9,8 +9,8 @@ __all__ = ['SIMILAR', 'LINE_AXES', 'ENCODER', 'HEAD', 'CHUNK', 'tanimoto', 'Basi
            'BayesNet', 'BayesEnsemble', 'Posterior', 'evidence_regression', 'LastLayer', 'Pruned', 'pruning_report',
            'pruning_figure', 'drug_table', 'drug_figure']
 
-# %% ../../nbs/synergy/43a_networks.ipynb #a37bd235
-from dataclasses import dataclass
+# %% ../../nbs/synergy/43a_networks.ipynb #d3b3cb3e
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -29,7 +29,7 @@ from drugnb.synergy.layers import (
 )
 from .pairs import candidates, Forecast, Forecaster, Library, Pairs
 
-# %% ../../nbs/synergy/43a_networks.ipynb #68b166c7
+# %% ../../nbs/synergy/43a_networks.ipynb #7316f2c3
 def tanimoto(
     a: np.ndarray,  # drugs x bits, 0 or 1
     b: np.ndarray,  # other drugs x the same bits
@@ -50,7 +50,7 @@ class Basis(NamedTuple):
 
 SIMILAR, LINE_AXES = 3.0, 6  # weight of similarities as inputs; most coordinates of lines
 
-# %% ../../nbs/synergy/43a_networks.ipynb #91bfa066
+# %% ../../nbs/synergy/43a_networks.ipynb #8cdf5970
 def _known(chemistry): return np.isfinite(chemistry).all(1) & (chemistry.shape[1] > 0)
 
 def _line_axes(departures):
@@ -65,7 +65,7 @@ def _departures(curves, usual):
     "How curves differ from the usual ones, 0 where unknown."
     return np.nan_to_num(curves - usual)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #351a5982
+# %% ../../nbs/synergy/43a_networks.ipynb #d10d849b
 def find_basis(
     library: Library,  # all that is known before pairs
     raw: bool = False,  # give drugs by their bits, rather than by similarities to known drugs
@@ -94,7 +94,7 @@ def coordinates(
         made[known, :-1] = SIMILAR*centred
     return made
 
-# %% ../../nbs/synergy/43a_networks.ipynb #3a1e2772
+# %% ../../nbs/synergy/43a_networks.ipynb #9e123740
 class Tables(NamedTuple):
     "What a network reads of a library, as tensors."
     chemistry: object  # drugs x coordinates
@@ -106,7 +106,7 @@ class Tables(NamedTuple):
     drug_met: object   # drugs: 1 where the drug was in a training pair
     line_met: object   # lines: likewise
 
-# %% ../../nbs/synergy/43a_networks.ipynb #e93c8151
+# %% ../../nbs/synergy/43a_networks.ipynb #59250e10
 def _places(labels, reference, met):
     "Where labels stand in a reference, and whether they were met in training."
     at = pd.Index(reference).get_indexer(labels)
@@ -137,7 +137,7 @@ def make_tables(
     return Tables(*made, torch.tensor(drug), torch.tensor(line),
                   *(torch.tensor(x, dtype=torch.float32) for x in (drug_met, line_met)))
 
-# %% ../../nbs/synergy/43a_networks.ipynb #dc70d1b4
+# %% ../../nbs/synergy/43a_networks.ipynb #36780380
 ENCODER, HEAD = ("chemistry", "curves", "identity"), ("hidden", "out")
 
 def start_weights(
@@ -164,7 +164,7 @@ def start_weights(
     made["noise"] = {"log_scale": torch.full((members, 1), -0.2), "free_df": torch.full((members, 1), 2.0)}
     return made
 
-# %% ../../nbs/synergy/43a_networks.ipynb #2ba784d8
+# %% ../../nbs/synergy/43a_networks.ipynb #1f2d17ab
 def _picked(x, index):
     "Rows of each member's own table, members x rows x units: members x pairs x units."
     members, rows, units = x.shape
@@ -183,7 +183,7 @@ def _met(torch, met, members, share, generator):
     if generator is None or not share: return met
     return met*(torch.rand(met.shape, generator=generator) >= share)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #c0766b33
+# %% ../../nbs/synergy/43a_networks.ipynb #c95e32bd
 def merge_drugs(
     torch,              # the module
     recipe,             # settings, see `SymmetricNet`
@@ -206,7 +206,7 @@ def merge_drugs(
     known = tables.similar[a, b][..., None], ca + cb, ca*cb, (ca - cb).abs()
     return torch.cat([u + v, u*v, (u - v).abs(), *known], -1)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #22b8cbcb
+# %% ../../nbs/synergy/43a_networks.ipynb #179a487f
 def last_units(
     torch,              # the module
     recipe,             # settings, see `SymmetricNet`
@@ -227,7 +227,7 @@ def last_units(
         z = z*(1 + scale) + shift
     return torch.nn.functional.silu(z)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #69b62b23
+# %% ../../nbs/synergy/43a_networks.ipynb #723da5f0
 def stable_folds(
     pairs: Pairs,  # drugs and line of each
     folds: int,  # parts
@@ -267,7 +267,7 @@ def make_plan(
     enough = np.array([(fold != f).sum() >= 2 for f in left_out])
     return Plan(fold, np.where(enough, left_out, -1), np.arange(len(left_out)) < m, heavy)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #684162d5
+# %% ../../nbs/synergy/43a_networks.ipynb #f47583b5
 def one_cycle(
     progress: float,  # of training, 0 to 1
     up: float = 0.3,  # part in which the rate rises
@@ -293,7 +293,7 @@ def _orders(rng, rows, n):
     def one(r): return np.concatenate([rng.permutation(r) for _ in range(-(-n//len(r)))])[:n]
     return np.stack([one(r) for r in rows])
 
-# %% ../../nbs/synergy/43a_networks.ipynb #cef77bb6
+# %% ../../nbs/synergy/43a_networks.ipynb #cbc9c39c
 def _batch_loss(torch, recipe, w, tables, batch, n, share, heavy, generator):
     "Negative bound of one batch, for each member."
     a, b, line, y = batch
@@ -313,7 +313,7 @@ def _fixed(torch, layer, unit):
     if not unit or "log_unit" not in layer: return layer
     return {**layer, "log_unit": torch.full_like(layer["log_unit"], float(np.log(unit)))}
 
-# %% ../../nbs/synergy/43a_networks.ipynb #944edddb
+# %% ../../nbs/synergy/43a_networks.ipynb #46a16d32
 def learn(
     torch,              # the module
     recipe,             # settings, see `SymmetricNet`
@@ -350,7 +350,7 @@ def learn(
         if (step + 1) % per == 0: losses.append(total/per)
     return np.array(losses)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #0b78c445
+# %% ../../nbs/synergy/43a_networks.ipynb #00231367
 class Noise(NamedTuple):
     "How measurements scatter about forecasts."
     log_scale: float  # at the centre
@@ -388,7 +388,7 @@ def fit_noise(
     df = 2 + np.exp(np.clip(best[2], -3, 5)) if student else np.inf
     return Noise(best[0], best[1], centre, spread, float(df), model)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #28ccc519
+# %% ../../nbs/synergy/43a_networks.ipynb #7d689240
 def out_of_bag(
     told: np.ndarray,  # draws x members x n forecasts, points
     plan: Plan,        # who never saw which rows
@@ -404,7 +404,7 @@ def out_of_bag(
     apart = np.median(squares[count == k])/stats.chi2(k - 1).median() if k > 1 else 0.0
     return rows, mean, apart*(1 + 1/k - 1/plan.votes.sum()) + np.median((within*out).sum(0)/count)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #4ab89a11
+# %% ../../nbs/synergy/43a_networks.ipynb #e5abb4ab
 @dataclass(eq=False, repr=False)
 class SymmetricNet(Forecaster):
     "Networks side by side that do not care which drug is called the first."
@@ -430,7 +430,7 @@ class SymmetricNet(Forecaster):
     warm_start: bool = False  # a further fit goes on from the last weights
     random_state: int = 0
 
-# %% ../../nbs/synergy/43a_networks.ipynb #89f3e38a
+# %% ../../nbs/synergy/43a_networks.ipynb #a5bb76a2
 @patch
 def fit(self: SymmetricNet,
     pairs: Pairs,  # drugs and line of each
@@ -438,6 +438,7 @@ def fit(self: SymmetricNet,
 ):
     "Learn from measured pairs. Raises `InputError` for what does not fit together, or without torch."
     torch, y = get_torch("network of drug pairs"), check_fit(self, pairs, y)
+    pairs = replace(pairs, a=np.minimum(pairs.a, pairs.b), b=np.maximum(pairs.a, pairs.b))
     generator = torch.Generator().manual_seed(self.random_state)
     goes_on = self.warm_start and self._same_basis(pairs.library)
     plan = make_plan(pairs, self)
@@ -455,7 +456,7 @@ def fit(self: SymmetricNet,
     self._calibrate(pairs, y, plan)
     return self
 
-# %% ../../nbs/synergy/43a_networks.ipynb #9829ad14
+# %% ../../nbs/synergy/43a_networks.ipynb #9afec3a3
 @patch
 def _same_basis(self: SymmetricNet, library):
     if not hasattr(self, "basis_"): return False
@@ -473,7 +474,7 @@ def _start(self: SymmetricNet, torch, pairs, y, members, generator):
 def _closed(self: SymmetricNet, torch, tables, pairs, y, plan):
     "What a kind of network does once its weights are learned."
 
-# %% ../../nbs/synergy/43a_networks.ipynb #648a1378
+# %% ../../nbs/synergy/43a_networks.ipynb #f1f8de4b
 @patch
 def _calibrate(self: SymmetricNet, pairs, y, plan):
     "Noise from pairs that members never saw; as learned, where there are too few."
@@ -488,7 +489,7 @@ def _calibrate(self: SymmetricNet, pairs, y, plan):
     self.noise_ = fit_noise(mean, y[rows], model, self.noise != "gaussian")
     self.out_of_bag_ = pd.DataFrame({"row": rows, "mean": mean, "measured": y[rows]})
 
-# %% ../../nbs/synergy/43a_networks.ipynb #0c99fc8c
+# %% ../../nbs/synergy/43a_networks.ipynb #7f471a89
 @patch
 def _drawn(self: SymmetricNet, torch, generator):
     "One draw of all weights; the weights themselves where they have no distribution."
@@ -509,7 +510,7 @@ def _told(self: SymmetricNet, pairs, seed, passes=None):
         told = [tell(torch, self, self._drawn(torch, generator), tables, pairs) for _ in range(passes)]
     return np.stack(told)*self.spread_ + self.centre_
 
-# %% ../../nbs/synergy/43a_networks.ipynb #4578a4ee
+# %% ../../nbs/synergy/43a_networks.ipynb #94a81c82
 @patch
 def forecast(self: SymmetricNet,
     pairs: Pairs,  # drugs and line of each
@@ -535,7 +536,7 @@ def draws(self: SymmetricNet,
     z = np.random.default_rng(seed).standard_normal((n, len(told)))
     return told.mean(0) + z @ (told - told.mean(0))/np.sqrt(max(len(told) - 1, 1))
 
-# %% ../../nbs/synergy/43a_networks.ipynb #6b83692b
+# %% ../../nbs/synergy/43a_networks.ipynb #d9d5d699
 CHUNK = 4096  # pairs told at a time
 
 def tell(
@@ -574,7 +575,7 @@ def check_fit(
         raise InputError("One network without a prior does not know how sure it is: use more members.")
     return y
 
-# %% ../../nbs/synergy/43a_networks.ipynb #f289b78a
+# %% ../../nbs/synergy/43a_networks.ipynb #8c4daa1a
 @dataclass(eq=False, repr=False)
 class Ensemble(SymmetricNet):
     "Eight networks that start apart; each leaves a fold of the pairs out."
@@ -594,7 +595,7 @@ class BayesEnsemble(SymmetricNet):
     epochs: int = 40
     dropout: float = 0.2
 
-# %% ../../nbs/synergy/43a_networks.ipynb #242d10d5
+# %% ../../nbs/synergy/43a_networks.ipynb #880da153
 class Posterior(NamedTuple):
     "Bayesian linear regression."
     mean: np.ndarray  # features
@@ -619,7 +620,7 @@ def evidence_regression(
     weights = beta*projected/(alpha + beta*values)
     return Posterior(vectors @ weights, vectors/np.sqrt(alpha + beta*values), alpha, beta)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #017e29e8
+# %% ../../nbs/synergy/43a_networks.ipynb #e4901455
 @dataclass(eq=False, repr=False)
 class LastLayer(SymmetricNet):
     """An ensemble whose last layer is a Bayesian linear regression in closed form.
@@ -645,7 +646,7 @@ class LastLayer(SymmetricNet):
         drawn = mean[..., None] + root @ z
         return {**w, "out": {"mean": drawn[:, :-1], "bias": drawn[:, -1:]}}
 
-# %% ../../nbs/synergy/43a_networks.ipynb #226d2361
+# %% ../../nbs/synergy/43a_networks.ipynb #a38a2536
 class Pruned(NamedTuple):
     "What sparse variational dropout takes away."
     layers: pd.DataFrame  # one row a layer: weights, pruned, share
@@ -670,7 +671,7 @@ def pruning_report(
     before, after = (np.corrcoef(t, y)[0, 1]**2 if t.std() > 0 else 0.0 for t in told)
     return Pruned(pruning(torch, {k: model.weights_[k] for k in HEAD}), before, after)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #3cbcc66c
+# %% ../../nbs/synergy/43a_networks.ipynb #ed214cef
 @styled
 def pruning_figure(
     pruned: Pruned,  # see `pruning_report`
@@ -683,7 +684,7 @@ def pruning_figure(
     ax.invert_yaxis()
     return fig
 
-# %% ../../nbs/synergy/43a_networks.ipynb #239e3b65
+# %% ../../nbs/synergy/43a_networks.ipynb #b152a925
 def drug_table(
     model: SymmetricNet,  # fitted
     library: Library,  # all that is known before pairs
@@ -708,7 +709,7 @@ def drug_table(
     return pd.DataFrame({"met": tables.drug_met.numpy() > 0, "x": left[:, 0]*size[0], "y": left[:, 1]*size[1],
                          "expected": means.mean(0), "sd": means.std(0)}, index=drugs)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #34f6d951
+# %% ../../nbs/synergy/43a_networks.ipynb #45346685
 @styled
 def drug_figure(
     table: pd.DataFrame,  # see `drug_table`
