@@ -9,7 +9,7 @@ __all__ = ['SIMILAR', 'LINE_AXES', 'ENCODER', 'HEAD', 'CHUNK', 'tanimoto', 'Basi
            'BayesNet', 'BayesEnsemble', 'Posterior', 'evidence_regression', 'LastLayer', 'Pruned', 'pruning_report',
            'pruning_figure', 'drug_table', 'drug_figure']
 
-# %% ../../nbs/synergy/43a_networks.ipynb #d3b3cb3e
+# %% ../../nbs/synergy/43a_networks.ipynb #485bb298
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ from drugnb.synergy.layers import (
 )
 from .pairs import candidates, Forecast, Forecaster, Library, Pairs
 
-# %% ../../nbs/synergy/43a_networks.ipynb #7316f2c3
+# %% ../../nbs/synergy/43a_networks.ipynb #094ee19b
 def tanimoto(
     a: np.ndarray,  # drugs x bits, 0 or 1
     b: np.ndarray,  # other drugs x the same bits
@@ -50,7 +50,7 @@ class Basis(NamedTuple):
 
 SIMILAR, LINE_AXES = 3.0, 6  # weight of similarities as inputs; most coordinates of lines
 
-# %% ../../nbs/synergy/43a_networks.ipynb #8cdf5970
+# %% ../../nbs/synergy/43a_networks.ipynb #a28403c7
 def _known(chemistry): return np.isfinite(chemistry).all(1) & (chemistry.shape[1] > 0)
 
 def _line_axes(departures):
@@ -65,7 +65,7 @@ def _departures(curves, usual):
     "How curves differ from the usual ones, 0 where unknown."
     return np.nan_to_num(curves - usual)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #d10d849b
+# %% ../../nbs/synergy/43a_networks.ipynb #2dda035a
 def find_basis(
     library: Library,  # all that is known before pairs
     raw: bool = False,  # give drugs by their bits, rather than by similarities to known drugs
@@ -94,7 +94,7 @@ def coordinates(
         made[known, :-1] = SIMILAR*centred
     return made
 
-# %% ../../nbs/synergy/43a_networks.ipynb #9e123740
+# %% ../../nbs/synergy/43a_networks.ipynb #90e149c9
 class Tables(NamedTuple):
     "What a network reads of a library, as tensors."
     chemistry: object  # drugs x coordinates
@@ -106,7 +106,7 @@ class Tables(NamedTuple):
     drug_met: object   # drugs: 1 where the drug was in a training pair
     line_met: object   # lines: likewise
 
-# %% ../../nbs/synergy/43a_networks.ipynb #59250e10
+# %% ../../nbs/synergy/43a_networks.ipynb #2c931b41
 def _places(labels, reference, met):
     "Where labels stand in a reference, and whether they were met in training."
     at = pd.Index(reference).get_indexer(labels)
@@ -137,7 +137,7 @@ def make_tables(
     return Tables(*made, torch.tensor(drug), torch.tensor(line),
                   *(torch.tensor(x, dtype=torch.float32) for x in (drug_met, line_met)))
 
-# %% ../../nbs/synergy/43a_networks.ipynb #36780380
+# %% ../../nbs/synergy/43a_networks.ipynb #8b904acb
 ENCODER, HEAD = ("chemistry", "curves", "identity"), ("hidden", "out")
 
 def start_weights(
@@ -164,7 +164,7 @@ def start_weights(
     made["noise"] = {"log_scale": torch.full((members, 1), -0.2), "free_df": torch.full((members, 1), 2.0)}
     return made
 
-# %% ../../nbs/synergy/43a_networks.ipynb #1f2d17ab
+# %% ../../nbs/synergy/43a_networks.ipynb #55212504
 def _picked(x, index):
     "Rows of each member's own table, members x rows x units: members x pairs x units."
     members, rows, units = x.shape
@@ -183,7 +183,7 @@ def _met(torch, met, members, share, generator):
     if generator is None or not share: return met
     return met*(torch.rand(met.shape, generator=generator) >= share)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #c95e32bd
+# %% ../../nbs/synergy/43a_networks.ipynb #7cacba14
 def merge_drugs(
     torch,              # the module
     recipe,             # settings, see `SymmetricNet`
@@ -206,7 +206,7 @@ def merge_drugs(
     known = tables.similar[a, b][..., None], ca + cb, ca*cb, (ca - cb).abs()
     return torch.cat([u + v, u*v, (u - v).abs(), *known], -1)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #179a487f
+# %% ../../nbs/synergy/43a_networks.ipynb #9ad03f17
 def last_units(
     torch,              # the module
     recipe,             # settings, see `SymmetricNet`
@@ -227,7 +227,7 @@ def last_units(
         z = z*(1 + scale) + shift
     return torch.nn.functional.silu(z)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #723da5f0
+# %% ../../nbs/synergy/43a_networks.ipynb #35493c4e
 def stable_folds(
     pairs: Pairs,  # drugs and line of each
     folds: int,  # parts
@@ -267,7 +267,7 @@ def make_plan(
     enough = np.array([(fold != f).sum() >= 2 for f in left_out])
     return Plan(fold, np.where(enough, left_out, -1), np.arange(len(left_out)) < m, heavy)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #f47583b5
+# %% ../../nbs/synergy/43a_networks.ipynb #d7918495
 def one_cycle(
     progress: float,  # of training, 0 to 1
     up: float = 0.3,  # part in which the rate rises
@@ -293,7 +293,7 @@ def _orders(rng, rows, n):
     def one(r): return np.concatenate([rng.permutation(r) for _ in range(-(-n//len(r)))])[:n]
     return np.stack([one(r) for r in rows])
 
-# %% ../../nbs/synergy/43a_networks.ipynb #cbc9c39c
+# %% ../../nbs/synergy/43a_networks.ipynb #3e11c15f
 def _batch_loss(torch, recipe, w, tables, batch, n, share, heavy, generator):
     "Negative bound of one batch, for each member."
     a, b, line, y = batch
@@ -313,7 +313,7 @@ def _fixed(torch, layer, unit):
     if not unit or "log_unit" not in layer: return layer
     return {**layer, "log_unit": torch.full_like(layer["log_unit"], float(np.log(unit)))}
 
-# %% ../../nbs/synergy/43a_networks.ipynb #46a16d32
+# %% ../../nbs/synergy/43a_networks.ipynb #87a1b675
 def learn(
     torch,              # the module
     recipe,             # settings, see `SymmetricNet`
@@ -350,7 +350,7 @@ def learn(
         if (step + 1) % per == 0: losses.append(total/per)
     return np.array(losses)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #00231367
+# %% ../../nbs/synergy/43a_networks.ipynb #eff3e776
 class Noise(NamedTuple):
     "How measurements scatter about forecasts."
     log_scale: float  # at the centre
@@ -388,7 +388,7 @@ def fit_noise(
     df = 2 + np.exp(np.clip(best[2], -3, 5)) if student else np.inf
     return Noise(best[0], best[1], centre, spread, float(df), model)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #7d689240
+# %% ../../nbs/synergy/43a_networks.ipynb #41dbc5ee
 def out_of_bag(
     told: np.ndarray,  # draws x members x n forecasts, points
     plan: Plan,        # who never saw which rows
@@ -404,7 +404,7 @@ def out_of_bag(
     apart = np.median(squares[count == k])/stats.chi2(k - 1).median() if k > 1 else 0.0
     return rows, mean, apart*(1 + 1/k - 1/plan.votes.sum()) + np.median((within*out).sum(0)/count)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #e5abb4ab
+# %% ../../nbs/synergy/43a_networks.ipynb #b6041b2f
 @dataclass(eq=False, repr=False)
 class SymmetricNet(Forecaster):
     "Networks side by side that do not care which drug is called the first."
@@ -430,7 +430,7 @@ class SymmetricNet(Forecaster):
     warm_start: bool = False  # a further fit goes on from the last weights
     random_state: int = 0
 
-# %% ../../nbs/synergy/43a_networks.ipynb #a5bb76a2
+# %% ../../nbs/synergy/43a_networks.ipynb #07521f4d
 @patch
 def fit(self: SymmetricNet,
     pairs: Pairs,  # drugs and line of each
@@ -456,7 +456,7 @@ def fit(self: SymmetricNet,
     self._calibrate(pairs, y, plan)
     return self
 
-# %% ../../nbs/synergy/43a_networks.ipynb #9afec3a3
+# %% ../../nbs/synergy/43a_networks.ipynb #b00adc36
 @patch
 def _same_basis(self: SymmetricNet, library):
     if not hasattr(self, "basis_"): return False
@@ -474,7 +474,7 @@ def _start(self: SymmetricNet, torch, pairs, y, members, generator):
 def _closed(self: SymmetricNet, torch, tables, pairs, y, plan):
     "What a kind of network does once its weights are learned."
 
-# %% ../../nbs/synergy/43a_networks.ipynb #f1f8de4b
+# %% ../../nbs/synergy/43a_networks.ipynb #cdd210c9
 @patch
 def _calibrate(self: SymmetricNet, pairs, y, plan):
     "Noise from pairs that members never saw; as learned, where there are too few."
@@ -489,7 +489,7 @@ def _calibrate(self: SymmetricNet, pairs, y, plan):
     self.noise_ = fit_noise(mean, y[rows], model, self.noise != "gaussian")
     self.out_of_bag_ = pd.DataFrame({"row": rows, "mean": mean, "measured": y[rows]})
 
-# %% ../../nbs/synergy/43a_networks.ipynb #7f471a89
+# %% ../../nbs/synergy/43a_networks.ipynb #a84adb92
 @patch
 def _drawn(self: SymmetricNet, torch, generator):
     "One draw of all weights; the weights themselves where they have no distribution."
@@ -510,7 +510,7 @@ def _told(self: SymmetricNet, pairs, seed, passes=None):
         told = [tell(torch, self, self._drawn(torch, generator), tables, pairs) for _ in range(passes)]
     return np.stack(told)*self.spread_ + self.centre_
 
-# %% ../../nbs/synergy/43a_networks.ipynb #94a81c82
+# %% ../../nbs/synergy/43a_networks.ipynb #1f7dbf50
 @patch
 def forecast(self: SymmetricNet,
     pairs: Pairs,  # drugs and line of each
@@ -536,7 +536,7 @@ def draws(self: SymmetricNet,
     z = np.random.default_rng(seed).standard_normal((n, len(told)))
     return told.mean(0) + z @ (told - told.mean(0))/np.sqrt(max(len(told) - 1, 1))
 
-# %% ../../nbs/synergy/43a_networks.ipynb #d9d5d699
+# %% ../../nbs/synergy/43a_networks.ipynb #d3f9d0f1
 CHUNK = 4096  # pairs told at a time
 
 def tell(
@@ -575,7 +575,7 @@ def check_fit(
         raise InputError("One network without a prior does not know how sure it is: use more members.")
     return y
 
-# %% ../../nbs/synergy/43a_networks.ipynb #8c4daa1a
+# %% ../../nbs/synergy/43a_networks.ipynb #f4e7e853
 @dataclass(eq=False, repr=False)
 class Ensemble(SymmetricNet):
     "Eight networks that start apart; each leaves a fold of the pairs out."
@@ -595,7 +595,7 @@ class BayesEnsemble(SymmetricNet):
     epochs: int = 40
     dropout: float = 0.2
 
-# %% ../../nbs/synergy/43a_networks.ipynb #880da153
+# %% ../../nbs/synergy/43a_networks.ipynb #ef691474
 class Posterior(NamedTuple):
     "Bayesian linear regression."
     mean: np.ndarray  # features
@@ -620,7 +620,7 @@ def evidence_regression(
     weights = beta*projected/(alpha + beta*values)
     return Posterior(vectors @ weights, vectors/np.sqrt(alpha + beta*values), alpha, beta)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #e4901455
+# %% ../../nbs/synergy/43a_networks.ipynb #8f5d44b0
 @dataclass(eq=False, repr=False)
 class LastLayer(SymmetricNet):
     """An ensemble whose last layer is a Bayesian linear regression in closed form.
@@ -646,7 +646,7 @@ class LastLayer(SymmetricNet):
         drawn = mean[..., None] + root @ z
         return {**w, "out": {"mean": drawn[:, :-1], "bias": drawn[:, -1:]}}
 
-# %% ../../nbs/synergy/43a_networks.ipynb #a38a2536
+# %% ../../nbs/synergy/43a_networks.ipynb #08ebc35f
 class Pruned(NamedTuple):
     "What sparse variational dropout takes away."
     layers: pd.DataFrame  # one row a layer: weights, pruned, share
@@ -671,7 +671,7 @@ def pruning_report(
     before, after = (np.corrcoef(t, y)[0, 1]**2 if t.std() > 0 else 0.0 for t in told)
     return Pruned(pruning(torch, {k: model.weights_[k] for k in HEAD}), before, after)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #ed214cef
+# %% ../../nbs/synergy/43a_networks.ipynb #b4d89c67
 @styled
 def pruning_figure(
     pruned: Pruned,  # see `pruning_report`
@@ -684,7 +684,7 @@ def pruning_figure(
     ax.invert_yaxis()
     return fig
 
-# %% ../../nbs/synergy/43a_networks.ipynb #b152a925
+# %% ../../nbs/synergy/43a_networks.ipynb #5da59abb
 def drug_table(
     model: SymmetricNet,  # fitted
     library: Library,  # all that is known before pairs
@@ -709,7 +709,7 @@ def drug_table(
     return pd.DataFrame({"met": tables.drug_met.numpy() > 0, "x": left[:, 0]*size[0], "y": left[:, 1]*size[1],
                          "expected": means.mean(0), "sd": means.std(0)}, index=drugs)
 
-# %% ../../nbs/synergy/43a_networks.ipynb #45346685
+# %% ../../nbs/synergy/43a_networks.ipynb #1c4dd68b
 @styled
 def drug_figure(
     table: pd.DataFrame,  # see `drug_table`
