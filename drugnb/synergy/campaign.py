@@ -177,7 +177,7 @@ def propose(
     n: int = 30,  # pairs to propose
     model: str = "Gaussian process",  # which model, as `drugnb run synergy` names them
     policy: str = "ucb",  # how pairs are chosen: ucb, greedy, ei, thompson or random
-    kappa: float = 1.0,  # standard deviations that ucb adds to what is expected
+    kappa: float = 2.0,  # standard deviations that ucb adds to what is expected
     score: str = "bliss_max",  # what is modelled: bliss or hsa, max or mean
     lines: str = "",  # cell lines, with ; between; all if empty
     without: str = "",  # drugs that cannot be had, with ; between

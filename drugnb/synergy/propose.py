@@ -119,7 +119,7 @@ class Wish:
     n: int = 30  # pairs
     model: str = "Gaussian process"  # a name of `held_out.screen_models`
     policy: str = "ucb"  # see `active.POLICIES`
-    kappa: float = 1.0  # standard deviations that "ucb" adds to what is expected
+    kappa: float = 2.0  # standard deviations that "ucb" adds to what is expected
     score: str = "bliss_max"  # see `pairs.SCORES`
     lines: tuple = ()  # cell lines; all if empty
     without: tuple = ()  # drugs that cannot be had
