@@ -121,33 +121,30 @@ STEEPEST = 1.5
 def correction(
     y: np.ndarray,       # n measurements, points
     forecast: Forecast,  # of the same rows
-    known: bool,         # all drugs and lines of the rows are known: no width is added
 ) -> Correction:
     "The line from what was said to what was measured, least squares, and the width that is missing about it."
     said = forecast.mean - forecast.mean.mean()
     slope = float(np.clip(said @ y/(said @ said), 0, STEEPEST)) if said @ said > 0 else 1.0
     level = float(y.mean() - slope*forecast.mean.mean())
     corrected = replace(forecast, mean=level + slope*forecast.mean, model_sd=slope*forecast.model_sd)
-    width = 0.0 if known else extra_width(y - corrected.mean, corrected)
-    return Correction(slope, level, width)
+    return Correction(slope, level, extra_width(y - corrected.mean, corrected))
 
 # %% ../../nbs/synergy/42a_judge.ipynb #9d12bce6
 ENOUGH = 50  # rows from which a correction is learned
 
 class Calibrated(Forecaster):
-    "A model corrected by what it said of pairs, drugs and lines that were left out inside training."
+    "A model corrected by what it said of drugs and lines that were left out inside training."
     def __init__(self, model=None, random_state=0):
         self.model, self.random_state = model, random_state
 
-    def _corrections(self, pairs, y, out, train):
-        "A correction for each number of unseen things in a row, 0 to 2."
-        found = [Correction()]*3
+    def _corrections(self, pairs, y, out):
+        "A correction for each number of unseen things in a row, 0 to 2: none for 0."
+        found, train = [Correction()]*3, out == 0
         if train.sum() < ENOUGH: return found
         inner = clone(self.model).fit(pairs.rows(train), y[train])
-        for k in range(3):
-            rows = (out == k) & ~train
-            if rows.sum() >= ENOUGH: found[k] = correction(y[rows], inner.forecast(pairs.rows(rows)), k == 0)
-            elif k == 2: found[2] = found[1]
+        for k in (1, 2):
+            rows, found[k] = out == k, found[k - 1]
+            if rows.sum() >= ENOUGH: found[k] = correction(y[rows], inner.forecast(pairs.rows(rows)))
         return found
 
     def fit(self,
@@ -156,13 +153,13 @@ class Calibrated(Forecaster):
     ):
         "Fit the model to all pairs, and to a part of them to learn its corrections."
         rng = np.random.default_rng(self.random_state)
-        gone, some = _share(np.r_[pairs.a, pairs.b], rng), _share(pairs.unordered(), rng)
+        gone = _share(np.r_[pairs.a, pairs.b], rng)
         out = np.isin(pairs.a, gone).astype(int) + np.isin(pairs.b, gone)
-        self.of_drugs_ = self._corrections(pairs, y, out, (out == 0) & ~np.isin(pairs.unordered(), some))
+        self.of_drugs_ = self._corrections(pairs, y, out)
         self.of_line_ = Correction()
         if len(np.unique(pairs.line)) >= MANY_LINES:
             out = np.isin(pairs.line, _share(pairs.line, rng)).astype(int)
-            self.of_line_ = self._corrections(pairs, y, out, out == 0)[1]
+            self.of_line_ = self._corrections(pairs, y, out)[1]
         self.known_drugs_, self.known_lines_ = np.unique(np.r_[pairs.a, pairs.b]), np.unique(pairs.line)
         self.model_ = clone(self.model).fit(pairs, y)
         return self
