@@ -96,10 +96,11 @@ def source_folder(
     if source not in s or source in DEFAULTS:
         folder = typed_path(source)
         return folder if str(source).strip() and folder.is_dir() else None
-    places = [folder/s[source] for folder in data_folders(s)]
+    names = [n.strip() for n in s[source].split(",")]
+    places = [folder/name for folder in data_folders(s) for name in names]
     found = next((p for p in places if p.is_dir()), None)
     if not found:
         raise InputError(f"The set {source} is not in {' nor in '.join(map(str, places))}: "
-                         f"get it with drugnb fetch {study or s[source]}, or set DRUGNB_DATA to the "
-                         f"folder that holds {s[source]}/.")
+                         f"get it with drugnb fetch {study or names[0]}, or set DRUGNB_DATA to the "
+                         f"folder that holds {names[0]}/.")
     return found

@@ -150,7 +150,7 @@ def oneil_tables(
 def _build(name, data, tables, says, files):
     "Write a set's tables, read them back, and report."
     digests = {Path(p).name: hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in files if p}
-    folder = Path(data)/read_settings().get(name, set_folders("synergy")[name])
+    folder = Path(data)/read_settings().get(name, set_folders("synergy")[name]).split(",")[0].strip()
     kinds = ["*wells*", "*single*", "*drugs*", "*fingerprint*"]
     folder = write_tables(tables, folder, {"files": digests}, kinds)
     report = [*read_screen(folder, name=name).report, *says]
