@@ -49,7 +49,7 @@ def _two(values_a, values_b):
                       np.maximum(values_a, values_b), products[:, upper[0], upper[1]]])
 
 def pair_features(
-    pairs: Pairs,
+    pairs: Pairs,  # n of them
     curves: bool = True,  # use how drugs act alone
 ) -> np.ndarray:  # n x features, symmetric in the two drugs
     "Chemistry, identity, curves and line of each pair."
@@ -78,7 +78,7 @@ class Linear(Forecaster):
         return np.hstack([who[pairs.a] + who[pairs.b], np.eye(len(pairs.library.lines))[pairs.line]])
 
     def fit(self,
-        pairs: Pairs,
+        pairs: Pairs,  # n of them
         y: np.ndarray,  # n, points
     ):
         "Fit, and learn from leave-one-out residuals how far measurements scatter."
@@ -91,7 +91,7 @@ class Linear(Forecaster):
         return self
 
     def forecast(self,
-        pairs: Pairs,
+        pairs: Pairs,  # n of them
     ) -> Forecast:
         "Expected values; this model says nothing of its own uncertainty."
         mean = self.ridge_.predict(self._features(pairs) - self.centre_)
@@ -105,7 +105,7 @@ class Trees(Forecaster):
         self.min_samples_leaf, self.random_state = min_samples_leaf, random_state
 
     def fit(self,
-        pairs: Pairs,
+        pairs: Pairs,  # n of them
         y: np.ndarray,  # n, points
     ):
         "Grow the trees; `out_of_bag_` holds what trees that have not seen a row say of it."
@@ -124,7 +124,7 @@ class Trees(Forecaster):
         return self
 
     def forecast(self,
-        pairs: Pairs,
+        pairs: Pairs,  # n of them
     ) -> Forecast:
         "Mean over trees; their disagreement, calibrated out of bag, as the model's uncertainty."
         x = pair_features(pairs, self.curves).astype(np.float32)

@@ -30,7 +30,8 @@ def with_references(
     round_: int,    # number of the round, for the labels of the matrices
 ) -> pd.DataFrame:  # `WELL_COLUMNS`
     "Wells of dose pairs, each matrix with its plate's wells of the two drugs alone."
-    matrices, parts = came.wells[["block", "line", "drug_a", "drug_b", "plate"]].drop_duplicates(), [came.wells]
+    matrices = came.wells[["block", "line", "drug_a", "drug_b", "plate"]].drop_duplicates()
+    parts = [came.wells]
     for one, other in (("a", "b"), ("b", "a")):
         alone = came.singles.rename(columns={"drug": f"drug_{one}", "dose": f"dose_{one}"})
         alone = matrices.merge(alone, on=["line", f"drug_{one}", "plate"])
@@ -71,7 +72,8 @@ def known_screen(
     for r in read_log(folder):
         if r["state"] != "closed": continue
         path = round_folder(folder, r["round"])/"wells.csv"
-        if not path.exists(): raise InputError(f"Round {r['round']} is closed, and {path} is not there: add it again.")
+        if not path.exists():
+            raise InputError(f"Round {r['round']} is closed, and {path} is not there: put it back.")
         texts = dict.fromkeys(["block", "line", "drug_a", "drug_b", "plate"], str)
         parts.append(pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"viability": [""]}))
     wells = pd.concat(parts, ignore_index=True)[WELL_COLUMNS]
@@ -90,6 +92,7 @@ def outcome(
     columns = ["line", "drug_a", "drug_b", "expected", "low_90", "high_90"]
     return proposal[columns].merge(came.rename(columns={score: "measured"}), how="left")
 
+# %% ../../nbs/synergy/48a_campaign.ipynb #a6e94370
 def outcome_text(
     table: pd.DataFrame,  # of `outcome`
 ) -> str:  # a sentence
@@ -98,9 +101,10 @@ def outcome_text(
     if len(came) < 3: return f"{len(came)} of {len(table)} pairs came back"
     inside = ((came.low_90 <= came.measured) & (came.measured <= came.high_90)).mean()
     r = came.expected.corr(came.measured) if came.expected.std() > 0 else np.nan
-    return (f"{len(came)} of {len(table)} pairs came back: expected {came.expected.mean():.1f} points on average, "
-            f"measured {came.measured.mean():.1f}; r = {r:.2f}, {inside:.0%} inside the 90% intervals")
+    return (f"{len(came)} of {len(table)} pairs came back: expected {came.expected.mean():.1f} points on "
+            f"average, measured {came.measured.mean():.1f}; r = {r:.2f}, {inside:.0%} inside the 90% intervals")
 
+# %% ../../nbs/synergy/48a_campaign.ipynb #8bf0bd01
 def close_round(
     folder: Path,  # of the campaign
     source,        # the filled-in template: a CSV, or a table
@@ -133,8 +137,8 @@ def _table(path, what):
 def open_round(
     screen: Screen,   # as it was given
     folder: Path,     # of the campaign
-    wish: Wish = USUAL,
-    recipe: Recipe = FROM_STOCKS,
+    wish: Wish = USUAL,  # what a person asks for
+    recipe: Recipe = FROM_STOCKS,  # what every plate keeps to
     tables: dict | None = None,  # doses, stock, pending: a table each, where there is one
 ) -> tuple[Round, list[str]]:  # the round; what was done, in sentences
     """Propose the next round and write its files. Raises `InputError` where another round is open, and as
@@ -143,8 +147,8 @@ def open_round(
     asked = json.loads(json.dumps({**asdict(wish), "recipe": asdict(recipe)}, default=str))
     if rounds and rounds[-1]["state"] == "open":
         if rounds[-1]["asked"] != asked:
-            raise InputError(f"Round {rounds[-1]['round']} is open and was asked for otherwise: add its results with "
-                             "--add, or choose another --out.")
+            raise InputError(f"Round {rounds[-1]['round']} is open and was asked for otherwise: add its results "
+                             "with --add, or choose another --out.")
         rounds = rounds[:-1]
     number = len(rounds) + 1
     made = next_round(known_screen(screen, folder), wish, tables.get("pending"))
@@ -181,10 +185,10 @@ def propose(
     score: str = "bliss_max",  # what is modelled: bliss or hsa, max or mean
     lines: str = "",  # cell lines, with ; between; all if empty
     without: str = "",  # drugs that cannot be had, with ; between
-    threshold: float = float("nan"),  # points that a pair should beat; the 90th percentile of the screen if left out
+    threshold: float = float("nan"),  # points that a pair should beat; the screen's 90th percentile if left out
     pending: str = "",  # table of pairs that are on their way elsewhere: drug_a, drug_b, line
     doses: str = "",  # table of doses: drug, dose (µM, or with unit); the screen's own if empty
-    stock: str = "",  # table of stocks: drug, stock, unit, source_plate, source_well, volume_ul; assumed if empty
+    stock: str = "",  # table: drug, stock, unit, source_plate, source_well, volume_ul; assumed if empty
     plate: int = 384,  # wells of a plate
     well_ul: float = 50.0,  # volume of a well, µL
     dmso: float = 0.5,  # largest share of DMSO, percent

@@ -35,7 +35,7 @@ class Shuffled(Forecaster):
         return Pairs(pairs.a, pairs.b, pairs.line, pairs.library.shuffled(self.random_state))
 
     def fit(self,
-        pairs: Pairs,
+        pairs: Pairs,  # n of them
         y: np.ndarray,  # n, points
     ):
         "Fit the model to the pairs with chemistry permuted between drugs."
@@ -43,7 +43,7 @@ class Shuffled(Forecaster):
         return self
 
     def forecast(self,
-        pairs: Pairs,
+        pairs: Pairs,  # n of them
     ) -> Forecast:
         "What the model says, with the same permutation."
         return self.model_.forecast(self._wrong(pairs))
@@ -54,7 +54,7 @@ class Committee(Forecaster):
     def __init__(self, models=()): self.models = models
 
     def fit(self,
-        pairs: Pairs,
+        pairs: Pairs,  # n of them
         y: np.ndarray,  # n, points
     ):
         "Fit every model to the same pairs."
@@ -62,7 +62,7 @@ class Committee(Forecaster):
         return self
 
     def forecast(self,
-        pairs: Pairs,
+        pairs: Pairs,  # n of them
     ) -> Forecast:
         "Mean of the means; the models' variances and that of their means; mean noise."
         said = [model.forecast(pairs) for model in self.models_]
@@ -105,9 +105,9 @@ def screen_models(
 
 # %% ../../nbs/synergy/45_held_out.ipynb #26fd6376
 def predict_part(
-    model: Forecaster,
-    data: Measured,
-    part: Part,
+    model: Forecaster,  # a copy is fitted
+    data: Measured,  # of the screen
+    part: Part,  # one fit, and what it is asked
 ) -> pd.DataFrame:  # split, seed, row (of the pairs), mean, model_sd, noise, df
     "What a model says of the rows left out when it is fitted to the others."
     fitted = clone(model).fit(data.pairs.rows(part.train), data.y[part.train])
@@ -121,8 +121,8 @@ def predict_part(
 ALONE = 2000  # pairs up to which starting further processes costs more than it saves
 
 def predicted(
-    model: Forecaster,
-    data: Measured,
+    model: Forecaster,  # a copy is fitted
+    data: Measured,  # of the screen
     parts: list[Part],  # of `judge.split_parts`
 ) -> pd.DataFrame:  # rows of `predict_part`
     "What a model says of every part left out, on all cores where that pays."
@@ -144,10 +144,10 @@ def scores_text(
     lines = []
     for split, rows in table.groupby("split", sort=False):
         lines += [f"\n{split}: {rows.n.iloc[0]:.0f} predictions, {rows.seeds.iloc[0]:.0f} seeds",
-                  f"  {'model':<24} {'r² (95%)':<26} {'gain over extra trees':<27} Spearman   NLL  50%  90%  sds"]
+                  f"  {'model':<27}{'r² (95%)':<25}{'gain over extra trees':<26}Spearman  NLL  50%  90%  sds"]
         for _, r in rows.iterrows():
             gain = span(r, "gain", "+.3f") if "gain" in rows and pd.notna(r.gain) else ""
-            lines.append(f"  {r.model:<24} {span(r, 'r2', '.3f'):<26} {gain:<27} {r.spearman:8.3f} {r.nll:5.2f} "
+            lines.append(f"  {r.model:<27}{span(r, 'r2', '.3f'):<25}{gain:<26}{r.spearman:8.3f} {r.nll:4.2f} "
                          f"{r.cover50:4.2f} {r.cover90:4.2f}  {r.model_sd:.1f}, {r.noise:.1f}")
     return "\n".join(lines)
 
@@ -196,7 +196,7 @@ def figure_models(
 def figure_predicted(
     predictions: pd.DataFrame,  # of one model: split, row, mean
     y: np.ndarray,              # of all rows, points
-    model: str,
+    model: str,  # its name
 ) -> plt.Figure:
     "Measured against expected synergy of pairs left out, one panel a split."
     splits = list(dict.fromkeys(predictions.split))

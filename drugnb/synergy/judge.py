@@ -15,6 +15,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from scipy import optimize, sparse, stats
 from sklearn.base import clone
 
@@ -76,7 +77,7 @@ def split_parts(
             tests = {n: rows for n, rows in part.tests.items() if n in wanted and len(rows) >= LEAST}
             said |= {n for n in part.tests if n in wanted and n not in tests}
             if tests and len(part.train) >= LEAST: parts.append(part._replace(tests=tests))
-    for n in sorted(said): note(f"the split {n!r} is left out: it leaves fewer than {LEAST} pairs to judge by")
+    for n in sorted(said): note(f"the split {n!r} is left out: fewer than {LEAST} pairs to judge by")
     if not parts: raise InputError(f"{len(pairs)} pairs are too few to leave some out: measure more pairs.")
     return parts
 
@@ -92,7 +93,8 @@ def calibrate(
         scale = np.hypot(factor*model_sd, noise)
         fit = -stats.t.logpdf(residuals/scale, df).mean() + np.log(scale).mean()
         return fit + 0.02*(p[0]**2 + (p[2] - 1)**2)/np.sqrt(len(residuals))
-    found = optimize.minimize(loss, [0.0, 0.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6})
+    how = {"xatol": 1e-3, "fatol": 1e-6}
+    found = optimize.minimize(loss, [0.0, 0.0, 1.0], method="Nelder-Mead", options=how)
     factor, noise, df = found.x
     return float(np.exp(factor)), float(size*np.exp(noise)), float(2.1 + np.exp(df))
 
@@ -148,7 +150,7 @@ class Calibrated(Forecaster):
         return found
 
     def fit(self,
-        pairs: Pairs,
+        pairs: Pairs,  # n of them
         y: np.ndarray,  # n, points
     ):
         "Fit the model to all pairs, and to a part of them to learn its corrections."
@@ -164,27 +166,33 @@ class Calibrated(Forecaster):
         self.model_ = clone(self.model).fit(pairs, y)
         return self
 
-    def _corrected(self, pairs):
-        "Slope, level and width for each row: those of a line never met, else of the number of unseen drugs."
-        unseen = sum(~np.isin(side, self.known_drugs_) for side in (pairs.a, pairs.b)).astype(int)
-        kinds = np.array([*self.of_drugs_, self.of_line_])
-        return kinds[np.where(np.isin(pairs.line, self.known_lines_), unseen, 3)].T
+# %% ../../nbs/synergy/42a_judge.ipynb #4cb44368
+@patch
+def corrections_of(self: Calibrated,
+    pairs: Pairs,  # n of them
+) -> np.ndarray:  # slope, level and width, each n
+    "What is done to each row: by its line, where that was never met, else by its number of unseen drugs."
+    unseen = sum(~np.isin(side, self.known_drugs_) for side in (pairs.a, pairs.b)).astype(int)
+    kinds = np.array([*self.of_drugs_, self.of_line_])
+    return kinds[np.where(np.isin(pairs.line, self.known_lines_), unseen, 3)].T
 
-    def forecast(self,
-        pairs: Pairs,
-    ) -> Forecast:
-        "The model's forecast, corrected; wider where drugs or the line were never met."
-        f, (slope, level, width) = self.model_.forecast(pairs), self._corrected(pairs)
-        return replace(f, mean=level + slope*f.mean, model_sd=np.hypot(slope*f.model_sd, width))
+@patch
+def forecast(self: Calibrated,
+    pairs: Pairs,  # n of them
+) -> Forecast:
+    "The model's forecast, corrected; wider where drugs or the line were never met."
+    f, (slope, level, width) = self.model_.forecast(pairs), self.corrections_of(pairs)
+    return replace(f, mean=level + slope*f.mean, model_sd=np.hypot(slope*f.model_sd, width))
 
-    def draws(self,
-        pairs: Pairs,
-        n: int,  # draws
-        seed: int = 0,
-    ) -> np.ndarray:  # n x len(pairs)
-        "The model's own draws, corrected; the added width is a matter of size, not of direction."
-        slope, level, _ = self._corrected(pairs)
-        return level + slope*self.model_.draws(pairs, n, seed)
+@patch
+def draws(self: Calibrated,
+    pairs: Pairs,  # of which to draw
+    n: int,  # draws
+    seed: int = 0,  # of the random draws
+) -> np.ndarray:  # n x len(pairs)
+    "The model's own draws, corrected; the added width is a matter of size, not of direction."
+    slope, level, _ = self.corrections_of(pairs)
+    return level + slope*self.model_.draws(pairs, n, seed)
 
 # %% ../../nbs/synergy/42a_judge.ipynb #29662a4a
 METRICS = ("r2", "spearman", "rmse", "nll", "cover50", "cover90")
@@ -235,8 +243,8 @@ DRAWS = 300
 def row_weights(
     pairs: Pairs,       # the rows asked about
     split: str,         # one of `SPLITS`
-    draws: int = DRAWS,
-    seed: int = 0,
+    draws: int = DRAWS,  # resamplings
+    seed: int = 0,  # of the random draws
 ) -> np.ndarray:  # draws x n
     "How often each row counts when drugs, or lines, are drawn with replacement."
     rng = np.random.default_rng(seed)
@@ -263,10 +271,10 @@ def _drawn(rows, data, split, draws):
 
 def score_table(
     predictions: pd.DataFrame,  # model, split, seed, row (of pairs), mean, model_sd, noise, df
-    data: Measured,
+    data: Measured,  # of the screen
     reference: str = "extra trees",  # the model that gains in r² are differences from
-    draws: int = DRAWS,
-) -> pd.DataFrame:  # by split and model: `METRICS`, each with _low and _high (95%); gain likewise; sds; n, seeds
+    draws: int = DRAWS,  # resamplings
+) -> pd.DataFrame:  # by split and model: `METRICS` and gain, each with _low and _high (95%); sds, n, seeds
     "Every model in every split: means over seeds, with intervals."
     by = predictions.groupby(["split", "model"], sort=False)
     drawn = {key: _drawn(rows, data, key[0], draws) for key, rows in by}
@@ -296,16 +304,16 @@ class Reliability(NamedTuple):
     ceiling_high: float
 
 def _agreement(variance, values, weights):
-    "Noise variance and intraclass correlation of weighted pairs; variance and values: one a pair (mean, mean²)."
+    "Noise variance and intraclass correlation of weighted pairs, from each pair's variance, mean and mean²."
     w = weights/weights.sum(-1, keepdims=True)
     noise = w @ variance
     spread = w @ values[:, 1] - (w @ values[:, 0])**2
     return noise, np.where(spread > 0, 1 - noise/np.where(spread > 0, spread, 1), np.nan)
 
 def reliability(
-    data: Measured,
-    draws: int = 1000,
-    seed: int = 0,
+    data: Measured,  # of the screen
+    draws: int = 1000,  # resamplings
+    seed: int = 0,  # of the random draws
 ) -> Reliability | None:  # None where fewer than 10 pairs were measured more than once
     "Agreement of repeated pairs, and what it leaves for a model."
     value, row = data.repeats.value, data.repeats.row
@@ -314,29 +322,30 @@ def reliability(
     if many.ngroups < 10: return None
     variance = many.var().to_numpy()
     values = np.column_stack([many.mean(), (value**2)[size > 1].groupby(row).mean()])
-    counts = np.random.default_rng(seed).multinomial(len(variance), np.full(len(variance), 1/len(variance)), draws)
-    noise, r = _agreement(variance, values, np.vstack([np.ones(len(variance)), counts]))
+    n = len(variance)
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1/n), draws)
+    noise, r = _agreement(variance, values, np.vstack([np.ones(n), counts]))
     ceiling = 1 - noise*(1/value.groupby(row).size()).mean()/data.y.var()
     ends = [*interval(r[1:]), *interval(ceiling[1:])]
-    return Reliability(len(variance), r[0], *ends[:2], np.sqrt(noise[0]), ceiling[0], *ends[2:])
+    return Reliability(n, r[0], *ends[:2], np.sqrt(noise[0]), ceiling[0], *ends[2:])
 
 def reliability_text(
-    found: Reliability | None,
+    found: Reliability | None,  # of `reliability`
 ) -> str:  # a sentence
     "What a screen repeats, in words."
-    if found is None: return "fewer than 10 pairs were measured more than once: the target's reliability is unknown"
+    if found is None: return "the target's reliability is unknown: fewer than 10 pairs were measured twice"
     return (f"{found.pairs} pairs measured more than once agree at r = {found.r:.2f} ({found.r_low:.2f} to "
-            f"{found.r_high:.2f}), noise {found.noise:.1f} points: a perfect model could reach r² {found.r:.2f} on "
-            f"these pairs, and {found.ceiling:.2f} ({found.ceiling_low:.2f} to {found.ceiling_high:.2f}) over the "
-            "screen if the noise is the same everywhere")
+            f"{found.r_high:.2f}), noise {found.noise:.1f} points: a perfect model could reach r² "
+            f"{found.r:.2f} on these pairs, and {found.ceiling:.2f} ({found.ceiling_low:.2f} to "
+            f"{found.ceiling_high:.2f}) over the screen if the noise is the same everywhere")
 
 # %% ../../nbs/synergy/42a_judge.ipynb #003302d0
 LEVELS = np.arange(0.05, 1, 0.05)
 
 def coverage(
     predictions: pd.DataFrame,  # see `score_table`
-    data: Measured,
-    levels: np.ndarray = LEVELS,
+    data: Measured,  # of the screen
+    levels: np.ndarray = LEVELS,  # shares that intervals should hold
 ) -> pd.DataFrame:  # split, model, level, covered; mean over seeds
     "Share of the measurements inside intervals of each level."
     out = []

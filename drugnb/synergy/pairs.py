@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from scipy import stats
 from sklearn.base import BaseEstimator, RegressorMixin
 
@@ -26,7 +27,7 @@ class Library:
     drugs: np.ndarray      # D labels
     lines: np.ndarray      # L labels
     chemistry: np.ndarray  # D x bits, 0 or 1; a row of NaN where the structure is unknown
-    curves: np.ndarray     # L x D x k, standardised features of each drug alone; NaN where it was not measured
+    curves: np.ndarray     # L x D x k, standardised features of each drug alone; NaN where not measured
 
     def shuffled(self,
         seed: int = 0,  # of the permutation
@@ -64,7 +65,7 @@ class Pairs:
         other: "Pairs",  # of the same library
     ) -> "Pairs":
         "These pairs and then the others."
-        parts = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("a", "b", "line")}
+        parts = {k: np.concatenate([getattr(self, k), getattr(other, k)]) for k in ("a", "b", "line")}
         return replace(self, **parts)
 
     def codes(self) -> np.ndarray:
@@ -129,7 +130,7 @@ class Measured(NamedTuple):
 
 def measured(
     blocks: pd.DataFrame,           # scored matrices: line, drug_a, drug_b and the score
-    library: Library,
+    library: Library,  # of the screen
     score: str = "bliss_max",       # column of blocks to model, points
 ) -> Measured:
     "One row for each unordered pair and line whose score is known; a drug with itself is no pair."
@@ -153,7 +154,7 @@ def make_library(
     return Library(drugs, lines, chemistry, curves.astype(np.float32))
 
 def candidates(
-    library: Library,
+    library: Library,  # of the screen
     lines: np.ndarray | None = None,  # indices of lines; all if None
 ) -> Pairs:
     "Every unordered pair of different drugs in every line."
@@ -170,7 +171,8 @@ def screen_target(
     score: str = "bliss_max",  # one of `SCORES`
 ) -> Measured:
     "The pairs of a screen with their target: matrices are scored once in a run."
-    def make(): return score_wells(screen.wells, screen.singles, measures=(score.split("_")[0],), draws=0).blocks
+    measure = score.split("_")[0]
+    def make(): return score_wells(screen.wells, screen.singles, measures=(measure,), draws=0).blocks
     columns = ["block", "line", "drug_a", "drug_b", score]
     blocks = store.stage(f"blocks_{score}", lambda: make()[columns], [screen.key, score])
     return measured(blocks, make_library(screen), score)
@@ -185,7 +187,9 @@ class Forecast:
     df: float = np.inf    # degrees of freedom of the noise; inf: Gaussian
 
     @property
-    def scale(self): return np.hypot(self.model_sd, self.noise)
+    def scale(self):
+        "Scale of a measurement: for Gaussian noise its standard deviation."
+        return np.hypot(self.model_sd, self.noise)
 
     @property
     def sd(self):
@@ -208,25 +212,28 @@ class Forecast:
         "Logarithm of the density of each measurement."
         return self._law().logpdf((y - self.mean)/self.scale) - np.log(self.scale)
 
-    def chance(self,
-        threshold: float,  # points
-    ) -> np.ndarray:
-        "Probability that the expected value lies above a threshold, by the model's own uncertainty."
-        with np.errstate(divide="ignore", invalid="ignore"):
-            z = (self.mean - threshold)/self.model_sd
-        return np.where(self.model_sd > 0, stats.norm.cdf(z), (self.mean > threshold).astype(float))
+# %% ../../nbs/synergy/42_pairs.ipynb #4b0c20cb
+@patch
+def chance(self: Forecast,
+    threshold: float,  # points
+) -> np.ndarray:  # n, 0 to 1
+    "Probability that the expected value lies above a threshold, by the model's own uncertainty."
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = (self.mean - threshold)/self.model_sd
+    return np.where(self.model_sd > 0, stats.norm.cdf(z), (self.mean > threshold).astype(float))
 
-    def rows(self,
-        which,  # indices or a mask
-    ) -> "Forecast":
-        "Some of the pairs."
-        return replace(self, mean=self.mean[which], model_sd=self.model_sd[which], noise=self.noise[which])
+@patch
+def rows(self: Forecast,
+    which,  # indices or a mask
+) -> Forecast:
+    "Some of the pairs."
+    return replace(self, mean=self.mean[which], model_sd=self.model_sd[which], noise=self.noise[which])
 
 # %% ../../nbs/synergy/42_pairs.ipynb #c161cb2a
 class Forecaster(RegressorMixin, BaseEstimator):
     "An estimator over pairs: `fit(pairs, y)`, `forecast(pairs)`; the rest follows."
     def predict(self,
-        pairs: Pairs,
+        pairs: Pairs,  # n of them
         return_std: bool = False,  # the standard deviation of a measurement beside the mean
     ):
         "Expected value, points; with its standard deviation if asked for."
@@ -234,11 +241,11 @@ class Forecaster(RegressorMixin, BaseEstimator):
         return (f.mean, f.sd) if return_std else f.mean
 
     def draws(self,
-        pairs: Pairs,
+        pairs: Pairs,  # n of them
         n: int,         # draws
-        seed: int = 0,
+        seed: int = 0,  # of the random draws
     ) -> np.ndarray:  # n x len(pairs)
-        "Draws of the expected value, pairs independent of each other; a model that knows better overrides this."
+        "Draws of the expected value, pairs independent; a model that knows better overrides this."
         f = self.forecast(pairs)
         z = np.random.default_rng(seed).standard_normal((n, len(pairs)))
         return f.mean + z*f.model_sd

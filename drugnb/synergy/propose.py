@@ -29,9 +29,9 @@ from .plate import Recipe
 
 # %% ../../nbs/synergy/48_propose.ipynb #0ee23ad9
 def nearest_measured(
-    asked: Pairs,
+    asked: Pairs,  # that are asked about
     known: Pairs,  # measured
-) -> tuple[np.ndarray, np.ndarray]:  # row of the most similar measured pair of the same line; similarity, 0 to 1
+) -> tuple[np.ndarray, np.ndarray]:  # row of the most similar measured pair of the line; similarity, 0 to 1
     "The measured pair that is most like each pair that is asked about; -1 where its line has none."
     alike = similarity(asked.library.chemistry)
     np.fill_diagonal(alike, 1.0)
@@ -45,7 +45,7 @@ def nearest_measured(
     return at, best
 
 def measured_of(
-    known: Pairs,
+    known: Pairs,  # measured
     drug: np.ndarray,  # n integers
 ) -> np.ndarray:  # n counts
     "How many measured pairs each drug has."
@@ -66,7 +66,8 @@ def proposal_table(
     low, high = said.interval(0.9)
     at, alike = nearest_measured(asked, data.pairs)
     near = data.pairs.rows(np.maximum(at, 0))
-    pair = [f"{a} + {b}" if i >= 0 else "" for a, b, i in zip(library.drugs[near.a], library.drugs[near.b], at)]
+    both = zip(library.drugs[near.a], library.drugs[near.b], at)
+    pair = [f"{a} + {b}" if i >= 0 else "" for a, b, i in both]
     return pd.DataFrame({
         "rank": np.arange(1, len(asked) + 1), "line": library.lines[asked.line],
         "drug_a": library.drugs[one], "drug_b": library.drugs[two], "expected": said.mean,
@@ -79,7 +80,7 @@ def proposal_table(
 
 # %% ../../nbs/synergy/48_propose.ipynb #ce6d1c2e
 def screen_doses(
-    screen: Screen,
+    screen: Screen,  # of wells
     drugs,       # labels
     n: int = 3,  # doses of each drug
 ) -> pd.DataFrame:  # drug, dose_uM
@@ -102,10 +103,11 @@ FROM_STOCKS = Recipe(dilution=5.0)  # any dose fits in half a well's DMSO, so th
 
 def assumed_stock(
     doses: pd.DataFrame,  # drug, dose_uM
-    recipe: Recipe,
+    recipe: Recipe,  # of the plates
 ) -> pd.DataFrame:  # drug, stock, unit, source_plate, source_well, volume_ul
     "A source plate that a person may correct: each drug in one well, strong enough for its highest dose."
-    need = doses.groupby("drug").dose_uM.max()/(recipe.dmso_percent/2/100)/1000  # two drugs share a well's DMSO
+    half = recipe.dmso_percent/2/100  # two drugs share the DMSO of a well
+    need = doses.groupby("drug").dose_uM.max()/half/1000
     drugs = [*need.index, *([recipe.positive] if recipe.positive and recipe.positive not in need else [])]
     strong = [max(STOCK_MM, float(f"{need.get(d, 0)*1.05:.3g}")) for d in drugs]
     wells = [f"{chr(65 + i % 16)}{i//16 + 1}" for i in range(len(drugs))]
@@ -128,6 +130,7 @@ class Wish:
 
 USUAL = Wish()
 
+# %% ../../nbs/synergy/48_propose.ipynb #a55617f0
 def named_in(
     asked,           # names as a person typed them
     known,           # labels
@@ -138,7 +141,8 @@ def named_in(
     keys = pd.Index(same(pd.Series(list(known), dtype=object)))
     found = keys.get_indexer(same(pd.Series(list(asked), dtype=object))) if len(asked) else np.array([], int)
     for name, i in zip(asked, found):
-        if i < 0: raise InputError(f"The screen has no {what} {name!r}: it has {', '.join(list(known)[:5])}, ….")
+        if i < 0:
+            raise InputError(f"The screen has no {what} {name!r}: it has {', '.join(list(known)[:5])}, ….")
     return list(map(int, found))
 
 def pending_pairs(
@@ -152,7 +156,7 @@ def pending_pairs(
     a, b = (np.array(named_in(table[c], library.drugs, "drug"), int) for c in ("drug_a", "drug_b"))
     if "line" in table: line = np.array(named_in(table.line, library.lines, "cell line"), int)
     elif len(library.lines) == 1: line = np.zeros(len(a), int)
-    else: raise InputError("The table of pending pairs has no column 'line', and the screen has several lines.")
+    else: raise InputError("The table of pending pairs has no column 'line': the screen has several lines.")
     return replace(like, a=a, b=b, line=line)
 
 # %% ../../nbs/synergy/48_propose.ipynb #5ca13529
@@ -162,8 +166,8 @@ class Round:
         self.table, self.data, self.model, self.wish, self.notes = table, data, model, wish, notes
 
 def next_round(
-    screen: Screen,
-    wish: Wish = USUAL,
+    screen: Screen,  # of wells
+    wish: Wish = USUAL,  # what a person asks for
     pending: pd.DataFrame | None = None,  # drug_a, drug_b (line): on their way
 ) -> Round:
     "The pairs to measure next. Raises `InputError` where nothing is left, and for names that are none."
@@ -178,22 +182,22 @@ def next_round(
     gone = named_in(wish.without, library.drugs, "drug")
     free &= ~(np.isin(asked.a, gone) | np.isin(asked.b, gone))
     if not free.any():
-        raise InputError(f"Nothing is left to propose: all {len(asked):,} pairs of {len(library.drugs)} drugs are "
-                         "measured, pending or left out.")
+        raise InputError(f"Nothing is left to propose: all {len(asked):,} pairs of {len(library.drugs)} drugs "
+                         "are measured, pending or left out.")
     asked = asked.rows(free)
     how = dict(policy=wish.policy, kappa=wish.kappa, best=data.y.max(), seed=wish.seed, note=notes.append)
     which, said = choose_batch(model, asked, np.ones(len(asked), bool), wish.n, **how)
     if wish.policy == "random": said = model.forecast(asked)
     threshold = wish.threshold if np.isfinite(wish.threshold) else float(f"{np.quantile(data.y, 0.9):.3g}")
     table = proposal_table(asked.rows(which), said.rows(which), data, threshold)
-    notes += [f"{len(data.y):,} pairs measured, {len(asked):,} candidates, {len(table)} proposed by {wish.policy} with "
-              f"{wish.model}; threshold {threshold:g} points"]
+    notes += [f"{len(data.y):,} pairs measured, {len(asked):,} candidates, {len(table)} proposed by "
+              f"{wish.policy} with {wish.model}; threshold {threshold:g} points"]
     return Round(table, data, model, wish, notes)
 
 # %% ../../nbs/synergy/48_propose.ipynb #67dc64bd
 @styled
 def figure_proposal(
-    made: Round,
+    made: Round,  # of `next_round`
     most: int = 30,  # pairs that are drawn
 ) -> plt.Figure:
     "What is expected of each proposed pair, with what the model does not know and what a measurement adds."
@@ -212,16 +216,17 @@ def figure_proposal(
     ax.set_yticks(y, names, fontsize="x-small")
     ax.set(xlabel="excess (points below the expectation; positive = more killing)", ylim=(-1, len(t)))
     above = (made.table[chance] > 0.5).sum()
-    ax.set_title(f"{above} of {len(made.table)} proposed pairs are more likely\nthan not above {threshold:g} points")
+    ax.set_title(f"{above} of {len(made.table)} proposed pairs are more likely\n"
+                 f"than not above {threshold:g} points")
     ax.legend(fontsize="x-small", loc="lower right")
     return fig
 
 # %% ../../nbs/synergy/48_propose.ipynb #fd0ebeb9
 def drug_table(
     model: Forecaster,  # fitted
-    data: Measured,
-    draws: int = 100,
-    seed: int = 0,
+    data: Measured,  # of the screen
+    draws: int = 100,  # of all pairs together
+    seed: int = 0,  # of the random draws
 ) -> pd.DataFrame:  # by drug: expected, low, high (90%), measured, pairs, best_partner, best_expected
     "What a model expects of each drug over all its partners and lines."
     library, pairs = data.pairs.library, candidates(data.pairs.library)

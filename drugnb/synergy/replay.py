@@ -157,7 +157,7 @@ def figure_replay(
     "Share of the best pairs found against pairs measured."
     fig, ax = plt.subplots(figsize=(7.2, 4.2))
     colours = _colours(list(dict.fromkeys(means.model)))
-    ax.fill_between(chance.measured, chance.low, chance.high, color="0.87", lw=0, label="chance (95%)")
+    ax.fill_between(chance.measured, chance.low, chance.high, color="0.85", lw=0, label="chance (95%)")
     known = oracle.groupby("measured").share.mean()
     ax.plot(known.index, known, color="0.2", ls="--", lw=1.2, label="oracle (knows every other pair)")
     for name, r in means.groupby("model", sort=False):

@@ -53,5 +53,6 @@ def results(
     if not path.exists(): return {}, pd.DataFrame(columns=["r2", "low", "high"])
     table = pd.read_csv(path)
     split = next(s for s in SHOWN if s in set(table.split))
-    models = table[table.split == split].set_index("model").rename(columns={"r2_low": "low", "r2_high": "high"})
+    models = table[table.split == split].set_index("model")
+    models = models.rename(columns={"r2_low": "low", "r2_high": "high"})
     return {"predictions": int(models.n.iloc[0])}, models[["r2", "low", "high"]]

@@ -13,7 +13,7 @@ from drugnb.command import main
 from drugnb.core.settings import InputError
 from drugnb.synergy.campaign import close_round, known_screen, open_round, outcome_text, read_log, round_folder, with_references
 from drugnb.synergy.data import open_screen
-from drugnb.synergy.propose import assumed_stock, drug_table, nearest_measured, next_round, pending_pairs, screen_doses, Wish
+from drugnb.synergy.propose import Wish, assumed_stock, drug_table, nearest_measured, next_round, pending_pairs, screen_doses
 from drugnb.synergy.results import Lab, read_plate_map, read_results, simulate_lab
 
 QUICK = dict(model="ridge", policy="greedy")
