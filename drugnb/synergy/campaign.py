@@ -102,7 +102,8 @@ def outcome_text(
     inside = ((came.low_90 <= came.measured) & (came.measured <= came.high_90)).mean()
     r = came.expected.corr(came.measured) if came.expected.std() > 0 else np.nan
     return (f"{len(came)} of {len(table)} pairs came back: expected {came.expected.mean():.1f} points on "
-            f"average, measured {came.measured.mean():.1f}; r = {r:.2f}, {inside:.0%} inside the 90% intervals")
+            f"average, measured {came.measured.mean():.1f}; r = {r:.2f}, {inside:.0%} inside the 90% "
+            "intervals")
 
 # %% ../../nbs/synergy/48a_campaign.ipynb #8bf0bd01
 def close_round(
@@ -134,6 +135,7 @@ def _table(path, what):
     if not len(table): raise InputError(f"The table of {what}, {path}, has no rows.")
     return table
 
+# %% ../../nbs/synergy/48a_campaign.ipynb #20eddf55
 def open_round(
     screen: Screen,   # as it was given
     folder: Path,     # of the campaign

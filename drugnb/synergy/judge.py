@@ -212,6 +212,7 @@ def row_terms(
     by = pd.DataFrame({"y": y, "mean": forecast.mean}).groupby(line)
     return table.assign(rank_y=by.y.rank(), rank_mean=by["mean"].rank())
 
+# %% ../../nbs/synergy/42a_judge.ipynb #71767a86
 def _within(x, y, in_line, weights, counts):
     "Sum of products about the mean of each line, draws x lines."
     a, b, both = (weights @ in_line.multiply(v[:, None]).tocsr() for v in (x, y, x*y))
@@ -255,6 +256,7 @@ def row_weights(
     counts = rng.multinomial(n, np.full(n, 1/n), draws)
     return counts[:, pairs.a]*counts[:, pairs.b]
 
+# %% ../../nbs/synergy/42a_judge.ipynb #3d41bc30
 def _forecast_of(part):
     "The forecast that rows of a table of predictions hold."
     return Forecast(*(part[c].to_numpy() for c in ("mean", "model_sd", "noise")), float(part.df.iloc[0]))

@@ -182,8 +182,8 @@ def next_round(
     gone = named_in(wish.without, library.drugs, "drug")
     free &= ~(np.isin(asked.a, gone) | np.isin(asked.b, gone))
     if not free.any():
-        raise InputError(f"Nothing is left to propose: all {len(asked):,} pairs of {len(library.drugs)} drugs "
-                         "are measured, pending or left out.")
+        raise InputError(f"Nothing is left to propose: all {len(asked):,} pairs of {len(library.drugs)} "
+                         "drugs are measured, pending or left out.")
     asked = asked.rows(free)
     how = dict(policy=wish.policy, kappa=wish.kappa, best=data.y.max(), seed=wish.seed, note=notes.append)
     which, said = choose_batch(model, asked, np.ones(len(asked), bool), wish.n, **how)
@@ -243,6 +243,7 @@ def drug_table(
     table = pd.DataFrame(rows, columns=columns, index=pd.Index(library.drugs, name="drug"))
     return table.sort_values("expected", ascending=False)
 
+# %% ../../nbs/synergy/48_propose.ipynb #dc697d5b
 @styled
 def figure_drugs(
     table: pd.DataFrame,  # of `drug_table`
