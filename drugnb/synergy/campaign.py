@@ -149,8 +149,8 @@ def open_round(
     asked = json.loads(json.dumps({**asdict(wish), "recipe": asdict(recipe)}, default=str))
     if rounds and rounds[-1]["state"] == "open":
         if rounds[-1]["asked"] != asked:
-            raise InputError(f"Round {rounds[-1]['round']} is open and was asked for otherwise: add its results "
-                             "with --add, or choose another --out.")
+            raise InputError(f"Round {rounds[-1]['round']} is open and was asked for otherwise: add its "
+                             "results with --add, or choose another --out.")
         rounds = rounds[:-1]
     number = len(rounds) + 1
     made = next_round(known_screen(screen, folder), wish, tables.get("pending"))
@@ -187,7 +187,7 @@ def propose(
     score: str = "bliss_max",  # what is modelled: bliss or hsa, max or mean
     lines: str = "",  # cell lines, with ; between; all if empty
     without: str = "",  # drugs that cannot be had, with ; between
-    threshold: float = float("nan"),  # points that a pair should beat; the screen's 90th percentile if left out
+    threshold: float = float("nan"),  # points to beat; the screen's 90th percentile if left out
     pending: str = "",  # table of pairs that are on their way elsewhere: drug_a, drug_b, line
     doses: str = "",  # table of doses: drug, dose (µM, or with unit); the screen's own if empty
     stock: str = "",  # table: drug, stock, unit, source_plate, source_well, volume_ul; assumed if empty

@@ -331,6 +331,7 @@ def reliability(
     ends = [*interval(r[1:]), *interval(ceiling[1:])]
     return Reliability(n, r[0], *ends[:2], np.sqrt(noise[0]), ceiling[0], *ends[2:])
 
+# %% ../../nbs/synergy/42a_judge.ipynb #279db738
 def reliability_text(
     found: Reliability | None,  # of `reliability`
 ) -> str:  # a sentence
