@@ -179,6 +179,8 @@ def test_importing_one_study_loads_nothing_of_another_s():
     assert not [m for m in combos if m.startswith("drugnb.weighting")]
     weighting = loads("import drugnb.weighting.compare, drugnb.weighting.figures, drugnb.weighting.use")
     assert not weighting & HEAVY and not [m for m in weighting if m.startswith("drugnb.combos")]
+    synergy = loads("import drugnb.synergy.score, drugnb.synergy.held_out, drugnb.synergy.campaign, drugnb.synergy.replay, drugnb.synergy.use")
+    assert not synergy & HEAVY
     screens = loads("import drugnb.essentiality.held_out, drugnb.essentiality.reports, drugnb.essentiality.predict")
     assert not screens & {"openTSNE", "leidenalg", "igraph", "plotly", "kneed", "seaborn", *HEAVY}
     assert not [m for m in screens if m.startswith(("drugnb.weighting", "drugnb.combos"))]
@@ -199,6 +201,10 @@ def test_figures_are_committed():
         found = {p.stem for p in (ROOT/folder).glob("*.png")}
         assert of_screens == {f for f in found if not f.startswith("page_")} and found == {p.stem for p in (ROOT/folder).glob("*.svg")}
         assert {f for f in found if f.startswith("page_")} == {p.stem for p in (ROOT/folder).glob("*.md")}
+    of_drug_pairs = {"pairs", "surface", "contour", "blocks", "models", "calibration", "predicted", "replay", "picked", "proposal", "drugs", "plate"}
+    for folder in ("figures/synergy", "figures/synergy/almanac-786-0"):
+        found = {p.stem for p in (ROOT/folder).glob("*.png")}
+        assert of_drug_pairs == found == {p.stem for p in (ROOT/folder).glob("*.svg")}
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT/"drugnb")))
 def test_each_argument_on_a_line_of_its_own_says_what_it_is(path):
