@@ -2403,6 +2403,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'drugnb.synergy.replay.replay': ('synergy/replay.html#replay', 'drugnb/synergy/replay.py'),
                                        'drugnb.synergy.replay.replay_curves': ( 'synergy/replay.html#replay_curves',
                                                                                 'drugnb/synergy/replay.py'),
+                                       'drugnb.synergy.replay.replay_text': ('synergy/replay.html#replay_text', 'drugnb/synergy/replay.py'),
                                        'drugnb.synergy.replay.ways': ('synergy/replay.html#ways', 'drugnb/synergy/replay.py')},
             'drugnb.synergy.results': { 'drugnb.synergy.results.Lab': ('synergy/results.html#lab', 'drugnb/synergy/results.py'),
                                         'drugnb.synergy.results.Results': ('synergy/results.html#results', 'drugnb/synergy/results.py'),
