@@ -289,3 +289,39 @@ def test_the_library_of_a_screen_matches_its_tables():
     library = make_library(screen)
     assert list(library.drugs) == list(screen.drugs.index) and library.curves.shape[:2] == (1, len(library.drugs))
     np.testing.assert_array_equal(library.chemistry, screen.chemistry.loc[library.drugs])
+
+# the models that are compared
+
+def test_models_are_asked_for_by_name_and_say_what_is_left_out(monkeypatch):
+    from drugnb.synergy import held_out
+    assert list(held_out.screen_models("ridge, extra trees")) == ["ridge", "extra trees"]
+    assert {"Bayes mixture", "committee", "last layer"} <= set(held_out.screen_models("all"))
+    with pytest.raises(InputError, match="no model 'forest'"): held_out.screen_models("forest")
+    said = []
+    monkeypatch.setattr(held_out, "find_spec", lambda name: None)
+    assert not set(held_out.screen_models(note=said.append)) & set(held_out.NETWORKS) and "torch is not installed" in said[0]
+
+def test_a_committee_is_the_mean_of_its_models_and_less_sure_where_they_disagree():
+    from drugnb.synergy.held_out import Committee, Shuffled, predict_part
+    pairs, truth, y = world(26)
+    models = (Linear(), Trees(n_trees=30))
+    both = Committee(models).fit(pairs, y).forecast(pairs)
+    each = [m.fit(pairs, y).forecast(pairs) for m in models]
+    np.testing.assert_allclose(both.mean, (each[0].mean + each[1].mean)/2)
+    assert (both.model_sd >= np.abs(each[0].mean - each[1].mean)/2 - 1e-9).all()
+    data = as_measured(pairs, y)
+    part = split_parts(pairs, 1)[0]
+    rows = predict_part(Shuffled(Linear(), 0), data, part)
+    assert set(rows.row) == set(part.tests["pairs"]) and np.isfinite(rows["mean"]).all()
+
+def test_shuffled_chemistry_costs_a_model_that_lives_on_chemistry():
+    from drugnb.synergy.held_out import Shuffled
+    rng = np.random.default_rng(0)
+    pairs, _, _ = world(40)
+    weight = rng.normal(size=30)
+    effect = pairs.library.chemistry @ weight
+    y = effect[pairs.a] + effect[pairs.b]
+    part = next(p for p in split_parts(pairs, 1) if "one unseen" in p.tests)
+    at = part.tests["one unseen"]
+    r = [np.corrcoef(m.fit(pairs.rows(part.train), y[part.train]).predict(pairs.rows(at)), y[at])[0, 1] for m in (Linear(), Shuffled(Linear(), 1))]
+    assert r[0] > r[1] + 0.15

@@ -94,3 +94,11 @@ def test_rounds_are_kept_in_the_run_folder_and_not_made_again(data, tmp_path, mo
 def test_an_unknown_way_of_asking_is_named():
     with pytest.raises(InputError, match="no way of asking 'luck'"): ways("random, luck")
     assert list(ways("random, extra trees")) == ["random", "extra trees"]
+
+def test_a_terminal_shows_means_over_seeds_beside_chance_and_oracle():
+    from drugnb.synergy.replay import replay_text
+    table = pd.DataFrame({"model": "m", "policy": "ucb", "seed": [0, 1]*2, "round": [0, 0, 5, 5], "measured": [30, 30, 180, 180],
+                          "found": 0, "share": [0, 0, 0.2, 0.4], "chance": [0.1, 0.1, 0.15, 0.15], "oracle": 0.9})
+    text = replay_text(table).splitlines()
+    assert "2 seeds" in text[0] and text[1].split()[-2:] == ["5", "rounds"]
+    assert [line.split()[-1] for line in text[2:]] == ["0.30", "0.15", "0.90"]
