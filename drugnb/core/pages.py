@@ -69,6 +69,6 @@ def speed_table(
     t = pd.read_csv(path)
     ours = t[t.side == "drugnb"].set_index(["work", "size"]).seconds
     asked = t[(t.study == study) & t.asked.notna()]
-    full = asked[asked["size"] == asked["size"].max()]
+    full = asked[asked["size"] == asked.groupby("work")["size"].transform("max")]
     rows = [_speed_row(r, ours[r.work, r.size]) for r in full.itertuples()]
     return markdown_table(["work", "beside", "drugnb", "peer", "times as fast", "asked", "met"], *rows)
