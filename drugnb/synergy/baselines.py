@@ -11,7 +11,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 
 from .judge import calibrate
-from .pairs import Forecast, Forecaster, Pairs
+from .pairs import Forecast, Forecaster, Pairs, tanimoto
 
 # %% ../../nbs/synergy/42b_baselines.ipynb #f51dd4e5
 def varying_bits(
@@ -31,9 +31,7 @@ def similarity(
     "How alike two drugs are; a drug of unknown structure is like none."
     known = ~np.isnan(chemistry).any(1) & (chemistry.shape[1] > 0)
     bits = np.where(known[:, None], chemistry, 0).astype(float)
-    both, size = bits @ bits.T, bits.sum(1)
-    either = size[:, None] + size - both
-    out = np.where(either > 0, both/np.where(either > 0, either, 1), 0)
+    out = tanimoto(bits, bits)
     asked = np.outer(known, known)
     apart = asked & ~np.eye(len(out), dtype=bool)
     out[~asked] = out[apart].mean() if apart.any() else 0

@@ -13,6 +13,7 @@ from drugnb.synergy.gp import (
     NOISE,
     TERMS,
     GaussianProcess,
+    alike,
     kernel,
     kernel_terms,
     known_similarities,
@@ -22,7 +23,6 @@ from drugnb.synergy.gp import (
     made_screen,
     prior_variance,
     shares,
-    tanimoto,
 )
 from drugnb.synergy.pairs import Library, Pairs
 
@@ -52,7 +52,7 @@ def weights(made, extra=0):
 def test_tanimoto_is_the_share_of_bits_and_an_unknown_drug_is_like_itself_alone():
     bits = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0], [np.nan]*4])
     expected = [[1, 1/3, 0, 0], [1/3, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-    np.testing.assert_allclose(tanimoto(bits), expected)
+    np.testing.assert_allclose(alike(bits), expected)
 
 @pytest.mark.parametrize("which", ["made", "lines"])
 def test_every_similarity_is_symmetric_in_the_drugs_and_positive_semidefinite(which, request):

@@ -25,9 +25,8 @@ from drugnb.synergy.networks import (
     out_of_bag,
     pruning_report,
     stable_folds,
-    tanimoto,
 )
-from drugnb.synergy.pairs import Library, Pairs, candidates
+from drugnb.synergy.pairs import Library, Pairs, candidates, tanimoto
 
 torch = pytest.importorskip("torch")
 FAST = dict(units=12, epochs=4, least_steps=40, samples=8)
