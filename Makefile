@@ -8,7 +8,7 @@
 # make notebooks          all notebooks run in place, outputs saved
 # make real               the committed tables on the real sets (DRUGNB_DATA or settings.ini say where they lie; installs torch)
 # make real-essentiality  the same for drug and gene-loss screens (drugnb fetch essentiality makes them; twenty minutes)
-# make real-synergy       the same for pairs of drugs (drugnb fetch synergy makes them; installs torch and RDKit; an hour)
+# make real-synergy       the same for pairs of drugs (drugnb fetch synergy makes them; installs torch and RDKit; half an hour)
 # make networks           the published network of pairs on the real set, beside the sum (half an hour)
 # make rebuilt            the real set from public files into data/ (DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere)
 # make bench              every claim of speed and memory beside its peer, into figures/benchmarks (keep the machine quiet)
@@ -30,7 +30,8 @@ LINEAR := mean effects,mean effects with tissue,tissue mean,PCA-50 ridge,ridge,k
 QUICK := tissue mean,PCA-50 ridge,kernel,fast model
 ESSENTIAL := scores ranked agreement truths mutation_truths pathways
 PAGES := Nutlin-3a (-), Dabrafenib, Trametinib, Afatinib
-SEVERAL := mean effects,extra trees,ensemble,Bayes ensemble
+COMPARED := mean effects,ridge,extra trees without curves,extra trees,Gaussian process,ensemble,shuffled chemistry,Bayes Gaussian,Bayes Laplace,Bayes sparse,Bayes ensemble,last layer,committee
+SEVERAL := mean effects,extra trees,ensemble
 SYNERGY := scores reliability coverage replay_means
 
 .DEFAULT_GOAL := help
@@ -111,8 +112,8 @@ real-essentiality: $(READY)
 	cp runs/essentiality/crispr/figures/models.* runs/essentiality/crispr/figures/ranked.* figures/essentiality/crispr/
 
 real-synergy: $(DEEP)
-	$(BIN)/drugnb run synergy --data almanac-786-0 -p models=all -p seeds=5
-	$(BIN)/drugnb run synergy --data oneil -p "models=$(SEVERAL)" -p seeds=2 -p rounds=10
+	$(BIN)/drugnb run synergy --data almanac-786-0 -p "models=$(COMPARED)" -p seeds=5
+	$(BIN)/drugnb run synergy --data oneil -p "models=$(SEVERAL)" -p rounds=10
 	mkdir -p figures/synergy/almanac-786-0 figures/synergy/oneil
 	cp runs/synergy/almanac-786-0/figures/* figures/synergy/almanac-786-0/
 	for table in $(SYNERGY); do cp runs/synergy/almanac-786-0/$$table.csv figures/synergy/almanac-786-0/ || exit 1; done
