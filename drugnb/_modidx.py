@@ -2363,6 +2363,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'drugnb.synergy.propose.Round.__init__': ( 'synergy/propose.html#round.__init__',
                                                                                    'drugnb/synergy/propose.py'),
                                         'drugnb.synergy.propose.Wish': ('synergy/propose.html#wish', 'drugnb/synergy/propose.py'),
+                                        'drugnb.synergy.propose._stock_for': ( 'synergy/propose.html#_stock_for',
+                                                                               'drugnb/synergy/propose.py'),
                                         'drugnb.synergy.propose.assumed_stock': ( 'synergy/propose.html#assumed_stock',
                                                                                   'drugnb/synergy/propose.py'),
                                         'drugnb.synergy.propose.drug_table': ( 'synergy/propose.html#drug_table',

@@ -101,6 +101,11 @@ def screen_doses(
 STOCK_MM, STOCK_UL = 10.0, 60.0  # of an assumed source well
 FROM_STOCKS = Recipe(dilution=5.0)  # any dose fits in half a well's DMSO, so that two drugs fit
 
+def _stock_for(need):
+    "The weakest power of ten (mM) that is enough; above `STOCK_MM` what is needed, and a little more."
+    if need > STOCK_MM: return float(f"{need*1.05:.3g}")
+    return float(f"{10**np.ceil(np.log10(need) - 1e-9):.6g}")
+
 def assumed_stock(
     doses: pd.DataFrame,  # drug, dose_uM
     recipe: Recipe,  # of the plates
@@ -109,7 +114,7 @@ def assumed_stock(
     half = recipe.dmso_percent/2/100  # two drugs share the DMSO of a well
     need = doses.groupby("drug").dose_uM.max()/half/1000
     drugs = [*need.index, *([recipe.positive] if recipe.positive and recipe.positive not in need else [])]
-    strong = [max(STOCK_MM, float(f"{need.get(d, 0)*1.05:.3g}")) for d in drugs]
+    strong = [_stock_for(need.get(d, STOCK_MM)) for d in drugs]
     wells = [f"{chr(65 + i % 16)}{i//16 + 1}" for i in range(len(drugs))]
     return pd.DataFrame({"drug": drugs, "stock": strong, "unit": "mM", "source_plate": "SOURCE1",
                          "source_well": wells, "volume_ul": STOCK_UL})

@@ -97,6 +97,8 @@ def test_doses_are_those_of_the_screen_and_an_assumed_stock_reaches_them(part):
     stock = assumed_stock(doses.assign(dose_uM=doses.dose_uM*1000), FROM_STOCKS)
     top = doses.groupby("drug").dose_uM.max()*1000
     nl = top.loc[stock.drug].to_numpy()*FROM_STOCKS.well_ul/stock.stock.to_numpy()
+    weak = assumed_stock(doses.assign(dose_uM=doses.dose_uM/1000), FROM_STOCKS).stock
+    assert (weak < stock.stock.to_numpy()).all() and (np.log10(weak) % 1 == 0).all(), "a potent drug gets a weaker stock"
     assert (nl <= FROM_STOCKS.well_ul*1000*FROM_STOCKS.dmso_percent/100/2 + 1e-9).all(), "two drugs share the DMSO of a well"
 
 def test_a_plate_goes_out_comes_back_and_is_in_training(part, tmp_path):
