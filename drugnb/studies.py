@@ -123,6 +123,7 @@ SYNERGY = Card(
     score="r2", measure="r² of left-out pairs (95% interval)", reference="extra trees",
     rules={
         "seeds": Rule(low=1), "seed": Rule(low=0), "rounds": Rule(low=1), "batch": Rule(low=1),
+        "draws": Rule(low=0),
         "score": Rule(words=("bliss_max", "bliss_mean", "hsa_max", "hsa_mean")),
         "cap": Rule(words=("all", "singles", "none")),
         "only": Rule(words=("pairs", "one unseen", "both unseen", "new lines"), many=True),

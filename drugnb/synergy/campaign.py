@@ -182,7 +182,7 @@ def propose(
     zero: str = "signal",  # what counts as 0 % viability in it: no signal, or the "positive" control
     n: int = 30,  # pairs to propose
     model: str = "Gaussian process",  # which model, as `drugnb run synergy` names them
-    policy: str = "ucb",  # how pairs are chosen: ucb, greedy, ei, thompson or random
+    policy: str = "ucb",  # ucb, greedy, expected improvement, thompson or random
     kappa: float = 2.0,  # standard deviations that ucb adds to what is expected
     score: str = "bliss_max",  # what is modelled: bliss or hsa, max or mean
     lines: str = "",  # cell lines, with ; between; all if empty
