@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from scipy import optimize, sparse, stats
 from sklearn.base import clone
 
-from ..core.evaluate import interval
+from ..core.evaluate import group_counts, interval
 from ..core.settings import InputError
 from ..core.style import styled
 from .pairs import Forecast, Forecaster, Measured, Pairs
@@ -106,9 +106,8 @@ def extra_width(
     "How much must be added, in quadrature, to the scale of a forecast to fit residuals best."
     top = 3*np.sqrt(np.mean(residuals**2))
     def loss(extra):
-        scale = np.hypot(forecast.scale, extra)
-        law = stats.norm if np.isinf(forecast.df) else stats.t(forecast.df)
-        return -(law.logpdf(residuals/scale) - np.log(scale)).mean()
+        wider = replace(forecast, mean=0*residuals, model_sd=np.hypot(forecast.model_sd, extra))
+        return -wider.log_density(residuals).mean()
     found = optimize.minimize_scalar(loss, bounds=(0, top), method="bounded").x if top > 0 else 0.0
     return float(found) if loss(found) < loss(0.0) - 1e-4 else 0.0
 
@@ -248,12 +247,10 @@ def row_weights(
     seed: int = 0,  # of the random draws
 ) -> np.ndarray:  # draws x n
     "How often each row counts when drugs, or lines, are drawn with replacement."
-    rng = np.random.default_rng(seed)
     if split == "new lines":
         known, code = np.unique(pairs.line, return_inverse=True)
-        return rng.multinomial(len(known), np.full(len(known), 1/len(known)), draws)[:, code]
-    n = len(pairs.library.drugs)
-    counts = rng.multinomial(n, np.full(n, 1/n), draws)
+        return group_counts(len(known), draws, seed)[:, code]
+    counts = group_counts(len(pairs.library.drugs), draws, seed)
     return counts[:, pairs.a]*counts[:, pairs.b]
 
 # %% ../../nbs/synergy/42a_judge.ipynb #3d41bc30
@@ -325,7 +322,7 @@ def reliability(
     variance = many.var().to_numpy()
     values = np.column_stack([many.mean(), (value**2)[size > 1].groupby(row).mean()])
     n = len(variance)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1/n), draws)
+    counts = group_counts(n, draws, seed)
     noise, r = _agreement(variance, values, np.vstack([np.ones(n), counts]))
     ceiling = 1 - noise*(1/value.groupby(row).size()).mean()/data.y.var()
     ends = [*interval(r[1:]), *interval(ceiling[1:])]
