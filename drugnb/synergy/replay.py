@@ -155,7 +155,7 @@ def figure_replay(
     n_best: int,           # pairs that are looked for
 ) -> plt.Figure:
     "Share of the best pairs found against pairs measured."
-    fig, ax = plt.subplots(figsize=(7.2, 4.2))
+    fig, ax = plt.subplots(figsize=(9.0, 4.2))
     colours = _colours(list(dict.fromkeys(means.model)))
     ax.fill_between(chance.measured, chance.low, chance.high, color="0.85", lw=0, label="chance (95%)")
     known = oracle.groupby("measured").share.mean()
@@ -165,7 +165,8 @@ def figure_replay(
         ax.plot(r.measured, r.share, color=colours[name], lw=1.8, label=name)
     ax.set(xlabel="pairs measured", ylabel=f"share of the top {BEST:.0%} found ({n_best} pairs)",
            ylim=(0, 1.02), xlim=(0, means.measured.max()), title=_title(means))
-    ax.legend(loc="lower right", fontsize="small", title="mean, range over seeds", title_fontsize="small")
+    where = dict(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    ax.legend(fontsize="small", title="mean, range over seeds", title_fontsize="small", **where)
     return fig
 
 # %% ../../nbs/synergy/46a_replay.ipynb #46areplay020
