@@ -12,7 +12,6 @@ __all__ = ['LINE_ID', 'TISSUE', 'PATIENT', 'DEPMAP', 'FEW', 'SENSITIVE', 'DRUG',
 import gzip
 import re
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from drugnb.core.identity import (
     LINE_IDS, LINE_NAMES, MISSING, as_text, by_symbol, compound_groups, gene_symbols, landmark_genes,
     match_compounds, match_lines, named_columns, plain_cell, require_unique,
 )
-from ..core.read import SUFFIXES, read_matrix, separator
+from ..core.read import fitting_files, read_matrix, separator, SUFFIXES
 from ..core.settings import InputError, read_settings
 from ..core.worlds import gene_names, programmes
 from ..studies import find_set
@@ -749,13 +748,6 @@ def _stem(path):
     return next((path.name[:-len(s)] for s in (*GMT, *SUFFIXES) if path.name.lower().endswith(s)), None)
 
 # %% ../../nbs/essentiality/20_data.ipynb #514d0474
-def _fitting(files, patterns):
-    "The files that fit the first pattern that any fits."
-    for pattern in (p.strip().lower() for p in patterns.split(",") if p.strip()):
-        fit = [p for p in files if fnmatch(_stem(p).lower(), pattern) or fnmatch(p.name.lower(), pattern)]
-        if fit: return fit
-    return []
-
 def screen_files(
     folder: Path | str,  # where tables are looked for
     layout: dict | None = None,  # as `LAYOUT`
@@ -764,7 +756,7 @@ def screen_files(
     folder, layout, found = Path(folder).expanduser(), {**LAYOUT, **(layout or {})}, {}
     files = [p for p in sorted(folder.glob("*")) if p.is_file() and p.name[0] != "." and _stem(p)]
     for table in TABLES:
-        fit = _fitting([p for p in files if p not in found.values()], layout[table])
+        fit = fitting_files([p for p in files if p not in found.values()], layout[table], _stem)
         if len(fit) > 1:
             names = _some([p.name for p in fit])
             raise InputError(f"{len(fit)} files in {folder} could be the {table} ({names}): name one of them "

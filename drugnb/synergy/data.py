@@ -17,7 +17,6 @@ import csv
 import gzip
 import re
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +28,7 @@ from scipy.sparse.csgraph import connected_components
 
 from ..core.artefacts import digest, first_line
 from ..core.identity import AMOUNT, DOSE_UNITS, MISSING, as_text, plain_cell, plain_name
+from ..core.read import fitting_files
 from ..core.settings import InputError, data_folders, read_settings, typed_path
 from ..studies import find_set
 
@@ -1263,13 +1263,6 @@ SETS = {  # tables of named sets where both lie in one folder `synergy`
 def _stem(path): return next((path.name[:-len(e)] for e in TABLE_ENDS[::-1] if path.name.lower().endswith(e)),
                              "")
 
-def _fitting(files, patterns):
-    "The files that fit the first pattern that any fits."
-    for pattern in (p.strip().lower() for p in patterns.split(",") if p.strip()):
-        fit = [p for p in files if fnmatch(_stem(p).lower(), pattern) or fnmatch(p.name.lower(), pattern)]
-        if fit: return fit
-    return []
-
 # %% ../../nbs/synergy/40_data.ipynb #0abf4cd0
 def screen_files(
     folder: Path | str,  # where tables are looked for
@@ -1280,7 +1273,8 @@ def screen_files(
     files = [p for p in sorted(folder.glob("*")) if p.is_file() and p.name[0] != "." and _stem(p)]
     for table in FILES:
         left = [p for p in files if p not in found.values()]
-        fit = _fitting(left, layout[table]) or (left if table == "wells" and len(left) == 1 else [])
+        alone = left if table == "wells" and len(left) == 1 else []
+        fit = fitting_files(left, layout[table], _stem) or alone
         if len(fit) > 1:
             raise InputError(f"{len(fit)} files in {folder} could be the {table} "
                              f"({_some([p.name for p in fit])}): name one "
@@ -1367,7 +1361,7 @@ def open_screen(
 
 def _holds(folder, layout):
     "Does a folder hold the wells of a set?"
-    return folder.is_dir() and bool(_fitting(sorted(folder.glob("*")), layout["wells"]))
+    return folder.is_dir() and bool(fitting_files(sorted(folder.glob("*")), layout["wells"], _stem))
 
 # %% ../../nbs/synergy/40_data.ipynb #48eaeb8d
 SCORES = ("blissmax", "synergyblissmax", "maxbliss", "blissmean", "bliss", "synergybliss", "blissexcess",
