@@ -1580,6 +1580,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'drugnb/morphology/features.py'),
                                             'drugnb.morphology.features._bands': ( 'morphology/features.html#_bands',
                                                                                    'drugnb/morphology/features.py'),
+                                            'drugnb.morphology.features._by_channel': ( 'morphology/features.html#_by_channel',
+                                                                                        'drugnb/morphology/features.py'),
                                             'drugnb.morphology.features._centred': ( 'morphology/features.html#_centred',
                                                                                      'drugnb/morphology/features.py'),
                                             'drugnb.morphology.features._entropy': ( 'morphology/features.html#_entropy',

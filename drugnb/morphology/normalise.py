@@ -33,15 +33,15 @@ def _reference_rows(features, plates, reference):
     "The plates' names, and row numbers of each one's references."
     reference = np.asarray(reference)
     if reference.dtype != bool or not len(features) == len(plates) == len(reference):
-        raise InputError(f"Each of {len(features)} rows of features needs its plate ({len(plates)} given) and True or "
-                         f"False for a reference ({len(reference)} given).")
+        raise InputError(f"Each of {len(features)} rows of features needs its plate ({len(plates)} given) "
+                         f"and True or False for a reference ({len(reference)} given).")
     names, code = np.unique(np.asarray(plates, str), return_inverse=True)
     counts = np.bincount(code[reference], minlength=len(names))
     few = [f"{name} ({n})" for name, n in zip(names, counts) if n < LEAST_REFERENCES]
     if few:
+        some = ", ".join(few[:5]) + (", …" if len(few) > 5 else "")
         raise InputError(f"{len(few)} of {len(names)} plates have fewer than {LEAST_REFERENCES} untreated "
-                         f"references: {', '.join(few[:5])}{', …' if len(few) > 5 else ''}: leave these plates "
-                         "out.")
+                         f"references: {some}: leave these plates out.")
     return names, code, [np.flatnonzero(reference & (code == k)) for k in range(len(names))]
 
 # %% ../../nbs/morphology/32a_normalise.ipynb #4601b4d7
@@ -58,8 +58,8 @@ def plate_scale(
         values = features[some].astype(float)
         if not np.isfinite(values).all():
             column = np.flatnonzero(~np.isfinite(values).all(0))[0]
-            raise InputError(f"A reference of plate {names[k]} has no number in feature {column} (counted from 0): "
-                             "drop that feature or that image.")
+            raise InputError(f"A reference of plate {names[k]} has no number in feature {column} (counted "
+                             "from 0): drop that feature or that image.")
         centre[k] = np.median(values, axis=0)
         mad[k] = TO_SD*np.median(np.abs(values - centre[k]), axis=0)
         sd[k] = values.std(0, ddof=1)
@@ -95,11 +95,11 @@ def unusual_features(
     features: pd.DataFrame,  # rows x features, named
     plates: np.ndarray,  # plate of each row
     reference: np.ndarray,  # True for references
-) -> pd.DataFrame:  # by feature: plates with by_sd, by_others, flat; clipped (share of rows). Usual ones left out
+) -> pd.DataFrame:  # by unusual feature: plates with by_sd, by_others, flat; clipped (share of rows)
     "Features that a robust z could not treat like the others."
     how = plate_scale(features.to_numpy(), plates, reference).how
-    table = pd.DataFrame({"by_sd": (how == 1).sum(0), "by_others": (how == 2).sum(0), "flat": (how == 3).sum(0)},
-                         pd.Index(features.columns, name="feature"))
+    counts = {word: (how == k).sum(0) for k, word in ((1, "by_sd"), (2, "by_others"), (3, "flat"))}
+    table = pd.DataFrame(counts, pd.Index(features.columns, name="feature"))
     z = robust_z(features.to_numpy(), plates, reference)
     table["clipped"] = (np.abs(z) >= CLIP).mean(0)
     return table[(table != 0).any(axis=1)]
@@ -108,7 +108,7 @@ def unusual_features(
 def share_between(
     features: np.ndarray,  # rows x features
     groups: np.ndarray,  # of each row
-) -> np.ndarray:  # features, at most 1, about 0 by chance; missing for a constant feature or as many groups as rows
+) -> np.ndarray:  # features, at most 1, about 0 by chance; missing where constant, or with a group a row
     "Share of each feature's variance that lies between groups, corrected for chance."
     x, code = np.asarray(features, float), np.unique(np.asarray(groups, str), return_inverse=True)[1]
     n, k = len(x), code.max() + 1
@@ -142,8 +142,9 @@ def figure_plates(
         ax.set(xticks=range(len(names)), ylabel=what)
         ax.set_xticklabels(names, rotation=45, ha="right")
     axes[0].legend(loc="best")
-    fig.suptitle(f"Plates explain {max(share[0], 0):.0%} of untreated variance before, {max(share[1], 0):.0%} after",
-                 x=0.01, ha="left", fontsize="medium", fontweight="bold")
+    before, after = (f"{max(value, 0):.0%}" for value in share)
+    fig.suptitle(f"Plates explain {before} of untreated variance before, {after} after", x=0.01, ha="left",
+                 fontsize="medium", fontweight="bold")
     return fig
 
 # %% ../../nbs/morphology/32a_normalise.ipynb #2076369e
