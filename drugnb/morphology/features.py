@@ -6,7 +6,8 @@
 __all__ = ['BLOCK', 'QUANTILES', 'MOST_SCALED', 'SHARES', 'SIZES', 'LEAST_PIXELS', 'LEVELS', 'IN_PLANE', 'SPECK', 'RINGS',
            'MOST_LEARNED', 'LEAST_SHARE', 'row_blocks', 'require_images', 'Scale', 'channel_scale', 'scaled',
            'without_intensity', 'intensity_features', 'otsu_regions', 'Regions', 'bright_regions', 'Shape',
-           'region_shape', 'texture_features', 'figure_two_groups', 'Fixed', 'inner_products', 'PixelPCA']
+           'region_shape', 'texture_features', 'standard_differences', 'figure_differences', 'Fixed', 'inner_products',
+           'PixelPCA']
 
 # %% ../../nbs/morphology/32_features.ipynb #31614072
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class Scale(NamedTuple):
 def channel_scale(
     pixels: np.ndarray,  # images x channels x height x width
     rows: np.ndarray,  # untreated training images, as ints or True where one is
+    quantiles: tuple[float, float] = QUANTILES,  # of the pixels, that become 0 and 1
 ) -> Scale:
     "The scale of each channel from some images. Raises `InputError` without images, or for a flat channel."
     require_images(pixels)
@@ -86,7 +88,7 @@ def channel_scale(
     ends = []
     for c in range(pixels.shape[1]):
         values = np.asarray(pixels[some, c], np.float32)
-        low, high = np.quantile(values, QUANTILES)
+        low, high = np.quantile(values, quantiles)
         if not high > low: low, high = values.min(), values.max()
         if not (np.isfinite(high - low) and high > low):
             raise InputError(f"Channel {c + 1} of {pixels.shape[1]} holds one value, or none, in {len(some)} "
@@ -302,25 +304,30 @@ def texture_features(
     return _table(pixels, channels, _texture_and_shape)
 
 # %% ../../nbs/morphology/32_features.ipynb #df0117bc
-@styled
-def figure_two_groups(
-    tables: dict[str, pd.DataFrame],  # features by name of the set, a row an image
+def standard_differences(
+    table: pd.DataFrame,  # features, a row an image
     groups: np.ndarray,  # of each image, two different ones
+) -> pd.Series:  # by feature, 0 or more; those that vary within no group are left out
+    "How far apart the means of two groups lie, in standard deviations within a group."
+    a, b = (table[groups == g] for g in np.unique(groups))
+    sd = np.sqrt((a.var(ddof=1) + b.var(ddof=1))/2)
+    return (np.abs(a.mean() - b.mean())/sd.where(sd > 0)).dropna()
+
+@styled
+def figure_differences(
+    differences: dict[str, pd.Series],  # of `standard_differences`, by name of the features
+    shown: tuple[str, ...],  # those that the title names
+    what: str,  # between what, for the axis
 ) -> plt.Figure:
-    "How far apart two groups of images lie in each feature, in standard deviations within a group."
-    first, second = np.unique(groups)
-    fig, ax = plt.subplots(figsize=(6.4, 0.6*len(tables) + 1.6))
-    says = []
-    for i, (name, table) in enumerate(tables.items()):
-        a, b = (table[groups == g] for g in (first, second))
-        sd = np.sqrt((a.var(ddof=1) + b.var(ddof=1))/2)
-        apart = (np.abs(a.mean() - b.mean())/sd.where(sd > 0)).dropna().clip(1e-2)
-        ax.plot(apart, np.full(len(apart), i) + np.linspace(-0.25, 0.25, len(apart)), "o", ms=4, alpha=0.7)
-        says.append(f"{name} {apart.median():.2g}")
-    ax.set(xscale="log", yticks=range(len(tables)), yticklabels=list(tables),
-           xlabel=f"difference between {first} and {second} (standard deviations)")
+    "Differences of two groups of images in each feature of several sets."
+    fig, ax = plt.subplots(figsize=(6.4, 0.5*len(differences) + 1.4))
+    for i, apart in enumerate(differences.values()):
+        ax.plot(apart.clip(1e-2), np.linspace(i - 0.25, i + 0.25, len(apart)), "o", ms=4, alpha=0.7)
+    ax.set(xscale="log", yticks=range(len(differences)), yticklabels=list(differences),
+           xlabel=f"difference between {what} (standard deviations)")
     ax.invert_yaxis()
-    ax.set_title(f"Apart in the median feature: {', '.join(says)} sd", fontsize="medium")
+    said = ", ".join(f"{name} {differences[name].median():.2g}" for name in shown)
+    ax.set_title(f"Median difference in sd: {said}")
     return fig
 
 # %% ../../nbs/morphology/32_features.ipynb #1e7db215

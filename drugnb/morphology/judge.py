@@ -6,10 +6,10 @@
 __all__ = ['SPLITS', 'FEW', 'TOLD', 'PARTS', 'NORMALISATIONS', 'CLASSIFIERS', 'LEAST_WELLS', 'INNER', 'ENOUGH', 'DRAWS', 'KEYS',
            'SHAMS', 'SAME', 'LOOKS', 'well_names', 'split_groups', 'splits', 'position_alone', 'balanced_accuracy',
            'told_by_position', 'position_warning', 'Question', 'claims', 'batch_shams', 'position_shams', 'questions',
-           'references', 'deal_parts', 'crossed_z', 'Method', 'check_method', 'classifier', 'Units', 'units', 'unit_of',
-           'unit_means', 'FoldFeatures', 'choose', 'answer', 'Judged', 'predictions', 'Tally', 'tally', 'tally_scores',
-           'score_row', 'score_table', 'judge', 'skill', 'beside_shams', 'split_finding', 'figure_splits',
-           'scores_text']
+           'references', 'deal_parts', 'Method', 'check_method', 'classifier', 'Units', 'units', 'unit_of',
+           'unit_means', 'FoldFeatures', 'choose', 'answer', 'answers', 'Judged', 'predictions', 'Tally', 'tally',
+           'tally_scores', 'score_row', 'score_table', 'judge', 'skill', 'beside_shams', 'split_finding',
+           'figure_splits', 'scores_text']
 
 # %% ../../nbs/morphology/34_judge.ipynb #ec1cc0e6
 import warnings
@@ -72,12 +72,6 @@ def splits(
     return [(np.flatnonzero(~np.isin(codes, codes[test])), test) for test in tests]
 
 # %% ../../nbs/morphology/34_judge.ipynb #25bd7571
-def _commonest(table, keys):
-    "The commonest label by some columns; of equally common ones the first by name."
-    counts = table.groupby([*keys, "label"]).size().rename("n").reset_index()
-    counts = counts.sort_values(["n", "label"], ascending=[True, False], kind="stable")
-    return counts.drop_duplicates(keys, keep="last")[[*keys, "label"]]
-
 def position_alone(
     images: pd.DataFrame,  # by image: row, column
     labels: np.ndarray,  # text, of the training rows
@@ -85,13 +79,17 @@ def position_alone(
     test: np.ndarray,  # positions
 ) -> np.ndarray:  # text, of the test rows
     "The label that other plates have at the same well, else in the same column, else most often."
-    known = images.iloc[train][["row", "column"]].assign(label=labels)
-    asked = images.iloc[test][["row", "column"]]
-    said = pd.Series(known.label.value_counts().sort_index().idxmax(), asked.index, dtype=object)
-    for keys in (["column"], ["row", "column"]):
-        found = asked.merge(_commonest(known, keys), on=keys, how="left").label.set_axis(asked.index)
-        said = found.where(found.notna(), said)
-    return said.to_numpy(object)
+    names, label = np.unique(np.asarray(labels, str), return_inverse=True)
+    row, column = images.row.to_numpy(int), images.column.to_numpy(int)
+    said = np.full(len(test), np.bincount(label).argmax())
+    for place in (column, column*10_000 + row):
+        known, code = np.unique(place[train], return_inverse=True)
+        counts = np.zeros((len(known), len(names)), int)
+        np.add.at(counts, (code, label), 1)
+        at = np.searchsorted(known, place[test]).clip(max=len(known) - 1)
+        met = known[at] == place[test]
+        said[met] = counts.argmax(1)[at[met]]
+    return names[said].astype(object)
 
 def balanced_accuracy(
     truth: np.ndarray,  # labels
@@ -235,53 +233,40 @@ def questions(
     return asked + shams["batch"] + shams["position"]
 
 # %% ../../nbs/morphology/34_judge.ipynb #5b0bf2cb
-PARTS = 6  # of a plate's wells, at most
+PARTS = 6  # of a plate's untreated wells, at most
 
 def references(
-    images: pd.DataFrame,  # by image: plate, well, untreated
+    images: pd.DataFrame,  # by image: plate, untreated
     train: np.ndarray,  # positions
 ) -> np.ndarray:  # images, bool
-    """Untreated images of the training side; all of the plate where too few of them are on that side, as on
-    a plate that is held out."""
+    "Untreated images of the training side; all of a plate's where that side has too few, or none."
     untreated, plates = images.untreated.to_numpy(bool), group_codes(images.plate)
     side = np.isin(np.arange(len(images)), train) & untreated
-    of_well = well_names(images)[side].value_counts()
-    most = of_well.groupby(images.plate.groupby(well_names(images)).first()[of_well.index]).max()
-    left = np.bincount(plates, side) - most.reindex(pd.unique(images.plate), fill_value=0).to_numpy()
-    return np.where((left < LEAST_REFERENCES)[plates], untreated, side)
+    few = np.bincount(plates, side) < LEAST_REFERENCES
+    return np.where(few[plates], untreated, side)
+
+def _dealt(own, n_parts):
+    "Part of each unit of untreated images, in random order: plate, unit, part, number of images."
+    sizes = own.groupby(["plate", "unit"], sort=False).size().rename("size").reset_index()
+    return sizes.assign(part=sizes.groupby("plate").cumcount() % n_parts)
 
 def deal_parts(
-    images: pd.DataFrame,  # by image: plate, well
-    reference: np.ndarray,  # images, bool
+    images: pd.DataFrame,  # by image: plate, well, untreated
     seed: int = 0,  # of the random draw
-) -> np.ndarray:  # images: the part of its plate that each is in, from 0
-    "Parts of each plate: whole wells, or images where a plate has a single well of references."
-    wells, plates = well_names(images), images.plate.to_numpy(object)
-    n_wells = wells[reference].groupby(plates[reference]).nunique().reindex(pd.unique(plates), fill_value=0)
-    alone = (n_wells < 2).loc[plates].to_numpy()
-    unit = wells.where(~alone, images.index.to_series())
-    table = pd.DataFrame({"plate": plates, "own": reference, "unit": unit.to_numpy()})
-    table["own"] = table.groupby(["plate", "unit"]).own.transform("any")
-    each = table.drop_duplicates(["plate", "unit"]).sample(frac=1, random_state=seed)
-    each["rank"] = each.groupby(["plate", "own"]).cumcount()
-    n = each.groupby("plate").own.sum().clip(1, PARTS)
-    each["part"] = each["rank"] % each.plate.map(n)
-    return table.merge(each[["plate", "unit", "part"]], on=["plate", "unit"], how="left").part.to_numpy()
-
-def crossed_z(
-    values: np.ndarray,  # images x features
-    images: pd.DataFrame,  # by image: plate, well
-    reference: np.ndarray,  # images, bool
-    seed: int = 0,  # of the parts
-) -> np.ndarray:  # images x features
-    "Robust z-scores in which no well is its own reference and all have equally many."
-    plates, part = images.plate.to_numpy(object), deal_parts(images, reference, seed)
-    out = np.zeros(values.shape)
-    for k in range(part.max() + 1):
-        asked = part == k
-        on = np.isin(plates, plates[asked]) & (asked | reference)
-        out[asked] = robust_z(values[on], plates[on], (reference & ~asked)[on])[asked[on]]
-    return out
+) -> np.ndarray:  # images: the part in which an untreated image is asked about, from 0; -1 for treated ones
+    "Parts of each plate's untreated wells, as few as leave enough references on every plate."
+    wells, rows = well_names(images), np.flatnonzero(images.untreated)
+    own = pd.DataFrame({"plate": images.plate.to_numpy(object), "unit": wells.to_numpy(object)}).iloc[rows]
+    alone = own.groupby("plate").unit.transform("nunique") < 2
+    own["unit"] = own.unit.where(~alone, images.index[rows].to_series().set_axis(own.index))
+    own, part = own.sample(frac=1, random_state=seed), np.full(len(images), -1)
+    for n in range(2, PARTS + 1):
+        dealt = _dealt(own, n)
+        sizes = dealt.groupby(["plate", "part"])["size"].sum()
+        left = sizes.groupby("plate").sum() - sizes.groupby("plate").max()
+        if (left >= LEAST_REFERENCES).all(): break
+    part[own.index] = own.merge(dealt, on=["plate", "unit"], how="left").part
+    return part
 
 # %% ../../nbs/morphology/34_judge.ipynb #f32c2eab
 NORMALISATIONS = ("raw", "robust z")
@@ -367,37 +352,42 @@ class FoldFeatures:
         features,  # with `name` and `for_training`
         images: pd.DataFrame,  # by image, see `data.IMAGE_COLUMNS`
         train: np.ndarray,  # positions
-        seed: int = 0,  # of the parts of plates
+        part: np.ndarray,  # of `deal_parts`
     ):
-        self.images, self.train, self.seed = images, train, seed
-        self.reference, self.made = references(images, train), {}
+        self.images, self.train, self.part, self.made = images, train, part, {}
+        self.plates = images.plate.to_numpy(object)
+        self.on_side = np.isin(np.arange(len(images)), train)
         self.values = np.asarray(features.for_training(train), float)
 
     def _once(self, key, make):
         if key not in self.made: self.made[key] = make()
         return self.made[key]
 
-    def _normalised(self, normalisation, crossed):
-        if normalisation == "raw": return self.values
-        if crossed: return crossed_z(self.values, self.images, self.reference, self.seed)
-        return robust_z(self.values, self.images.plate.to_numpy(object), self.reference)
-
-    def _sphered(self, x, of, strength):
-        own = np.isin(np.arange(len(self.images)), self.train) & self.images.untreated.to_numpy(bool)
-        if strength == 0 or not own.any(): return x
-        return Sphering(strength).fit(x[np.unique(of.code[own])]).transform(x)
+    def references(self,
+        asked: int,  # part of the untreated images that is asked about; -1 if none is
+    ) -> np.ndarray:  # images, bool
+        "What the images are measured by."
+        if asked < 0: return references(self.images, self.train)
+        return (self.part >= 0) & (self.part != asked)
 
     def of(self,
         normalisation: str,  # one of `NORMALISATIONS`
-        crossed: bool,  # are untreated wells asked about?
+        asked: int,  # part of the untreated images that is asked about; -1 if none is
         of: Units,
         strength: float,  # of sphering
     ) -> np.ndarray:  # units x features
         "The units' features."
-        crossed = crossed and normalisation != "raw"
-        z = self._once((normalisation, crossed), lambda: self._normalised(normalisation, crossed))
-        x = self._once((normalisation, crossed, of.kind), lambda: unit_means(z, of))
-        return self._once((normalisation, crossed, of.kind, strength), lambda: self._sphered(x, of, strength))
+        raw, key = normalisation == "raw", (normalisation, asked)
+        z = self.values if raw else self._once(key, lambda: robust_z(self.values, self.plates,
+                                                                     self.references(asked)))
+        x = self._once((*key, of.kind), lambda: unit_means(z, of))
+        if strength == 0: return x
+        return self._once((*key, of.kind, strength), lambda: self._sphered(x, of, strength, asked))
+
+    def _sphered(self, x, of, strength, asked):
+        own = self.on_side & (self.references(asked) if asked >= 0 else self.images.untreated.to_numpy(bool))
+        known = np.unique(of.code[own])
+        return Sphering(strength).fit(x[known]).transform(x) if len(known) > 1 else x
 
 # %% ../../nbs/morphology/34_judge.ipynb #8972e6b7
 INNER = 3  # folds inside training
@@ -454,24 +444,42 @@ def answer(
     of: Units,
     test: np.ndarray,  # images, as positions
     groups: np.ndarray,  # images: what the split holds out whole
+    asked: int = -1,  # part of the untreated images that is asked about; -1 if none is, or all are
     seed: int = 0,  # of forests, inner folds and permutations
 ) -> pd.DataFrame | None:  # a row a unit; None where training has one label
     "What a method says of one fold."
-    a, y, b, truth = _sides_of(question, of, fold.train, test)
+    open_ = np.ones(len(fold.part), bool) if asked < 0 else (fold.part == asked) | (fold.part < 0)
+    a, y, b, truth = _sides_of(question, of, fold.train[open_[fold.train]], test[open_[test]])
     if len(set(y)) < 2 or not len(b): return None
-    crossed = fold.images.untreated.to_numpy(bool)[question.rows].any()
-    def x_of(strength): return fold.of(method.normalisation, crossed, of, strength)
-    inner = _inner_groups(fold.images, of.first[a], groups)
+    def x_of(strength): return fold.of(method.normalisation, asked, of, strength)
+    inner, first = _inner_groups(fold.images, of.first[a], groups), of.first[b]
     strength, name = choose(lambda s: x_of(s)[a], y, inner, method, seed)
     x, permuted = x_of(strength), np.random.default_rng(seed).permutation(y)
     model = _fitted(classifier(name, method.c, seed), x[a], y)
     wrong = _fitted(classifier(name, method.c, seed), x[a], permuted)
+    own = fold.images.iloc[first]
     return pd.DataFrame({
-        "unit": of.first[b], "group": groups[of.first[b]], "truth": truth, "predicted": model.predict(x[b]),
+        "image": own.index, "plate": own.plate.to_numpy(), "well": own.well.to_numpy(),
+        "n_images": np.bincount(of.code[question.rows], minlength=len(of.first))[b],
+        "group": groups[first], "part": asked, "truth": truth, "predicted": model.predict(x[b]),
         "probability": _probability(model, x[b], truth), "majority": pd.Series(y).mode().iloc[0],
-        "permuted": wrong.predict(x[b]),
-        "position": position_alone(fold.images, y, of.first[a], of.first[b]),
-        "known": np.isin(truth, y), "n_images": np.bincount(of.code[question.rows])[b], "strength": strength, "classifier": name})
+        "permuted": wrong.predict(x[b]), "position": position_alone(fold.images, y, of.first[a], first),
+        "known": np.isin(truth, y), "strength": strength, "classifier": name})
+
+def answers(
+    fold: FoldFeatures,
+    question: Question,
+    method: Method,
+    of: Units,
+    test: np.ndarray,  # images, as positions
+    groups: np.ndarray,  # images: what the split holds out whole
+    seed: int = 0,  # of forests, inner folds and permutations
+) -> list[pd.DataFrame]:  # of each part
+    "What a method says of one fold, a part of the untreated images at a time where these are asked about."
+    crossed = (fold.part[question.rows] >= 0).any() and method.normalisation != "raw"
+    said = [answer(fold, question, method, of, test, groups, k, seed)
+            for k in (range(fold.part.max() + 1) if crossed else [-1])]
+    return [rows for rows in said if rows is not None]
 
 # %% ../../nbs/morphology/34_judge.ipynb #4110c5a1
 class Judged(NamedTuple):
@@ -489,15 +497,11 @@ def _tasks(images, asked, split, folds, seed):
             task[1].append((question, k, test))
     return list(tasks.values())
 
-def _named(rows, images, question, split, k, method, features, unit):
-    "Predictions of one fold, with what they are of."
-    own = images.iloc[rows.unit]
-    about = {"question": question.name, "kind": question.kind, "draw": question.draw, "split": split, "fold": k,
-             "features": features.name, "normalisation": method.normalisation,
-             "sphering": str(method.sphering), "asked": method.classifier, "unit": unit}
-    rows = rows.drop(columns="unit").assign(image=own.index, plate=own.plate.to_numpy(),
-                                            well=own.well.to_numpy(), warning=question.warning)
-    return rows.assign(**about)
+def _about(question, split, k, method, features, unit):
+    "What the predictions of one fold are of."
+    return {"question": question.name, "kind": question.kind, "draw": question.draw, "warning": question.warning,
+            "split": split, "fold": k, "features": features, "normalisation": method.normalisation,
+            "sphering": str(method.sphering), "asked": method.classifier, "c": method.c, "unit": unit}
 
 def _possible(images, asked, split, note):
     "The questions that have two groups or more in a split; says why where there are none."
@@ -522,18 +526,18 @@ def predictions(
 ) -> pd.DataFrame:  # question, kind, draw, split, fold, image, truth, predicted, probability, ...
     "What every method says of every question in every split. Raises `InputError` where nothing can be judged."
     for method in methods: check_method(method)
-    kinds, out = {kind: units(images, kind) for kind in ("well", "image")}, []
+    kinds = {kind: units(images, kind) for kind in ("well", "image")}
+    part, out = deal_parts(images, seed), []
     for split in by:
         possible = _possible(images, asked, split, note)
         groups = split_groups(images, split) if possible else None
         for train, tasks in _tasks(images, possible, split, folds, seed) if possible else []:
-            fold = FoldFeatures(features, images, train, seed)
+            fold = FoldFeatures(features, images, train, part)
             for question, k, test in tasks:
                 of = kinds[unit_of(images, question, split)]
                 for method in methods:
-                    rows = answer(fold, question, method, of, test, groups, seed)
-                    if rows is not None:
-                        out.append(_named(rows, images, question, split, k, method, features, of.kind))
+                    about = _about(question, split, k, method, features.name, of.kind)
+                    out += [r.assign(**about) for r in answers(fold, question, method, of, test, groups, seed)]
     if not out: raise InputError("No split leaves two labels on the training side: nothing can be judged.")
     return pd.concat(out, ignore_index=True)
 
@@ -553,7 +557,7 @@ def tally(
     groups: np.ndarray,  # rows: what is drawn
 ) -> Tally:
     "Counts from which any resampling's scores follow."
-    fold = group_codes(rows.draw.astype(str) + " " + rows.fold.astype(str))
+    fold = group_codes(rows.draw.astype(str) + " " + rows.part.astype(str) + " " + rows.fold.astype(str))
     cell, group = group_codes(fold.astype(str) + np.array(" ") + rows.truth.to_numpy(str)), group_codes(groups)
     shape = group.max() + 1, cell.max() + 1
     right, both = np.zeros(shape), np.zeros(shape)
@@ -583,7 +587,7 @@ def _points(rows, column):
 def _shared_wells(rows, split):
     "In the random split: test images that share a well with a training image."
     if split != "random": return 0
-    one = rows[rows.draw == rows.draw.min()]
+    one = rows[rows.draw == rows.draw.min()].drop_duplicates("image")
     wells = one.plate + " " + one.well
     return int((wells.map(wells.value_counts()) > one.groupby([wells, "fold"]).image.transform("size")).sum())
 
@@ -592,7 +596,7 @@ def score_row(
     seed: int = 0,  # of the bootstrap
 ) -> dict:  # accuracy and balanced, each with _low and _high (95%); what needs no features; numbers of units
     "How often one method is right, and what stands beside it."
-    one, wells = rows[rows.draw == rows.draw.min()], rows.plate + " " + rows.well
+    one, wells = rows[rows.draw == rows.draw.min()].drop_duplicates("image"), rows.plate + " " + rows.well
     many = rows.group.nunique() >= ENOUGH and rows.split.iloc[0] != "random"
     of = tally(rows, "predicted", rows.group if many else wells)
     drawn = tally_scores(of, group_counts(len(of.right), DRAWS, seed))
@@ -602,12 +606,12 @@ def score_row(
             "n_groups": one.group.nunique(), "accuracy": accuracy, "accuracy_low": ends[0, 0],
             "accuracy_high": ends[1, 0], "balanced": balanced, "balanced_low": ends[0, 1],
             "balanced_high": ends[1, 1], "baseline": about["majority"][0],
-            "balanced_baseline": about["majority"][1], "permuted": about["permuted"][1],
+            "balanced_baseline": max(about["majority"][1], 1/rows.truth.nunique()), "permuted": about["permuted"][1],
             "position": about["position"][1], "ceiling": rows.known.mean(),
             "strength": rows.strength.mean(), "shared_wells": _shared_wells(rows, rows.split.iloc[0]),
             "interval_over": rows.split.iloc[0] + "s" if many else "wells"}
 
-KEYS = ["features", "normalisation", "sphering", "asked", "split", "question", "kind", "unit", "warning"]
+KEYS = ["features", "normalisation", "sphering", "asked", "c", "split", "question", "kind", "unit", "warning"]
 
 def score_table(
     said: pd.DataFrame,  # of `predictions`
@@ -636,7 +640,7 @@ def judge(
 
 # %% ../../nbs/morphology/34_judge.ipynb #38dc5b61
 SHAMS = ("batch sham", "position sham")
-SAME = ["features", "normalisation", "sphering", "classifier", "split"]
+SAME = ["features", "normalisation", "sphering", "classifier", "c", "split"]
 
 def skill(
     score: pd.Series,  # balanced accuracies
