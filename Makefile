@@ -1,7 +1,7 @@
 # make figures            the studies that need no extra, on their embedded sets; figures go to runs/STUDY/simulated/figures
 # make figures-all        every study there is, networks included (installs torch)
-# make figures-committed  the same as figures with torch and RDKit, and then into figures/, which is tracked
-# make test               everything that must hold, in some minutes (installs torch and RDKit)
+# make figures-committed  the same as figures with torch, RDKit and MONAI, and then into figures/, which is tracked
+# make test               everything that must hold, in some minutes (installs torch, RDKit and MONAI)
 # make test-all           the same and the slow checks
 # make lab                the notebooks in JupyterLab
 # make export             modules, README and navigation from the notebooks
@@ -9,6 +9,7 @@
 # make real               the committed tables on the real sets (DRUGNB_DATA or settings.ini say where they lie; installs torch)
 # make real-essentiality  the same for drug and gene-loss screens (drugnb fetch essentiality makes them; twenty minutes)
 # make real-synergy       the same for pairs of drugs (drugnb fetch synergy makes them; installs torch and RDKit; half an hour)
+# make real-morphology    the same for images of cells (drugnb fetch morphology makes the wells; installs torch and MONAI)
 # make networks           the published network of pairs on the real set, beside the sum (half an hour)
 # make rebuilt            the real set from public files into data/ (DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere)
 # make bench              every claim of speed and memory beside its peer, into figures/benchmarks (keep the machine quiet)
@@ -35,7 +36,7 @@ SEVERAL := mean effects,extra trees,ensemble
 SYNERGY := scores reliability coverage replay_means
 
 .DEFAULT_GOAL := help
-.PHONY: help figures figures-all figures-committed test test-all checks lab export notebooks real real-essentiality real-synergy networks rebuilt bench maps wheel
+.PHONY: help figures figures-all figures-committed test test-all checks lab export notebooks real real-essentiality real-synergy real-morphology networks rebuilt bench maps wheel
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -54,6 +55,7 @@ figures: $(READY)
 	$(BIN)/drugnb run combos --data simulated -p folds=6
 	$(BIN)/drugnb run essentiality --data simulated
 	$(BIN)/drugnb run synergy --data simulated
+	$(BIN)/drugnb run morphology --data simulated
 
 figures-all: $(DEEP) figures
 	$(BIN)/drugnb run combos --data simulated --run runs/combos/simulated-networks -p folds=6 -p "models=$(MODELS),network"
@@ -65,6 +67,8 @@ figures-committed: $(DEEP) figures
 	cp runs/essentiality/simulated/figures/* figures/essentiality/
 	mkdir -p figures/synergy
 	cp runs/synergy/simulated/figures/* figures/synergy/
+	mkdir -p figures/morphology
+	cp runs/morphology/simulated/figures/* figures/morphology/
 
 checks: $(DEEP)
 	$(BIN)/ruff check drugnb tests
@@ -87,7 +91,7 @@ export: $(READY)
 
 # outputs are committed; those of 90_benchmarks are of a full run and stay
 notebooks: $(DEEP)
-	for n in $$(cd nbs && ls [0-8]*.ipynb */[0-8]*.ipynb index.ipynb weighting.ipynb combos.ipynb essentiality.ipynb synergy.ipynb); do \
+	for n in $$(cd nbs && ls [0-8]*.ipynb */[0-8]*.ipynb index.ipynb weighting.ipynb combos.ipynb essentiality.ipynb synergy.ipynb morphology.ipynb); do \
 	  (cd nbs/$$(dirname $$n) && $(CURDIR)/$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace $$(basename $$n)) || exit 1; done
 	$(BIN)/nbdev-clean
 	$(BIN)/python tests/agree.py --write
