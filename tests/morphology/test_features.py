@@ -12,32 +12,32 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from drugnb.core.settings import data_folders, InputError, read_settings
+from drugnb.core.settings import InputError, data_folders, read_settings
 from drugnb.morphology import features as module
 from drugnb.morphology.features import (
+    SHARES,
+    Fixed,
+    PixelPCA,
     bright_regions,
     channel_scale,
-    Fixed,
     intensity_features,
     otsu_regions,
-    PixelPCA,
     region_shape,
     scaled,
-    SHARES,
     standard_differences,
     texture_features,
     without_intensity,
 )
 from drugnb.morphology.normalise import (
     CLIP,
+    STRENGTHS,
+    Sphering,
     crossed_z,
     deal_parts,
     plate_scale,
     references_left,
     robust_z,
     share_between,
-    Sphering,
-    STRENGTHS,
     unusual_features,
 )
 from drugnb.morphology.simulate import simulate_cells, simulated_small
