@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NEIGHBOURS', 'MOST_ASKED', 'WHY', 'SHOWN', 'BLEND', 'LENGTHS', 'MOST_SHOWN', 'LEAST_TSNE', 'MOST_MAPPED',
-           'MOST_COLOURS', 'comparable_features', 'Near', 'nearest', 'neighbour_table', 'wrong_predictions', 'gallery',
-           'display_scale', 'blended', 'chosen_stains', 'bar_length', 'figure_gallery', 'figure_stains', 'map_features',
-           'figure_map', 'run_predictions']
+           'MOST_COLOURS', 'comparable_features', 'Near', 'nearest', 'shared_label', 'neighbour_table',
+           'treatment_table', 'wrong_predictions', 'gallery', 'display_scale', 'blended', 'chosen_stains', 'bar_length',
+           'figure_gallery', 'figure_stains', 'map_features', 'figure_map', 'run_predictions']
 
 # %% ../../nbs/morphology/37_gallery.ipynb #ca66d552
 from typing import NamedTuple
@@ -23,38 +23,32 @@ from ..core.settings import InputError
 from ..core.style import styled
 from .data import Study
 from .features import channel_scale, Scale, scaled, texture_features
-from .judge import crossed_z, deal_parts, SPLITS
-from .normalise import LEAST_REFERENCES
+from .judge import SPLITS
+from .normalise import crossed_z, deal_parts, LEAST_REFERENCES, references_left
 
 # %% ../../nbs/morphology/37_gallery.ipynb #4a62a4f3
-def _normal_enough(images, reference, seed):
-    "True for images of plates where enough references are left whichever part of the plate is looked at."
-    part = deal_parts(images, reference, seed)
-    counts = pd.DataFrame({"plate": images.plate.to_numpy(), "part": part, "n": reference})
-    of_part = counts.groupby(["plate", "part"]).n.sum().groupby("plate")
-    left = of_part.sum() - of_part.max()
-    return images.plate.isin(left.index[left >= LEAST_REFERENCES]).to_numpy()
-
 def comparable_features(
     study: Study,  # with pixels, or with published features
     seed: int = 0,  # of the parts of plates
     note=print,  # called with a sentence where plates are left out
 ) -> pd.DataFrame:  # by image: robust z
     "Features of a study's images that plates can share. Raises `InputError` where no plate has references."
-    reference = study.images.untreated.to_numpy(bool)
-    kept = _normal_enough(study.images, reference, seed)
+    images, reference = study.images, study.images.untreated.to_numpy(bool)
+    part = deal_parts(images.plate, images.well, reference, seed)
+    left = references_left(images.plate, part, reference)
+    lost = left.index[left < LEAST_REFERENCES]
+    kept = ~images.plate.isin(lost).to_numpy()
     if not kept.any():
         raise InputError(f"No plate of {study.name} has untreated images enough to say what is normal: "
                          f"{LEAST_REFERENCES + 1} or more are needed on a plate.")
-    if not kept.all():
-        lost = np.unique(study.images.plate[~kept])
+    if len(lost):
         some = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
-        note(f"{(~kept).sum():,} images of {len(lost)} plates with too few untreated ones are not shown: {some}")
-    images = study.images[kept]
+        note(f"{(~kept).sum():,} images of {len(lost)} plates with too few untreated ones are not shown: "
+             f"{some}")
     if study.features is not None: values = study.features.loc[images.index]
-    else: values = texture_features(study.pixels, study.channels).set_axis(study.images.index)[kept]
-    z = crossed_z(values.to_numpy(), images, reference[kept], seed)
-    return pd.DataFrame(z, images.index, values.columns, dtype=np.float32)
+    else: values = texture_features(study.pixels, study.channels).set_axis(images.index)
+    z = crossed_z(values.to_numpy()[kept], images.plate[kept], part[kept], reference[kept])
+    return pd.DataFrame(z, images.index[kept], values.columns)
 
 # %% ../../nbs/morphology/37_gallery.ipynb #827e7d53
 NEIGHBOURS = 5  # of each image
@@ -92,37 +86,56 @@ def nearest(
     return Near(rows, np.concatenate(found), well)
 
 # %% ../../nbs/morphology/37_gallery.ipynb #d311377f
-def _chance(codes, well, rows):
-    "Of each asked image: the share of other wells' images with its label."
-    same = np.bincount(codes)[codes] - _counted(np.stack([codes, well]))
-    return same[rows]/(len(codes) - np.bincount(well)[well])[rows]
-
 def _counted(keys):
     "How often each column of keys occurs."
     _, code, counts = np.unique(keys, axis=1, return_inverse=True, return_counts=True)
     return counts[code.ravel()]
 
-def neighbour_table(
+def shared_label(
     near: Near,  # of `nearest`
-    images: pd.DataFrame,  # of these images, in their order
-    by: tuple[str, ...] = ("treatment", "plate", "batch"),  # columns that neighbours may share
+    labels,  # of all images
+    asked: np.ndarray | None = None,  # True for the images that count; all if None
     seed: int = 0,  # of the bootstrap
-) -> pd.DataFrame:  # by, label ("" all): share, low, high (95%), chance, n
-    "How often nearest neighbours share a label. A column with one label is left out."
-    weights, out = resample_groups(near.well[near.rows], seed=seed), []
-    for column in by:
-        labels = images[column].to_numpy(str)
-        if len(set(labels)) < 2: continue
-        codes = group_codes(labels)
-        hits = (codes[near.neighbours] == codes[near.rows][:, None]).mean(1)
-        chance = _chance(codes, near.well, near.rows)
-        for label in ("", *np.unique(labels[near.rows])):
-            own = labels[near.rows] == label if label else np.ones(len(near.rows), bool)
-            with np.errstate(invalid="ignore"): drawn = weights[:, own] @ hits[own]/weights[:, own].sum(1)
-            low, high = interval(drawn)
-            out.append((column, label, hits[own].mean(), low, high, chance[own].mean(), own.sum()))
-    columns = ["by", "label", "share", "low", "high", "chance", "n"]
-    return pd.DataFrame(out, columns=columns).set_index(["by", "label"])
+) -> dict:  # share, low, high (95%), chance, n
+    "How often nearest neighbours share an image's label."
+    codes = group_codes(labels)
+    own = near.rows if asked is None else near.rows[asked[near.rows]]
+    at = np.searchsorted(near.rows, own)
+    hits = (codes[near.neighbours[at]] == codes[own][:, None]).mean(1)
+    others = np.bincount(codes)[codes] - _counted(np.stack([codes, near.well]))
+    chance = (others/(len(codes) - np.bincount(near.well)[near.well]))[own]
+    weights = resample_groups(near.well[own], seed=seed)
+    low, high = interval(weights @ hits/weights.sum(1))
+    return {"share": hits.mean(), "low": low, "high": high, "chance": chance.mean(), "n": len(own)}
+
+def neighbour_table(
+    features: pd.DataFrame,  # by image
+    images: pd.DataFrame,  # by image: treatment, plate, batch, well
+    seed: int = 0,  # of the bootstrap
+) -> pd.DataFrame:  # by treatment, plate, batch where they differ: share, low, high (95%), chance, n
+    "What nearest neighbours have in common."
+    images = images.loc[features.index]
+    near = nearest(features, images, seed=seed)
+    by = [c for c in ("treatment", "plate", "batch") if images[c].nunique() > 1]
+    table = {column: shared_label(near, images[column], seed=seed) for column in by}
+    return pd.DataFrame(table).T.rename_axis("by").reindex(by)
+
+# %% ../../nbs/morphology/37_gallery.ipynb #9f3010c4
+def treatment_table(
+    features: pd.DataFrame,  # by image
+    images: pd.DataFrame,  # by image: treatment, plate, well, untreated
+    seed: int = 0,  # of the bootstrap
+) -> pd.DataFrame:  # by treatment, most beyond chance first: share, low, high (95%), chance, n
+    "How often nearest neighbours share a treatment, among its images and the untreated ones of its plates."
+    images = images.loc[features.index]
+    treated, rows = ~images.untreated.to_numpy(bool), {}
+    for name in sorted(set(images.treatment[treated])):
+        own = treated & (images.treatment == name).to_numpy()
+        pool = own | (~treated & images.plate.isin(images.plate[own]).to_numpy())
+        near = nearest(features[pool], images[pool], min(NEIGHBOURS, pool.sum()//4), seed)
+        rows[name] = shared_label(near, own[pool], own[pool], seed)
+    table = pd.DataFrame(rows).T.rename_axis("treatment")
+    return table.iloc[np.argsort(table.chance - table.share, kind="stable")]
 
 # %% ../../nbs/morphology/37_gallery.ipynb #25ef501d
 WHY = ("untreated", "typical", "most changed", "misjudged")  # columns of the gallery
@@ -252,18 +265,11 @@ def _bar(ax, size, pixels):
 # %% ../../nbs/morphology/37_gallery.ipynb #2964d16c
 MOST_SHOWN = 8  # treatments in a picture
 
-def _order(table, shares):
-    "Treatments, those first whose nearest neighbours share it most beyond chance."
-    names = table.treatment.unique()
-    beyond = shares.share - shares.chance
-    return sorted(names, key=lambda t: -beyond.get(("treatment", t), -np.inf))[:MOST_SHOWN]
-
-def _gallery_title(shares, names, n):
+def _gallery_title(treatments, names):
     "The best and the last of the treatments shown."
-    if ("treatment", names[0]) not in shares.index: return f"{n} treatments beside untreated cells"
-    said = [f"{t} {shares.share['treatment', t]:.0%} (chance {shares.chance['treatment', t]:.0%})"
+    said = [f"{t} {treatments.share[t]:.0%} (chance {treatments.chance[t]:.0%})"
             for t in dict.fromkeys((names[0], names[-1]))]
-    return "Nearest neighbours of the same treatment: " + ", ".join(said)
+    return "Nearest neighbours that share the treatment: " + ", ".join(said)
 
 def _columns(table):
     "Columns of the picture: (why, rank), as far as there are such cells."
@@ -273,15 +279,15 @@ def _columns(table):
 def figure_gallery(
     study: Study,  # with pixels
     table: pd.DataFrame,  # of `gallery`
-    shares: pd.DataFrame,  # of `neighbour_table`
+    treatments: pd.DataFrame,  # of `treatment_table`, the first of which are shown
     stains: list[int],  # up to three channels, see `chosen_stains`
 ) -> plt.Figure:
     "Cells of each treatment, and untreated ones of the same plates, up to three stains blended."
-    names, columns, scale = _order(table, shares), _columns(table), display_scale(study)
+    names, columns, scale = treatments.index[:MOST_SHOWN], _columns(table), display_scale(study)
     at = table.set_index(["treatment", "why", "rank"]).image
     size = study.pixels.shape[2:]
     fig, axes = plt.subplots(len(names), len(columns), squeeze=False,
-                             figsize=(0.95*len(columns) + 1.4, 0.95*len(names)*size[0]/size[1] + 1.0))
+                             figsize=(1.05*len(columns) + 1.4, 1.05*len(names)*size[0]/size[1] + 1.0))
     length, bar = bar_length(size[1], study.pixel_um)
     for line, name in zip(axes, names):
         for ax, key in zip(line, columns):
@@ -296,7 +302,7 @@ def figure_gallery(
         if rank == 0: ax.set_title(why, fontsize="small", fontweight="normal")
     blend = ", ".join(f"{study.channels[c]} {colour}" for c, colour in zip(stains, BLEND))
     fig.supxlabel(f"{blend}; bar: {bar}", fontsize="small")
-    title = _gallery_title(shares, names, table.treatment.nunique())
+    title = _gallery_title(treatments, names)
     fig.suptitle(title, x=0.01, ha="left", fontsize="medium", fontweight="bold")
     return fig
 
@@ -305,10 +311,10 @@ def figure_gallery(
 def figure_stains(
     study: Study,  # with pixels
     table: pd.DataFrame,  # of `gallery`
-    shares: pd.DataFrame,  # of `neighbour_table`, for the order
+    treatments: pd.DataFrame,  # of `treatment_table`, the first of which are shown
 ) -> plt.Figure:
     "Every stain of a typical cell of each treatment, beside an untreated one of its plate."
-    names, scale, n = _order(table, shares), display_scale(study), len(study.channels)
+    names, scale, n = treatments.index[:MOST_SHOWN], display_scale(study), len(study.channels)
     at = table[table["rank"] == 0].set_index(["treatment", "why"]).image
     size = study.pixels.shape[2:]
     fig, axes = plt.subplots(len(names), 2*n, squeeze=False,
@@ -324,7 +330,7 @@ def figure_stains(
         axes[0, 2*c].set_title(stain, fontsize="small", fontweight="normal", loc="left")
     _bar(axes[0, 0], size, length)
     fig.supxlabel(f"pairs: untreated, typical of the treatment, from one plate; bar: {bar}", fontsize="small")
-    title = f"{len(names)} of {table.treatment.nunique()} treatments in {n} stains, each on one scale"
+    title = f"{len(names)} of {len(treatments)} treatments in {n} stains, each on one scale"
     fig.suptitle(title, x=0.01, ha="left", fontsize="medium", fontweight="bold")
     return fig
 
@@ -363,6 +369,7 @@ def _coloured(ax, points, labels, first):
     if len(rest): ax.plot(rest.x, rest.y, "o", ms=2.5, mew=0, color="0.85", zorder=0, rasterized=True,
                           label=f"{len(order) - MOST_COLOURS} others")
     ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, fontsize="x-small", handletextpad=0.1)
 
 @styled
@@ -373,16 +380,17 @@ def figure_map(
 ) -> plt.Figure:
     "The same map by treatment, by plate and by week; above each how often nearest neighbours share it."
     own = images.loc[points.index]
-    by = [column for column in ("treatment", "plate", "batch") if (column, "") in shares.index]
+    by = list(shares.index)
     if not by: raise InputError("All images are of one treatment, plate and week: there is no map.")
     fig, axes = plt.subplots(1, len(by), figsize=(3.1*len(by) + 0.4, 4.2), squeeze=False)
     plain = tuple(own.treatment[own.untreated.to_numpy(bool)].unique())
     for ax, column in zip(axes[0], by):
         _coloured(ax, points, own[column].astype(str), plain if column == "treatment" else ())
-        row = shares.loc[(column, "")]
+        row = shares.loc[column]
         word = {"batch": "week"}.get(column, column)
         ax.set_title(f"same {word}: {row.share:.0%} of neighbours\n({row.low:.0%} to {row.high:.0%}; chance "
                      f"{row.chance:.0%})", fontsize="small")
+    axes[0, 0].set_ylabel("each image, by its features (no unit)", fontsize="small")
     return fig
 
 # %% ../../nbs/morphology/37_gallery.ipynb #6f28eb12
