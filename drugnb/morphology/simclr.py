@@ -224,8 +224,10 @@ def pooled(
 ):  # tensor, images x features, float32
     "Mean and standard deviation of every map."
     torch = get_torch("encoder")
-    flat = [m.flatten(2).float() for m in maps]
-    parts = [x for m in flat for x in (m.mean(2), m.var(2, correction=0).add(SOFT).sqrt())]
+    parts = []
+    for m in (m.float() for m in maps):
+        mean, square = m.mean((2, 3)), m.square().mean((2, 3))
+        parts += [mean, ((square - mean.square()).clamp_min(0) + SOFT).sqrt()]
     return torch.cat(parts, 1)
 
 SOFT = 1e-5  # added to variances of maps, so that a flat map has a slope
