@@ -1755,6 +1755,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'drugnb.morphology.judge.figure_splits': ( 'morphology/judge.html#figure_splits',
                                                                                     'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge.judge': ('morphology/judge.html#judge', 'drugnb/morphology/judge.py'),
+                                         'drugnb.morphology.judge.on_plates_with_both': ( 'morphology/judge.html#on_plates_with_both',
+                                                                                          'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge.position_alone': ( 'morphology/judge.html#position_alone',
                                                                                      'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge.position_shams': ( 'morphology/judge.html#position_shams',
