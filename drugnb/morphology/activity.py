@@ -129,6 +129,7 @@ def _some_swaps(plates, counts, n, rng):
         return rows[np.argsort(rng.random((n, len(rows))), axis=1)[:, :k]]
     return np.concatenate([one(rows, k) for rows, k in zip(plates, counts)], axis=1)
 
+# %% ../../nbs/morphology/34a_activity.ipynb #2354c45e
 def block_swaps(
     plate: np.ndarray,  # wells, numbers from 0
     treated: np.ndarray,  # wells, bool
@@ -211,6 +212,7 @@ def condition_groups(
         groups.append(Group(name, rows, np.flatnonzero(untreated & np.isin(plate, plate[rows]))))
     return groups
 
+# %% ../../nbs/morphology/34a_activity.ipynb #095d2a72
 def _row(group, wells, most, seed, footing):
     "What a test says of one group."
     own, plates = wells.table.iloc[group.treated], wells.table.plate.to_numpy(object)
@@ -223,10 +225,10 @@ def _row(group, wells, most, seed, footing):
     values = on_one_footing(wells.values[rows], plates[rows]) if footing else wells.values[rows]
     return about | swap_test(values, plates[rows], treated, most, seed)._asdict()
 
-# %% ../../nbs/morphology/34a_activity.ipynb #095d2a72
+# %% ../../nbs/morphology/34a_activity.ipynb #3ceabcc9
 def tested(
-    groups: list[Group],
-    wells: Wells,
+    groups: list[Group],  # treatments or shams
+    wells: Wells,  # of `well_profiles`
     most: int = SWAPS,  # swaps
     seed: int = 0,  # of random ones
     footing: bool = True,  # see `on_one_footing`; False takes values as they are, and p is then not exact
@@ -241,6 +243,7 @@ def tested(
     if asked.any(): table.loc[asked, "q"] = stats.false_discovery_control(table.p[asked])
     return table.assign(active=table.q <= LEVEL)
 
+# %% ../../nbs/morphology/34a_activity.ipynb #907c84f8
 def exchangeable(
     table: pd.DataFrame,  # of `well_profiles`
 ) -> bool:
@@ -296,6 +299,7 @@ def _at_positions(place, plate, untreated, pattern, rng):
     return [np.array([rows[place[rows] == c][0] for rows, k in zip(own, counts) for c in way[:k]])
             for way in _choices(common, int(counts.max()), rng)]
 
+# %% ../../nbs/morphology/34a_activity.ipynb #ecbb5db0
 def sham_groups(
     table: pd.DataFrame,  # of `well_profiles`
     n: int = SHAMS,  # at most
@@ -318,7 +322,7 @@ def sham_groups(
     return [Group(f"sham {i + 1}", rows, np.setdiff1d(np.flatnonzero(own), rows))
             for i, (rows, own) in enumerate(zip(kept, near))]
 
-# %% ../../nbs/morphology/34a_activity.ipynb #ecbb5db0
+# %% ../../nbs/morphology/34a_activity.ipynb #7acdb4c4
 def sham_activity(
     values: np.ndarray,  # images x features, not normalised by untreated wells
     images: pd.DataFrame,  # by image, see `data.IMAGE_COLUMNS`
@@ -337,6 +341,7 @@ def sham_activity(
 
 ENOUGH = 5  # weeks or sets of plates to be drawn from
 
+# %% ../../nbs/morphology/34a_activity.ipynb #4c733d4a
 class Rate(NamedTuple):
     "How often shams reach the level."
     n: int         # shams that could reach it
@@ -348,7 +353,7 @@ class Rate(NamedTuple):
 
 def sham_rate(
     shams: pd.DataFrame,  # of `sham_activity`
-    level: float = LEVEL,
+    level: float = LEVEL,  # of p
     seed: int = 0,  # of the bootstrap
 ) -> Rate:
     "Share of shams with p at most the level, with its interval."
@@ -394,6 +399,7 @@ def _retrieval(order, same, other):
     precision = np.where(good, found/np.maximum(n, 1), 0).sum(1)
     return np.where(mates > 0, precision/np.maximum(mates, 1), np.nan)
 
+# %% ../../nbs/morphology/34a_activity.ipynb #bf77a02f
 def mechanism_map(
     values: np.ndarray,  # images x features, normalised
     images: pd.DataFrame,  # by image, see `data.IMAGE_COLUMNS`

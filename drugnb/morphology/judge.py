@@ -148,6 +148,7 @@ def _dose_half(images):
     middle = (levels.transform("min")*levels.transform("max"))**0.5
     return np.select([dose < middle*(1 - 1e-9), dose > middle*(1 + 1e-9)], ["low", "high"], "")
 
+# %% ../../nbs/morphology/34_judge.ipynb #f4a63e86
 def on_plates_with_both(
     images: pd.DataFrame,  # by image: plate, untreated
 ) -> np.ndarray:  # images, bool
@@ -300,6 +301,7 @@ def check_method(
     if method.sphering != "chosen" and not 0 <= float(method.sphering) <= 1:
         raise InputError(f"The strength of sphering is from 0 to 1, or 'chosen', not {method.sphering!r}.")
 
+# %% ../../nbs/morphology/34_judge.ipynb #9ec40baf
 def classifier(
     name: str,  # one of `CLASSIFIERS`
     c: float = 0.1,  # inverse strength of the penalty
@@ -364,8 +366,7 @@ class FoldFeatures:
         part: np.ndarray,  # of `deal_parts`
     ):
         self.images, self.train, self.part, self.made = images, train, part, {}
-        self.plates = images.plate.to_numpy(object)
-        self.on_side = np.isin(np.arange(len(images)), train)
+        self.plates, self.on_side = images.plate.to_numpy(object), np.isin(np.arange(len(images)), train)
         self.values = np.asarray(features.for_training(train), float)
 
     def _once(self, key, make):
@@ -376,19 +377,18 @@ class FoldFeatures:
         asked: int,  # part of the untreated images that is asked about; -1 if none is
     ) -> np.ndarray:  # images, bool
         "What the images are measured by."
-        if asked < 0: return references(self.images, self.train)
-        return (self.part >= 0) & (self.part != asked)
+        return references(self.images, self.train) if asked < 0 else (self.part >= 0) & (self.part != asked)
 
     def of(self,
         normalisation: str,  # one of `NORMALISATIONS`
         asked: int,  # part of the untreated images that is asked about; -1 if none is
-        of: Units,
+        of: Units,  # wells or images
         strength: float,  # of sphering
     ) -> np.ndarray:  # units x features
         "The units' features."
-        raw, key = normalisation == "raw", (normalisation, asked)
-        z = self.values if raw else self._once(key, lambda: robust_z(self.values, self.plates,
-                                                                     self.references(asked)))
+        key, z = (normalisation, asked), self.values
+        if normalisation != "raw":
+            z = self._once(key, lambda: robust_z(self.values, self.plates, self.references(asked)))
         x = self._once((*key, of.kind), lambda: unit_means(z, of))
         if strength == 0: return x
         return self._once((*key, of.kind, strength), lambda: self._sphered(x, of, strength, asked))
@@ -411,7 +411,7 @@ def choose(
     x_of,  # function of a strength: training units x features
     y: np.ndarray,  # labels of the training units
     groups: np.ndarray,  # what is held out whole, of the training units
-    method: Method,
+    method: Method,  # with what is to be chosen
     seed: int = 0,  # of the folds
 ) -> tuple[float, str]:  # strength and classifier; of equally good ones the first
     "The strength and the classifier that answer best in folds inside training."
@@ -447,11 +447,12 @@ def _inner_groups(images, rows, groups):
     ways = groups, images.plate.to_numpy(object), well_names(images).to_numpy(object)
     return next((g[rows] for g in ways if len(set(g[rows])) > 1), groups[rows])
 
+# %% ../../nbs/morphology/34_judge.ipynb #6a16b6b8
 def answer(
-    fold: FoldFeatures,
-    question: Question,
-    method: Method,
-    of: Units,
+    fold: FoldFeatures,  # of the training side
+    question: Question,  # asked
+    method: Method,  # that answers
+    of: Units,  # wells or images
     test: np.ndarray,  # images, as positions
     groups: np.ndarray,  # images: what the split holds out whole
     asked: int = -1,  # part of the untreated images that is asked about; -1 if none is, or all are
@@ -476,11 +477,12 @@ def answer(
         "permuted": wrong.predict(x[b]), "position": position_alone(fold.images, y, of.first[a], first),
         "known": np.isin(truth, y), "strength": strength, "classifier": name})
 
+# %% ../../nbs/morphology/34_judge.ipynb #2ec2ce71
 def answers(
-    fold: FoldFeatures,
-    question: Question,
-    method: Method,
-    of: Units,
+    fold: FoldFeatures,  # of the training side
+    question: Question,  # asked
+    method: Method,  # that answers
+    of: Units,  # wells or images
     test: np.ndarray,  # images, as positions
     groups: np.ndarray,  # images: what the split holds out whole
     seed: int = 0,  # of forests, inner folds and permutations
@@ -529,9 +531,9 @@ def _possible(images, asked, split, note):
 def predictions(
     features,  # with `name` and `for_training`, see `features.Fixed`
     images: pd.DataFrame,  # by image, see `data.IMAGE_COLUMNS`
-    asked: list[Question],
-    by: tuple[str, ...] = SPLITS,
-    methods: tuple[Method, ...] = (USUAL,),
+    asked: list[Question],  # of `questions`
+    by: tuple[str, ...] = SPLITS,  # what is held out
+    methods: tuple[Method, ...] = (USUAL,),  # that answer
     folds: int = 5,  # where more than `FEW` groups can be held out
     seed: int = 0,  # of everything drawn
     note=print,  # called with a sentence for a split that a study does not allow
@@ -583,7 +585,7 @@ def tally(
     return Tally(right, both, fold[np.unique(cell, return_index=True)[1]])
 
 def tally_scores(
-    of: Tally,
+    of: Tally,  # of the answers
     weights: np.ndarray,  # draws x groups: how often each counts
 ) -> np.ndarray:  # draws x 2 (accuracy, balanced accuracy)
     "Scores within folds, averaged by their size."
@@ -629,6 +631,7 @@ def score_row(
             "strength": rows.strength.mean(), "shared_wells": _shared_wells(rows, rows.split.iloc[0]),
             "interval_over": rows.split.iloc[0] + "s" if many else "wells"}
 
+# %% ../../nbs/morphology/34_judge.ipynb #2071674f
 KEYS = ["features", "normalisation", "sphering", "asked", "c", "split", "question", "kind", "unit", "warning"]
 
 def score_table(
@@ -700,6 +703,7 @@ def split_finding(
     held = "wells split at random" if last == "random" else f"{last}s held out"
     return f"With {held}, {above} of {n} claims lie above both shams{also}"
 
+# %% ../../nbs/morphology/34_judge.ipynb #dded3830
 def _panel(ax, rows, order, questions, colours):
     "One set of features under one method."
     for k, name in enumerate(questions):
