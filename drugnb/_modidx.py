@@ -1981,6 +1981,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'drugnb/morphology/gallery.py'),
                                            'drugnb.morphology.gallery.gallery': ( 'morphology/gallery.html#gallery',
                                                                                   'drugnb/morphology/gallery.py'),
+                                           'drugnb.morphology.gallery.layout_warning': ( 'morphology/gallery.html#layout_warning',
+                                                                                         'drugnb/morphology/gallery.py'),
                                            'drugnb.morphology.gallery.map_features': ( 'morphology/gallery.html#map_features',
                                                                                        'drugnb/morphology/gallery.py'),
                                            'drugnb.morphology.gallery.nearest': ( 'morphology/gallery.html#nearest',

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NEIGHBOURS', 'MOST_ASKED', 'WHY', 'SHOWN', 'BLEND', 'LENGTHS', 'MOST_SHOWN', 'LEAST_TSNE', 'MOST_MAPPED',
-           'MOST_COLOURS', 'comparable_features', 'Near', 'nearest', 'shared_label', 'neighbour_table',
+           'MOST_COLOURS', 'METHOD', 'comparable_features', 'Near', 'nearest', 'shared_label', 'neighbour_table',
            'treatment_table', 'wrong_predictions', 'gallery', 'display_scale', 'blended', 'chosen_stains', 'bar_length',
-           'figure_gallery', 'figure_stains', 'map_features', 'figure_map', 'run_predictions']
+           'figure_gallery', 'figure_stains', 'map_features', 'figure_map', 'layout_warning', 'run_predictions']
 
 # %% ../../nbs/morphology/37_gallery.ipynb #ca66d552
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from ..core.settings import InputError
 from ..core.style import styled
 from .data import Study
 from .features import channel_scale, Scale, scaled, texture_features
-from .judge import SPLITS
+from .judge import position_warning, SPLITS
 from .normalise import crossed_z, deal_parts, LEAST_REFERENCES, references_left
 
 # %% ../../nbs/morphology/37_gallery.ipynb #4a62a4f3
@@ -281,6 +281,7 @@ def figure_gallery(
     table: pd.DataFrame,  # of `gallery`
     treatments: pd.DataFrame,  # of `treatment_table`, the first of which are shown
     stains: list[int],  # up to three channels, see `chosen_stains`
+    warning: str = "",  # what must stand beside the shares
 ) -> plt.Figure:
     "Cells of each treatment, and untreated ones of the same plates, up to three stains blended."
     names, columns, scale = treatments.index[:MOST_SHOWN], _columns(table), display_scale(study)
@@ -301,7 +302,7 @@ def figure_gallery(
     for ax, (why, rank) in zip(axes[0], columns):
         if rank == 0: ax.set_title(why, fontsize="small", fontweight="normal")
     blend = ", ".join(f"{study.channels[c]} {colour}" for c, colour in zip(stains, BLEND))
-    fig.supxlabel(f"{blend}; bar: {bar}", fontsize="small")
+    fig.supxlabel(f"{blend}; bar: {bar}" + f"\n{warning}"*bool(warning), fontsize="small")
     title = _gallery_title(treatments, names)
     fig.suptitle(title, x=0.01, ha="left", fontsize="medium", fontweight="bold")
     return fig
@@ -344,6 +345,7 @@ def map_features(
     "A map of images in two dimensions, the same for the same seed."
     if len(features) > MOST_MAPPED: features = features.sample(MOST_MAPPED, random_state=seed).sort_index()
     x = features.to_numpy(float)
+    if len(x) < 2: return pd.DataFrame(0.0, features.index, ["x", "y"])
     components = PCA(min(50, *x.shape), random_state=seed).fit_transform(x)
     xy = np.zeros((len(x), 2))
     xy[:, :min(2, components.shape[1])] = components[:, :2]
@@ -377,6 +379,7 @@ def figure_map(
     points: pd.DataFrame,  # of `map_features`
     images: pd.DataFrame,  # by image: treatment, plate, batch, untreated; at least those on the map
     shares: pd.DataFrame,  # of `neighbour_table`
+    warning: str = "",  # what must stand beside the shares
 ) -> plt.Figure:
     "The same map by treatment, by plate and by week; above each how often nearest neighbours share it."
     own = images.loc[points.index]
@@ -391,17 +394,32 @@ def figure_map(
         ax.set_title(f"same {word}: {row.share:.0%} of neighbours\n({row.low:.0%} to {row.high:.0%}; chance "
                      f"{row.chance:.0%})", fontsize="small")
     axes[0, 0].set_ylabel("each image, by its features (no unit)", fontsize="small")
+    if warning: fig.supxlabel(warning, fontsize="small")
     return fig
 
 # %% ../../nbs/morphology/37_gallery.ipynb #6f28eb12
+def layout_warning(
+    images: pd.DataFrame,  # by image: plate, row, column, untreated
+) -> str:  # "" where position does not tell
+    "What must stand beside whatever is said of treated and untreated images."
+    labels = np.where(images.untreated, "untreated", "treated")
+    if len(set(labels)) < 2: return ""
+    return position_warning(images, np.arange(len(images)), labels)
+
+METHOD = ("features", "normalisation", "sphering", "asked")  # columns that say how a prediction was made
+
 def run_predictions(
     store: RunFolder,
-) -> pd.DataFrame | None:  # of treated against untreated, in the hardest split of the run; None without any
-    "What a run's judge said of held-out images."
+) -> pd.DataFrame | None:  # of treated against untreated, by one method in one split; None without any
+    "Answers about held-out images: in the hardest split, by the method that was right most often."
     path = store.path/"predictions.parquet" if store.path else None
     if path is None or not path.exists(): return None
     said = load_frame(path)[0]
     said = said[said.truth.isin(["treated", "untreated"])]
-    if "split" not in said: return said if len(said) else None
-    split = next((s for s in reversed(SPLITS) if (said.split == s).any()), None)
-    return said[said.split == split] if split else None
+    split = next((s for s in reversed(SPLITS) if "split" in said and (said.split == s).any()), None)
+    if split: said = said[said.split == split]
+    by = [column for column in METHOD if column in said]
+    if by and len(said):
+        right = (said.truth == said.predicted).groupby([said[column].astype(str) for column in by]).mean()
+        said = said[(said[by].astype(str) == np.atleast_1d(np.array(right.idxmax(), object))).all(axis=1)]
+    return said if len(said) else None
