@@ -6,7 +6,8 @@
 __all__ = ['BLOCK', 'QUANTILES', 'MOST_SCALED', 'SHARES', 'SIZES', 'LEAST_PIXELS', 'LEVELS', 'IN_PLANE', 'SPECK', 'RINGS',
            'MOST_LEARNED', 'LEAST_SHARE', 'row_blocks', 'require_images', 'Scale', 'channel_scale', 'scaled',
            'without_intensity', 'intensity_features', 'otsu_regions', 'Regions', 'bright_regions', 'Shape',
-           'region_shape', 'texture_features', 'figure_two_groups', 'Fixed', 'inner_products', 'PixelPCA']
+           'region_shape', 'texture_features', 'standard_differences', 'figure_differences', 'Fixed', 'inner_products',
+           'PixelPCA']
 
 # %% ../../nbs/morphology/32_features.ipynb #31614072
 from dataclasses import dataclass
@@ -46,6 +47,10 @@ def require_images(
         raise InputError(f"The images have {pixels.shape[1]} channels and {len(channels)} stain names "
                          f"({', '.join(channels)}): name each channel once.")
 
+def _by_channel(numbers, channels):
+    "Columns of numbers that are images x channels each, a stain after the other."
+    return {f"{name} {what}": numbers[what][:, c] for c, name in enumerate(channels) for what in numbers}
+
 def _table(pixels, channels, numbers):
     "A row an image of what `numbers` makes of a block, which is a dict of columns."
     require_images(pixels, channels)
@@ -72,6 +77,7 @@ class Scale(NamedTuple):
 def channel_scale(
     pixels: np.ndarray,  # images x channels x height x width
     rows: np.ndarray,  # untreated training images, as ints or True where one is
+    quantiles: tuple[float, float] = QUANTILES,  # of the pixels, that become 0 and 1
 ) -> Scale:
     "The scale of each channel from some images. Raises `InputError` without images, or for a flat channel."
     require_images(pixels)
@@ -82,7 +88,7 @@ def channel_scale(
     ends = []
     for c in range(pixels.shape[1]):
         values = np.asarray(pixels[some, c], np.float32)
-        low, high = np.quantile(values, QUANTILES)
+        low, high = np.quantile(values, quantiles)
         if not high > low: low, high = values.min(), values.max()
         if not (np.isfinite(high - low) and high > low):
             raise InputError(f"Channel {c + 1} of {pixels.shape[1]} holds one value, or none, in {len(some)} "
@@ -129,7 +135,7 @@ def _intensity(x, channels):
     numbers = {"mean": x.mean(-1, dtype=np.float64), "sd": x.std(-1, dtype=np.float64)}
     numbers |= {f"{share:.0%} quantile": q for share, q in zip(SHARES, quantiles)}
     numbers["stained share"] = (x > halfway[..., None]).mean(-1)
-    return {f"{name} {what}": value[:, c] for c, name in enumerate(channels) for what, value in numbers.items()}
+    return _by_channel(numbers, channels)
 
 def intensity_features(
     pixels: np.ndarray,  # images x channels x height x width
@@ -151,7 +157,7 @@ def _bands(z):
 
 def _texture(z, bands, smooth):
     "Numbers of each image and channel that know nothing of regions."
-    out = {f"granularity {size} px": np.sqrt(np.square(band).mean((2, 3))) for size, band in zip(SIZES, bands)}
+    out = {f"granularity {px} px": np.sqrt(np.square(band).mean((2, 3))) for px, band in zip(SIZES, bands)}
     rise = smooth[..., 2:, 1:-1] - smooth[..., :-2, 1:-1]
     run = smooth[..., 1:-1, 2:] - smooth[..., 1:-1, :-2]
     out["edges"] = np.hypot(rise, run).mean((2, 3))/2
@@ -199,7 +205,7 @@ def otsu_regions(
     return (level > between.argmax(1)[:, None]).reshape(images.shape)
 
 # %% ../../nbs/morphology/32_features.ipynb #1a43675d
-IN_PLANE = np.stack([np.zeros((3, 3), int), np.ones((3, 3), int), np.zeros((3, 3), int)])  # neighbours of a pixel
+IN_PLANE = np.array([0, 1, 0])[:, None, None]*np.ones((1, 3, 3), int)  # neighbours of a pixel
 SPECK = 4  # px, regions smaller than this are not counted
 
 class Regions(NamedTuple):
@@ -245,9 +251,9 @@ def region_shape(
     apart = np.sqrt(((yy - xx)/2)**2 + xy**2)
     long, short = (yy + xx)/2 + apart, np.maximum((yy + xx)/2 - apart, 0)
     padded = np.pad(region, ((0, 0), (1, 1), (1, 1)))
-    outline = (padded[:, 1:] != padded[:, :-1]).sum((1, 2)) + (padded[..., 1:] != padded[..., :-1]).sum((1, 2))
+    sides = ((padded[:, 1:] != padded[:, :-1]).sum((1, 2)), (padded[..., 1:] != padded[..., :-1]).sum((1, 2)))
     eccentricity = np.where(area > 0, np.sqrt(np.maximum(1 - short/long, 0)), 0)
-    return Shape(area, cy + (height - 1)/2, cx + (width - 1)/2, eccentricity, (outline/4)**2/some)
+    return Shape(area, cy + (height - 1)/2, cx + (width - 1)/2, eccentricity, (sum(sides)/4)**2/some)
 
 # %% ../../nbs/morphology/32_features.ipynb #1a85c297
 RINGS = (0.0, 0.5, 1.0, 1.5, 2.0)  # radii of the cell's bright region, between which a stain is averaged
@@ -274,7 +280,8 @@ def _shapes(smooth):
     shape = region_shape(regions.largest)
     size = bright[0].size
     out = {"bright area": bright.mean((1, 2)), "bright regions": np.log1p(regions.count),
-           "largest region": shape.area/size, "eccentricity": shape.eccentricity, "roughness": shape.roughness}
+           "largest region": shape.area/size, "eccentricity": shape.eccentricity,
+           "roughness": shape.roughness}
     return {what: value.reshape(n, n_channels) for what, value in out.items()}
 
 # %% ../../nbs/morphology/32_features.ipynb #bab570c7
@@ -283,8 +290,7 @@ def _texture_and_shape(x, channels):
     z = without_intensity(x)
     bands, smooth = _bands(z)
     numbers = _texture(z, bands, smooth) | _shapes(smooth) | _rings(z, smooth)
-    each = {f"{name} {what}": value[:, c] for c, name in enumerate(channels) for what, value in numbers.items()}
-    return each | _together(bands, channels)
+    return _by_channel(numbers, channels) | _together(bands, channels)
 
 def texture_features(
     pixels: np.ndarray,  # images x channels x height x width
@@ -298,25 +304,30 @@ def texture_features(
     return _table(pixels, channels, _texture_and_shape)
 
 # %% ../../nbs/morphology/32_features.ipynb #df0117bc
-@styled
-def figure_two_groups(
-    tables: dict[str, pd.DataFrame],  # features by name of the set, a row an image
+def standard_differences(
+    table: pd.DataFrame,  # features, a row an image
     groups: np.ndarray,  # of each image, two different ones
+) -> pd.Series:  # by feature, 0 or more; those that vary within no group are left out
+    "How far apart the means of two groups lie, in standard deviations within a group."
+    a, b = (table[groups == g] for g in np.unique(groups))
+    sd = np.sqrt((a.var(ddof=1) + b.var(ddof=1))/2)
+    return (np.abs(a.mean() - b.mean())/sd.where(sd > 0)).dropna()
+
+@styled
+def figure_differences(
+    differences: dict[str, pd.Series],  # of `standard_differences`, by name of the features
+    shown: tuple[str, ...],  # those that the title names
+    what: str,  # between what, for the axis
 ) -> plt.Figure:
-    "How far apart two groups of images lie in each feature, in standard deviations within a group."
-    first, second = np.unique(groups)
-    fig, ax = plt.subplots(figsize=(6.4, 0.6*len(tables) + 1.6))
-    says = []
-    for i, (name, table) in enumerate(tables.items()):
-        a, b = (table[groups == g] for g in (first, second))
-        sd = np.sqrt((a.var(ddof=1) + b.var(ddof=1))/2)
-        apart = (np.abs(a.mean() - b.mean())/sd.where(sd > 0)).dropna().clip(1e-2)
-        ax.plot(apart, np.full(len(apart), i) + np.linspace(-0.25, 0.25, len(apart)), "o", ms=4, alpha=0.7)
-        says.append(f"{name} {apart.median():.2g}")
-    ax.set(xscale="log", yticks=range(len(tables)), yticklabels=list(tables),
-           xlabel=f"difference between {first} and {second} (standard deviations)")
+    "Differences of two groups of images in each feature of several sets."
+    fig, ax = plt.subplots(figsize=(6.4, 0.5*len(differences) + 1.4))
+    for i, apart in enumerate(differences.values()):
+        ax.plot(apart.clip(1e-2), np.linspace(i - 0.25, i + 0.25, len(apart)), "o", ms=4, alpha=0.7)
+    ax.set(xscale="log", yticks=range(len(differences)), yticklabels=list(differences),
+           xlabel=f"difference between {what} (standard deviations)")
     ax.invert_yaxis()
-    ax.set_title(f"Apart in the median feature: {', '.join(says)} sd", fontsize="medium")
+    said = ", ".join(f"{name} {differences[name].median():.2g}" for name in shown)
+    ax.set_title(f"Median difference in sd: {said}")
     return fig
 
 # %% ../../nbs/morphology/32_features.ipynb #1e7db215
@@ -342,7 +353,7 @@ def inner_products(
     "Inner products of all images with some of them in each channel, each channel about its overall level."
     chosen = np.asarray(pixels[others], np.float32)
     level = chosen.mean((0, 2, 3), dtype=np.float64)
-    if not np.isfinite(level).all(): level = np.nan_to_num(np.nanmean(chosen, axis=(0, 2, 3), dtype=np.float64))
+    level = np.where(np.isfinite(level), level, np.nan_to_num(chosen[0, :, 0, 0]))  # any level will do
     level = level.astype(np.float32)[:, None, None]
     chosen = (chosen - level).reshape(*chosen.shape[:2], -1).transpose(1, 2, 0)
     out = np.empty((pixels.shape[1], len(pixels), len(others)), np.float32)

@@ -41,7 +41,7 @@ TREATMENTS = {  # of the set "simulated": organelle ("" none), size
 def check_treatments(
     treatments: dict[str, tuple[str, float]],  # by name: organelle as its stain, "" none; size
 ):
-    "Raises `InputError` for an organelle that is none of `CHANNELS`, a size below 0, or the untreated's name."
+    "Raises `InputError` for an organelle that is none of `CHANNELS`, a size below 0, or an untreated name."
     for name, (organelle, size) in treatments.items():
         if name in ("", UNTREATED):
             raise InputError(f"A treatment cannot be called {name!r}: choose another name.")
@@ -63,12 +63,13 @@ def plate_map(
     fits = (d for d in range(least, ROWS + 1) if -(-len(treatments)//(d//n_wells)) < OUTER[1] - OUTER[0])
     deep = next(fits, 0) if min(n_untreated, n_wells) > 0 else 0  # rows in use
     if not deep:
-        raise InputError(f"{n_untreated} untreated wells and {n_wells} of each of {len(treatments)} treatments do "
-                         f"not fit a plate: use 1 to {2*ROWS} untreated ones, 1 to {ROWS} wells a treatment, or "
-                         "fewer treatments.")
+        raise InputError(f"{n_untreated} untreated wells and {n_wells} of each of {len(treatments)} "
+                         f"treatments do not fit a plate: use 1 to {2*ROWS} untreated ones, 1 to {ROWS} "
+                         "wells a treatment, or fewer treatments.")
     untreated, treated = np.arange(n_untreated), np.arange(n_wells*len(treatments))
     long = n_wells*(deep//n_wells)  # wells of a column of treatments
-    names = np.repeat(np.array([UNTREATED, *treatments], dtype=object), [n_untreated, *[n_wells]*len(treatments)])
+    times = [n_untreated, *[n_wells]*len(treatments)]
+    names = np.repeat(np.array([UNTREATED, *treatments], dtype=object), times)
     return pd.DataFrame({"treatment": names,
                          "row": FIRST_ROW - (deep > 4) + np.r_[untreated//2, treated % long],
                          "column": np.r_[np.take(OUTER, untreated % 2), OUTER[0] + 1 + treated//long]})
@@ -140,7 +141,8 @@ def draw_cells(
     y = FIELD/2 + np.where(first, near[1], far*np.sin(turn))
     size = np.exp(crowding[:, None] + rng.normal(0, 0.10, shape))
     own = rng.normal(0, 0.08, shape)
-    lobes = rng.normal(0, 0.05, (*shape, 4)) + 0.13*strength[:, None, None]*np.sign(rng.normal(size=(*shape, 4)))
+    sign = np.sign(rng.normal(size=(*shape, 4)))
+    lobes = rng.normal(0, 0.05, (*shape, 4)) + 0.13*strength[:, None, None]*sign
     return Cells(x, y, 5.0*size*np.exp(own + 0.2*strength[:, None]), 12.5*size, lobes,
                  rng.normal(0, 0.07, (*shape, 4)), np.where(first, 1.0, rng.random(shape) < 0.6))
 
@@ -221,11 +223,12 @@ def draw_golgi(
 ) -> np.ndarray:  # images x pixels x pixels
     "A cluster beside the nucleus, dispersed around it by the effect."
     s, turn = strength[:, None, None], rng.uniform(0, 2*np.pi, (*cells.x.shape, 1))
-    spread, stain = np.exp(rng.normal(0, 0.3, (2, *cells.x.shape, 1)))
+    spread, stain = np.exp(rng.normal(0, 0.38, (2, *cells.x.shape, 1)))
     away = (cells.nucleus[..., None] + 1.5)*np.clip(1 - 0.5*s, 0, 1)
-    x, y = _around(rng, cells, 40, 1.6*spread + 2.0*s)
+    x, y = _around(rng, cells, 40, 1.6*spread + 1.9*s)
     return 0.22*_flat(x + away*np.cos(turn), y + away*np.sin(turn), stain, cells.shown, 0.6, size)
 
+# %% ../../nbs/morphology/31b_simulate.ipynb #97c604a1
 def draw_mitochondria(
     rng: np.random.Generator,  # advanced
     cells: Cells,  # of `draw_cells`
@@ -239,7 +242,8 @@ def draw_mitochondria(
     one, each = (*cells.x.shape, n, 1, 1), (*cells.x.shape, n, pieces, 1)
     inner, outer, x, y = (v[..., None, None, None] for v in (cells.nucleus, cells.body, cells.x, cells.y))
     turn, heading = rng.uniform(0, 2*np.pi, one), rng.normal(0, 0.8, one)
-    reach = np.sqrt(rng.random(one))*(1 - 0.5*np.clip(s, 0, 1.5))*np.exp(rng.normal(0, 0.1, (*one[:2], 1, 1, 1)))
+    own = np.exp(rng.normal(0, 0.1, (*cells.x.shape, 1, 1, 1)))
+    reach = np.sqrt(rng.random(one))*own*(1 - 0.5*np.clip(s, 0, 1.5))
     out, length = inner + 0.8 + (0.9*outer - inner)*reach, 4.5*np.exp(rng.normal(0, 0.3, one))
     middle = np.linspace(-1/3, 1/3, pieces)[:, None]*length
     stray = np.stack([middle, 0*middle]) + 1.3*s*rng.normal(0, 1, (2, *each))
@@ -380,8 +384,8 @@ def _chosen(channels):
     "Places of some stains among all. Raises `InputError` for one that is not drawn, or twice there."
     strange = [c for c in channels if c not in CHANNELS]
     if strange or len(set(channels)) < len(channels) or not len(channels):
-        raise InputError(f"The stains {', '.join(map(str, channels))!r} should be some of {', '.join(CHANNELS)}, "
-                         "each once.")
+        raise InputError(f"The stains {', '.join(map(str, channels))!r} should be some of "
+                         f"{', '.join(CHANNELS)}, each once.")
     return [CHANNELS.index(c) for c in channels]
 
 def _photographed(rng, images, wells, n_sites, size, strength):
@@ -407,7 +411,7 @@ def simulate_cells(
     seed: int = 0,  # of everything drawn
     name: str = "simulated",  # of the study
 ) -> Study:  # truth: masks, changed, positions
-    "Cells with a known truth. Raises `InputError` for stains, organelles, layouts and numbers that cannot be."
+    "Cells with a known truth. Raises `InputError` for stains, organelles, layouts, numbers that do not fit."
     check_treatments(treatments)
     if n_sites < 1 or size < 8: raise InputError("Cells need a site or more, of 8 pixels or more.")
     rng, kept = np.random.default_rng(seed), _chosen(channels)
@@ -418,8 +422,8 @@ def simulate_cells(
     truth = {"masks": masks, "changed": {t: o if size else "" for t, (o, size) in treatments.items()},
              "positions": positions}
     settings = [n_plates, n_weeks, n_untreated, n_wells, n_sites, size, treatments, positions, channels, seed]
-    said = (f"{name}: {len(images):,} images of {len(wells):,} wells on {n_plates} plates in {n_weeks} weeks, "
-            f"{len(channels)} stains, {size} x {size} pixels",
+    said = (f"{name}: {len(images):,} images of {len(wells):,} wells on {n_plates} plates in {n_weeks} "
+            f"weeks, {len(channels)} stains, {size} x {size} pixels",
             f"{len(treatments)} treatments, each in {n_wells} wells of every plate; {n_untreated} wells are "
             f"untreated; positions are {positions}")
     return Study(name, images, tuple(channels), pixels, FIELD/size, report=said, truth=truth,
@@ -427,14 +431,15 @@ def simulate_cells(
 
 # %% ../../nbs/morphology/31b_simulate.ipynb #5bacc6ba
 SIMULATED = {  # by name: what `simulate_cells` takes
-    "simulated": dict(n_plates=6, n_weeks=3, n_untreated=8, n_wells=3, n_sites=4, size=64, treatments=TREATMENTS),
+    "simulated": dict(n_plates=6, n_weeks=3, n_untreated=8, n_wells=3, n_sites=4, size=64,
+                      treatments=TREATMENTS),
     "simulated-small": dict(n_plates=4, n_weeks=2, n_untreated=4, n_wells=2, n_sites=2, size=32, treatments={
         "nuclear A": ("DNA", 1.5), "Golgi A": ("Golgi", 1.5), "mitochondrial A": ("mitochondria", 1.5),
         "inert": ("", 0.0)}),
 }
 
 def simulated() -> Study:
-    "The embedded study: 6 plates in 3 weeks, 6 treatments, 624 images of 64 x 64 pixels, positions randomised."
+    "The embedded study: 6 plates in 3 weeks, 6 treatments, 624 images, positions randomised."
     return simulate_cells(**SIMULATED["simulated"])
 
 def simulated_fixed() -> Study:
@@ -457,8 +462,8 @@ def simulate_profiles(
     seed: int = 0,  # of everything drawn
     n_untreated: int = 8,  # untreated wells of a plate
     n_treatments: int = 6,  # called t01, t02, ...
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # wells x features (float64); wells by `data.IMAGE_COLUMNS`, same index
-    "Profiles of wells, with a shift of each plate and a position field. Raises `InputError` as `simulate_cells`."
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # wells x features; wells by `data.IMAGE_COLUMNS`, same index
+    "Profiles of wells: a shift of each plate, a position field. Raises `InputError` as `simulate_cells`."
     rng, names = np.random.default_rng(seed), [f"t{i + 1:02d}" for i in range(n_treatments)]
     wells = lay_out(rng, n_plates, min(2, n_plates), plate_map(names, n_untreated, n_wells), layout)
     images, n = image_table(wells, 0, {}), len(wells)
@@ -505,6 +510,6 @@ def figure_stains(
     for ax, stain in zip(axes[0], study.channels): ax.set_title(stain, fontsize="small", fontweight="normal")
     scale_bar(axes[-1, -1], study.pixel_um)
     n = sum(map(bool, changed.values()))
-    fig.suptitle(f"{n} of {len(changed) - 1} treatments change one organelle (framed)", fontweight="bold", x=0.01,
-                 ha="left")
+    fig.suptitle(f"{n} of {len(changed) - 1} treatments change one organelle (framed)", x=0.01, ha="left",
+                 fontweight="bold")
     return fig
