@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STRICT', 'SEEN', 'WORLDS', 'NETWORKS', 'PUBLISHED', 'MAIN', 'ALONE', 'REFERENCE', 'OF_ONE', 'UNIT', 'MARKS',
-           'Features', 'feature_sets', 'file_name', 'trained', 'loss_history', 'world', 'image_features', 'Folded',
-           'training_sides', 'strict_features', 'source_of', 'widest', 'plan', 'said_of', 'all_said', 'paired_gain',
-           'scored', 'headline', 'label_of', 'figure_baselines', 'panels']
+           'Features', 'feature_sets', 'words', 'recipe_of', 'file_name', 'trained', 'loss_history', 'world',
+           'image_features', 'Folded', 'training_sides', 'strict_features', 'source_of', 'widest', 'plan', 'said_of',
+           'all_said', 'paired_gain', 'scored', 'headline', 'claims_text', 'label_of', 'figure_baselines', 'panels']
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #62915afc
 import re
@@ -52,7 +52,7 @@ def feature_sets(
 ) -> list[Features]:
     "The sets of features that are compared. Raises `InputError` for a name that is none."
     if study.pixels is None: return [Features(PUBLISHED, "")]
-    wanted = [n.strip() for n in names.split(",") if n.strip()]
+    wanted = words(names)
     for n in wanted:
         if n not in WORLDS: raise InputError(f"There is no set of features {n!r}: use some of {', '.join(WORLDS)}.")
     if not wanted:
@@ -61,6 +61,23 @@ def feature_sets(
             note("networks are left out: torch is not installed (pip install 'drugnb[deep]')")
             wanted = [n for n in wanted if n not in NETWORKS]
     return [Features(n, world) for n in wanted for world in WORLDS[n]]
+
+# %% ../../nbs/morphology/36_phenotype.ipynb #d340d6ec
+def words(
+    text: str,  # with commas between
+) -> list[str]:
+    "The entries of a parameter that is a list."
+    return [w.strip() for w in text.split(",") if w.strip()]
+
+def recipe_of(
+    parameters: dict,  # encoder, positives, size, epochs, seed
+    study: Study,
+) -> Recipe:
+    "How this run's encoders are trained. Raises `InputError` for a value that is none."
+    given = {k: parameters[k] for k in ("encoder", "positives", "size", "epochs", "seed")}
+    recipe = Recipe(**given)
+    smaller = study.pixels is not None and min(study.pixels.shape[2:]) <= recipe.size
+    return replace(recipe, size=0) if smaller else recipe
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #a1ac52f7
 def file_name(
@@ -318,6 +335,27 @@ def headline(
     asked = next(q for q in ("mechanism", *rows.question) if q in set(rows.question))
     rows = rows[rows.question == asked]
     return rows[rows.classifier == rows.classifier.iloc[0]]
+
+# %% ../../nbs/morphology/36_phenotype.ipynb #154da939
+def claims_text(
+    table: pd.DataFrame,  # of `scored`
+) -> str:  # lines
+    "The main claims where the most is held out, beside their shams, for a terminal."
+    claims = table[(table.kind == "claim") & table.question.isin(MAIN)]
+    last = [s for s in SPLITS if s in set(claims.split)][-1]
+    claims, lines = claims[claims.split == last], []
+    for question, rows in claims.groupby("question", sort=False):
+        one = rows.iloc[0]
+        lines += [f"\n{question}, {last}s held out: {one.n_units:.0f} {one.unit}s, nothing known "
+                  f"{one.balanced_baseline:.2f}" + (f", {one.warning}" if one.warning else ""),
+                  f"  {'features':<33}{'method':<29}{'balanced (95%)':<21}batch  position  {'':<8}gain over texture"]
+        for _, r in rows.iterrows():
+            sphered = "" if r.sphering in ("0", "0.0") else ", sphered"
+            gain = span(r, "gain", "+.2f") if "gain" in rows and pd.notna(r.gain) else ""
+            lines.append(f"  {label_of(r.features, r.intensity):<33}"
+                         f"{r.normalisation + sphered + ', ' + r.classifier:<29}{span(r, 'balanced'):<21}"
+                         f"{r.batch_sham:5.2f}{r.position_sham:10.2f}  {r.verdict:<8}{gain}")
+    return "\n".join(lines)
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #8134b50b
 MARKS = {  # of a method: marker, label
