@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['IMAGE_COLUMNS', 'UNSAID', 'BETWEEN', 'KEYS', 'SAYS', 'IMAGE_ID', 'MOST_STAINS', 'TABLE_ENDS', 'FEATURE_LIKE', 'MANY',
-           'WIDE', 'ZARR', 'FACTORS', 'SHOWN', 'CLEAR', 'FIXED', 'SETS', 'SAID_OF', 'TOLD', 'Study', 'Answers',
-           'read_answers', 'Annotation', 'annotation_of', 'plate_partners', 'one_each', 'Meeting', 'meet', 'combined',
-           'joined_table', 'check_lost', 'annotated', 'check_wells', 'check_files', 'image_ids', 'images_of',
-           'as_channels_first', 'Array', 'read_array', 'Part', 'kind_of', 'long_files', 'parts_of', 'choose_features',
-           'Joined', 'join', 'study_of_features', 'study_of_array', 'zarr_arrays', 'listed_files', 'Files', 'files_of',
-           'files_there', 'study_of_files', 'Guess', 'best_guess', 'alone_share', 'confounding', 'confounded_says',
-           'Layout', 'layout', 'open_folder', 'open_study', 'write_example', 'figure_confounding', 'figure_layout']
+           'WIDE', 'ZARR', 'FACTORS', 'SHOWN', 'CLEAR', 'CERTAIN', 'NOTHING', 'SETS', 'SAID_OF', 'TOLD', 'Study',
+           'Answers', 'read_answers', 'Annotation', 'annotation_of', 'plate_partners', 'one_each', 'Meeting', 'meet',
+           'combined', 'joined_table', 'check_lost', 'annotated', 'check_wells', 'check_files', 'image_ids',
+           'images_of', 'as_channels_first', 'Array', 'read_array', 'Part', 'kind_of', 'long_files', 'parts_of',
+           'choose_features', 'Joined', 'join', 'study_of_features', 'study_of_array', 'zarr_arrays', 'listed_files',
+           'image_files', 'Files', 'files_of', 'files_there', 'study_of_files', 'Guess', 'best_guess', 'alone_share',
+           'confounding', 'confounded_says', 'Layout', 'layout', 'open_folder', 'open_study', 'write_example',
+           'figure_confounding', 'figure_layout']
 
 # %% ../../nbs/morphology/31_data.ipynb #67a1ede0
 import json
+import os
 import re
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -843,6 +845,17 @@ def listed_files(
                          "which: add a column path.")
     return table.assign(path=arrays[0].relative_to(folder).as_posix(), row=table[columns["at"].name])
 
+# %% ../../nbs/morphology/31_data.ipynb #055663d3
+def image_files(
+    folder: Path,  # with images in it or in folders below, links included
+) -> list[Path]:
+    "Files that end as images do, without hidden ones and parts of zarr stores."
+    found = []
+    for where, below, names in os.walk(folder, followlinks=True):
+        below[:] = sorted(b for b in below if b[0] != "." and not b.endswith(".zarr"))
+        found += [Path(where)/n for n in sorted(names) if n.lower().endswith(IMAGE_ENDINGS) and n[0] != "."]
+    return found
+
 # %% ../../nbs/morphology/31_data.ipynb #71adcddb
 class Files(NamedTuple):
     "Files of a study, by site."
@@ -886,8 +899,7 @@ def _unlisted(files, folder):
     "Image files of the folder that no row names."
     named = {(folder/p).resolve() for p in files.table.path.unique()}
     if not any(p.suffix.lower() in IMAGE_ENDINGS for p in named): return []
-    found = (p for p in sorted(folder.rglob("*")) if p.name.lower().endswith(IMAGE_ENDINGS))
-    return [p.relative_to(folder).as_posix() for p in found if p.resolve() not in named]
+    return [p.relative_to(folder).as_posix() for p in image_files(folder) if p.resolve() not in named]
 
 def files_there(
     files: Files,  # as listed
@@ -1126,7 +1138,7 @@ def confounded_says(
     return says
 
 # %% ../../nbs/morphology/31_data.ipynb #b9eff879
-FIXED = 0.3  # agreement of positions from which a layout counts as fixed
+CERTAIN, NOTHING = 0.5, 0.1  # agreement that is fixed, and that is not, whatever shuffles say
 
 class Layout(NamedTuple):
     "Whether positions repeat between plates."
@@ -1135,21 +1147,33 @@ class Layout(NamedTuple):
     untreated: float  # likewise
     says: str  # a sentence
 
-def _repeats(wells, of):
-    "Agreement of positions between plates beyond chance; NaN without repeats."
-    condition, plate, place = (pd.factorize(wells[c])[0] for c in ("condition", "plate", "well"))
+def _agreement(condition, plate, place, wanted):
+    "How far positions of some conditions agree between plates, beyond wells dealt anew; NaN without repeats."
     n_wells = np.bincount(plate)
     here = np.zeros((place.max() + 1, len(n_wells)), bool)
     here[place, plate] = True
     same = chance = n = 0.0
-    for c in np.unique(condition[of]):
+    for c in wanted:
         rows = np.flatnonzero(condition == c)
         share = np.bincount(plate[rows], minlength=len(n_wells))/n_wells  # of each plate's wells
         times, seen = np.bincount(place[rows]), here[place[rows]]
         same += (times*(times - 1)).sum()
         n += seen[:, share > 0].sum() - len(rows)
         chance += (seen*share).sum() - share[plate[rows]].sum()
-    return np.nan if n == 0 or chance >= n else float((same - chance)/(n - chance))
+    return np.nan if n == 0 or chance >= n - 1e-9 else float((same - chance)/(n - chance))
+
+def _repeats(wells, of):
+    "Agreement of the positions of some wells' conditions, and whether it is more than that of shuffled wells."
+    if not of.any(): return np.nan, False
+    condition, plate, place = (pd.factorize(wells[c])[0] for c in ("condition", "plate", "well"))
+    wanted = np.unique(condition[of])
+    found = _agreement(condition, plate, place, wanted)
+    if not NOTHING < found <= CERTAIN: return found, found > CERTAIN
+    rng, order, beaten, mixed = np.random.default_rng(0), np.argsort(plate, kind="stable"), 0, condition.copy()
+    for _ in range(99):
+        mixed[order] = condition[np.lexsort((rng.random(len(plate)), plate))]
+        beaten += _agreement(mixed, plate, place, wanted) >= found
+    return found, beaten < 2
 
 # %% ../../nbs/morphology/31_data.ipynb #d5c06c2d
 def layout(
@@ -1159,13 +1183,14 @@ def layout(
     wells = images.drop_duplicates(["plate", "well"]).reset_index(drop=True)
     if wells.plate.nunique() < 2:
         return Layout("one plate", np.nan, np.nan, "one plate: whether positions repeat cannot be seen")
-    treated, untreated = (_repeats(wells, np.flatnonzero(wells.untreated == u)) for u in (False, True))
-    known = [v for v in (treated, untreated) if np.isfinite(v)]
-    kind = "fixed" if not known or max(known) > FIXED else "randomised"
+    only, mark = wells[~wells.untreated], wells.untreated.to_numpy()
+    (treated, one), (untreated, other) = _repeats(only, np.ones(len(only), bool)), _repeats(wells, mark)
+    unknown = np.isnan(treated) and np.isnan(untreated)
+    kind = "fixed" if one or other or unknown else "randomised"
     def share(v): return "unknown" if np.isnan(v) else f"{v:.2f}"
-    says = (f"positions are {kind}: how far a condition keeps its position on other plates (0 dealt, 1 "
-            f"fixed) is "
+    says = (f"positions are {kind}: how far a condition keeps its position on other plates (0 dealt, 1 fixed) is "
             f"{share(treated)} for treated and {share(untreated)} for untreated wells")
+    if unknown: says = "no condition stands on two plates: positions are taken as fixed"
     return Layout(kind, treated, untreated, says)
 
 # %% ../../nbs/morphology/31_data.ipynb #c1e88935
@@ -1194,7 +1219,7 @@ def _file_part(parts, folder):
         return listed[0] if here or len(parts) == 1 else None
     if zarr_arrays(folder): return next((p for p in parts if "at" in columns_of(p.table.columns) and p.kind
                                          == "rows"), None)
-    return any(p.name.lower().endswith(IMAGE_ENDINGS[:3]) for p in folder.rglob("*"))
+    return any(p.suffix.lower() != ".npy" for p in image_files(folder))
 
 # %% ../../nbs/morphology/31_data.ipynb #2e89ca7b
 def open_folder(

@@ -467,9 +467,17 @@ def design(plates, fixed, rows=4, seed=0):
 def test_a_fixed_layout_is_told_from_a_dealt_one():
     assert layout(design(6, True)).kind == "fixed" and layout(design(6, True)).treated == 1
     mixed = [layout(design(6, False, seed=s)) for s in range(20)]
-    assert {m.kind for m in mixed} == {"randomised"}
-    assert abs(np.mean([m.treated for m in mixed])) < 0.02 and abs(np.mean([m.untreated for m in mixed])) < 0.02
+    assert sum(m.kind == "randomised" for m in mixed) >= 18
+    assert abs(np.mean([m.treated for m in mixed])) < 0.06 and abs(np.mean([m.untreated for m in mixed])) < 0.06
     assert layout(design(1, True)).kind == "one plate"
+
+def test_two_layouts_in_turn_are_no_randomisation():
+    one, other = design(6, True), design(1, False, seed=1)
+    for p in one.plate.unique()[::2]:
+        rows = one.plate == p
+        for c in ("treatment", "condition", "untreated"): one.loc[rows, c] = other[c].to_numpy()
+    found = layout(one)
+    assert found.kind == "fixed" and found.treated < 0.6
 
 def test_untreated_wells_that_stay_make_a_layout_fixed():
     images = design(6, True)
@@ -493,7 +501,7 @@ def test_position_that_tells_the_treatment_is_said_in_a_sentence():
                                                  "position cannot be told apart here")
 
 def test_randomised_positions_tell_nothing_and_p_is_calibrated():
-    tables = [confounding(design(6, False, seed=s), shuffles=39, seed=s) for s in range(30)]
+    tables = [confounding(design(6, False, seed=s), shuffles=19, seed=s) for s in range(30)]
     assert not any(t.confounded.any() for t in tables) and not confounded_says(tables[0], design(6, False))
     rows = pd.concat(t[t.factor.isin(["column", "row", "well"]) & t.balanced_p.notna()] for t in tables)
     assert abs((rows.balanced - rows.chance).mean()) < 0.03
@@ -550,7 +558,7 @@ def test_case_05_missing_sites(tmp_path):
     folder = case("05-missing-sites-and-channels")
     refused(lambda: open_study(folder, cache=""), "19 rows met, 5 of the table only", "P2 drugA: 5", "21% fall out")
     pytest.importorskip("tifffile")
-    found = open_study(folder, cache="", most_lost=0.21, channels="DNA")
+    found = open_study(folder, cache="", most_lost=0.21, channels="DNA,ER,actin")
     assert len(found.images) == 19 and found.joined.only_table.sum() == 5
     refused(lambda: open_study(folder, values="features"), "6 of the features only", "P9")
     found = open_study(folder, values="features", most_lost=0.2)
@@ -605,7 +613,7 @@ def test_the_real_wells_open_by_name():
 
 def test_the_real_crops_open_by_name():
     if not (DATA/"bbbc021_cells_600.npz").exists(): pytest.skip("the prepared crops are in no data folder")
-    study = open_study("bbbc021-cells")
+    study = open_study("bbbc021-cells", cache="")
     with np.load(DATA/"bbbc021_cells_600.npz", allow_pickle=False) as saved: raw = saved["X"]
     np.testing.assert_array_equal(study.pixels, raw.transpose(0, 3, 1, 2))
     assert study.channels == ("DNA", "tubulin", "actin") and set(study.images.treatment) == {"DMSO", "cycloheximide"}
