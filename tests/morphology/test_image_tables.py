@@ -373,7 +373,7 @@ def test_stains_of_an_array_can_stand_in_a_table(crops):
 
 def test_files_are_found_by_name_and_join_a_table_of_wells(tmp_path):
     table = wells()
-    paths = [f"{p}/{w}_s{s}_w{k}.png" for p, w in zip(table.plate, table.well) for s in (1, 2) for k in (1, 2)]
+    paths = [f"{p}/{w}_s{s}_w{k}.png" for p, w in zip(table.plate, table.well, strict=True) for s in (1, 2) for k in (1, 2)]
     folder = tmp_path/"study"
     pictures(folder, paths)
     table.to_csv(folder/"platemap.csv", index=False)
@@ -429,7 +429,8 @@ def test_pixels_come_before_features_and_it_is_said(tmp_path):
 def test_the_example_opens_as_the_set_that_it_was_made_from(tmp_path):
     found, made = open_study(write_example(tmp_path/"mine"), cache=""), simulated_small()
     key = ["plate", "well"]
-    np.testing.assert_array_equal(found.images.sort_values(key)[[*key, "treatment", "batch"]], made.images.sort_values(key)[[*key, "treatment", "batch"]])
+    said_of = [*key, "treatment", "batch"]
+    np.testing.assert_array_equal(found.images.sort_values(key)[said_of], made.images.sort_values(key)[said_of])
     order = pd.Index(found.images.plate + found.images.well + found.images.site).get_indexer(
         made.images.plate + made.images.well + made.images.site.str.removeprefix("s"))
     np.testing.assert_allclose(found.pixels[order], made.pixels, atol=0.5)
@@ -588,27 +589,30 @@ def test_case_14_one_image_under_two_treatments():
 def test_cases_01_and_04_open_with_a_table_of_wells(tmp_path):
     pytest.importorskip("tifffile")
     shutil.copytree(case("01-channel-order-by-source"), tmp_path/"one")
-    pd.DataFrame({"plate": ["P1", "P1", "P2", "P2"], "well": ["B2", "C3"]*2, "treatment": ["DMSO", "x"]*2}).to_csv(tmp_path/"one/map.csv", index=False)
+    plan = pd.DataFrame({"plate": ["P1", "P1", "P2", "P2"], "well": ["B2", "C3"]*2, "treatment": ["DMSO", "x"]*2})
+    plan.to_csv(tmp_path/"one/map.csv", index=False)
     found = open_study(tmp_path/"one", cache="")
     dna = found.pixels[:, found.channels.index("DNA")]
     h = dna.shape[1]//2
     assert (dna[:, h - 6:h + 6, h - 6:h + 6].mean((1, 2)) > dna[:, :4].mean((1, 2))).all() and len(found.images) == 4
     shutil.copytree(case("04-bit-depth"), tmp_path/"four")
-    pd.DataFrame({"plate": "P1", "well": [f"B0{i}" for i in range(2, 7)], "treatment": ["DMSO", *"abcd"]}).to_csv(tmp_path/"four/map.csv", index=False)
+    plan = pd.DataFrame({"plate": "P1", "well": [f"B0{i}" for i in range(2, 7)], "treatment": ["DMSO", *"abcd"]})
+    plan.to_csv(tmp_path/"four/map.csv", index=False)
     refused(lambda: open_study(tmp_path/"four", cache=""), "DNA")
 
 def test_the_real_wells_open_by_name():
     if not (DATA/"bbbc021_well_profiles.csv.gz").exists(): pytest.skip("the prepared wells are in no data folder")
     study = open_study("bbbc021")
     labels = pd.read_csv(DATA/"bbbc021_well_labels.csv").set_index(["Image_Metadata_Plate", "Image_Metadata_Well"])
-    own = labels.loc[list(zip(study.images.plate, study.images.well))]
+    own = labels.loc[list(zip(study.images.plate, study.images.well, strict=True))]
     treated = (~study.images.untreated).to_numpy()
     assert len(study.images) == 632 and study.images.plate.nunique() == 55 and study.images.batch.nunique() == 10 and treated.sum() == 302
     assert (own.Image_Metadata_Compound.to_numpy() == study.images.treatment).all()
     assert (own.Metadata_moa.to_numpy()[treated] == study.images.mechanism[treated]).all()
     assert not [c for c in study.features if "Location" in c or "Center_X" in c] and study.features.shape[1] > 400
     says = confounded_says(confounding(study.images), study.images)
-    assert says == ["all 302 treated wells stand in columns 3 to 10, all untreated in 2 and 11: treatment and well position cannot be told apart here"]
+    assert says == ["all 302 treated wells stand in columns 3 to 10, all untreated in 2 and 11: treatment and well position cannot be "
+                    "told apart here"]
     assert layout(study.images).kind == "fixed"
 
 def test_the_real_crops_open_by_name():
