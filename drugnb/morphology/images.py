@@ -172,8 +172,12 @@ def plate_labels(
 # %% ../../nbs/morphology/30_images.ipynb #c3ade783
 def _image_paths(folder):
     "Image files below a folder as text with /, without hidden ones, thumbnails and parts of zarr arrays."
-    found = []
+    found, seen = [], set()
     for where, below, files in os.walk(folder, followlinks=True):
+        if os.path.realpath(where) in seen:  # a link that leads back
+            below.clear()
+            continue
+        seen.add(os.path.realpath(where))
         below[:] = sorted(b for b in below if not b.startswith((".", "__MACOSX")) and not b.endswith(".zarr"))
         here = Path(where).relative_to(folder)
         found += [(here/f).as_posix() for f in sorted(files)
@@ -309,14 +313,14 @@ def _stains_of_plates(stains, aliases):
         if len(again):
             one = again[again["plate"].eq(again["plate"].iloc[0]) & again[c].eq(again[c].iloc[0])]
             what = f"index {one['index'].iloc[0]}" if c == "index" else f"the stain {one['stain'].iloc[0]}"
-            raise InputError(f"The table of stains has {what} of {_plate(one['plate'].iloc[0])} more than "
-                             f"once ({_some(one['stain'] if c == 'index' else one['index'])}): keep the "
+            raise InputError(f"The table of stains has {what} of {_plate(one['plate'].iloc[0], 'all plates')} more "
+                             f"than once ({_some(one['stain'] if c == 'index' else one['index'])}): keep the "
                              "right one.")
     return table.sort_values(["plate", "index"], kind="stable")
 
-def _plate(plate):
-    "A plate in a sentence, and at its beginning."
-    return f"plate {plate}" if plate else "every plate"
+def _plate(plate, without="the plate"):
+    "A plate in a sentence."
+    return f"plate {plate}" if plate else without
 
 # %% ../../nbs/morphology/30_images.ipynb #f5624d78
 def _require_same(found, wanted, plate, aliases):
@@ -412,7 +416,8 @@ def name_stains(
         return Stained(order, np.full(len(files), ALL), inside, notes)
     if (files["channel"] != "").all(): names, said = files["channel"].tolist(), []
     else: names, said = _by_index(files, channels, stains, aliases)
-    keys = np.array([plain_stain(n, aliases) for n in names], dtype=object)
+    spelt = {n: plain_stain(n, aliases) for n in set(names)}
+    keys = np.array([spelt[n] for n in names], dtype=object)
     table = pd.DataFrame({"plate": files["plate"], "index": files["index"], "name": names, "key": keys})
     table = table.drop_duplicates(["plate", "key"])
     first = table["plate"].iloc[0]
@@ -590,7 +595,7 @@ def read_tiff(
 ) -> Raw:
     "An image from TIFF. Raises `Damaged` for a file that is not whole, `InputError` for several images."
     if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        raise Damaged("no image", "it does not begin as a TIFF")
+        raise Damaged("no image", "it begins neither as TIFF nor as PNG")
     tifffile = _need("tifffile", f"Reading {what}")
     logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it would say is raised here
     tiff_directories(data)
@@ -846,7 +851,7 @@ BAD_COLUMNS = ["path", "plate", "well", "site", "channel", "what", "detail"]
 class FileRow(NamedTuple):
     "One file of one site."
     path: str  # as the table has it
-    full: Path
+    full: str  # where it lies
     row: int  # of an array; -1 none
     site: int  # number of the site
     at: int  # position of its stain among the channels; `ALL` or `NONE`
@@ -865,11 +870,12 @@ class Plan(NamedTuple):
 
 def full_path(
     path: str,  # as a table has it: relative to the root or absolute, with / or \\
-    root: Path,  # a folder
-) -> Path:
+    root: str | Path,  # a folder
+) -> str:
     "Where a file lies."
-    full = root/path
-    return full if "\\" not in path or full.exists() else root/PureWindowsPath(path).as_posix()
+    full = os.path.join(root, path)
+    if "\\" not in path or os.path.exists(full): return full
+    return os.path.join(root, PureWindowsPath(path).as_posix())
 
 def _planes_of(files):
     "Plane of each file that is listed once a stain, else -1; rows that list a file twice without index."
@@ -921,6 +927,7 @@ def plan_images(
 
 def _named_inside(path, files, stained):
     "The stains that the first file names itself. Raises `InputError` where it names none."
+    path = Path(path)
     try: names = read_image(path, int(files["row"].iloc[0]), path.name, {}).names
     except Damaged: names = ()
     if not names:
@@ -1008,7 +1015,7 @@ def read_site(
     for files in _by_file(rows).values():
         f = files[0]
         try:
-            raw = read_image(f.full, f.row, f.path, {} if stacks is None else stacks)
+            raw = read_image(Path(f.full), f.row, f.path, {} if stacks is None else stacks)
             places, n, note = _places(plan, files, raw)
             found = as_planes(raw, n, f.path, axes)
         except Damaged as e:
@@ -1108,8 +1115,8 @@ def cells_of_sites(
         raise InputError("No cell of the table of cells lies on a site of the table of files (e.g. "
                          f"{' '.join(keys.iloc[0])} and {sites.index[0]}).")
     notes = [f"{_n(lost.sum(), 'cell')} on sites without files left out"] if lost.any() else []
-    bare = [i for i in range(len(sites)) if i not in set(number)]
-    if bare: notes.append(f"{_n(len(bare), 'site')} without cells left out (e.g. {sites.index[bare[0]]})")
+    bare = np.setdiff1d(np.arange(len(sites)), number)
+    if len(bare): notes.append(f"{_n(len(bare), 'site')} without cells left out (e.g. {sites.index[bare[0]]})")
     name = _cells_of(table, "cell").to_numpy()
     count = (pd.Series(number).groupby(number).cumcount() + 1).astype(str).to_numpy()
     places = places.assign(cell=np.where(name == "", count, name))[~lost]
@@ -1288,7 +1295,7 @@ def _contents(plan, stacks):
     "SHA-256 of each file and row; files that cannot be read, and one content in two places, as faults."
     unique = list(_by_file(plan.files).values())
     def one(rows):
-        try: return content(rows[0].full, rows[0].row, rows[0].path, stacks)
+        try: return content(Path(rows[0].full), rows[0].row, rows[0].path, stacks)
         except Damaged as e: return e
     found, bad, first = {}, [], {}
     for rows, got in zip(unique, in_order(one, unique)):
@@ -1586,7 +1593,7 @@ def write_example_images(
         where.mkdir(parents=True, exist_ok=True)
         for k, plane in enumerate(planes, 1):
             with atomic(where/f"{image.well}_s{image.site or 1}_w{k}.png") as part:
-                Image.fromarray(np.round(plane).astype(np.uint16)).save(part, format="PNG")
+                Image.fromarray(np.round(plane).astype(np.uint16)).save(part, format="PNG", compress_level=1)
     stains = pd.DataFrame({"index": range(1, len(study.channels) + 1), "stain": study.channels})
     kept = [c for c in EXAMPLE_COLUMNS if c in study.images]
     metadata = study.images[kept].rename(columns={"dose": "dose_um", "batch": "week"})

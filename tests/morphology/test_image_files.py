@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from drugnb.core.settings import InputError, data_folders, read_settings
 from drugnb.morphology import images as module
@@ -155,6 +155,11 @@ def test_a_folder_is_read_as_it_is_laid_out(tmp_path):
 def test_plates_come_from_folders_or_names(tmp_path, names, plates):
     touch(tmp_path, *names)
     assert find_images(tmp_path)["plate"].tolist() == plates
+
+def test_links_that_lead_back_are_followed_once(tmp_path):
+    touch(tmp_path, "P1/B02_s1_w1.tif")
+    (tmp_path/"P1/back").symlink_to(tmp_path)
+    assert find_images(tmp_path)["path"].tolist() == ["P1/B02_s1_w1.tif"]
 
 def test_several_focal_planes_are_refused(tmp_path):
     touch(tmp_path, "r03c03f03p01-ch1sk1fk1fl1.tiff", "r03c03f03p02-ch1sk1fk1fl1.tiff")
@@ -499,11 +504,29 @@ def test_a_hole_in_a_tiff_is_found(tmp_path, how):
     (tmp_path/"a.tif").write_bytes(data[:at] + bytes(size) + data[at + size:])
     refused(lambda: load_pixels(one("a.tif"), tmp_path, channels=["DNA"]), "1 cannot be decoded", kind=BadImages)
 
-def test_a_png_cut_or_changed_anywhere_is_found(tmp_path):
+@pytest.mark.parametrize("tag", [325, 324])  # counts of bytes, offsets
+def test_a_tile_that_is_not_stored_is_found(tmp_path, tag):
+    "A reader returns zeros for it."
+    tifffile.imwrite(tmp_path/"a.tif", scene(shape=(32, 32)), tile=(16, 16), compression="zlib")
+    with tifffile.TiffFile(tmp_path/"a.tif") as t: at = t.pages[0].tags[tag].valueoffset
+    data = (tmp_path/"a.tif").read_bytes()
+    (tmp_path/"a.tif").write_bytes(data[:at] + bytes(4) + data[at + 4:])
+    refused(lambda: load_pixels(one("a.tif"), tmp_path, channels=["DNA"]), "1 cut short", "is not stored", kind=BadImages)
+
+def test_rows_that_are_not_stored_are_found(tmp_path):
+    tifffile.imwrite(tmp_path/"a.tif", scene(), metadata=None)
+    with tifffile.TiffFile(tmp_path/"a.tif") as t: at = t.pages[0].tags[279].valueoffset
+    data = (tmp_path/"a.tif").read_bytes()
+    (tmp_path/"a.tif").write_bytes(data[:at] + (800).to_bytes(4, "little") + data[at + 4:])
+    refused(lambda: load_pixels(one("a.tif"), tmp_path, channels=["DNA"]), "stores 800 of 960 bytes", kind=BadImages)
+
+@pytest.mark.parametrize("lenient", [False, True])  # as a program may have set for its own images
+def test_a_png_cut_or_changed_anywhere_is_found(tmp_path, monkeypatch, lenient):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)
     path = tmp_path/"a.png"
     Image.fromarray(scene()).save(path)
     data = path.read_bytes()
-    for end in range(1, len(data), 61):
+    for end in range(1, len(data), 97):
         for spoilt in (data[:end], flipped(data, end)):
             path.write_bytes(spoilt)
             refused(lambda: load_pixels(one("a.png"), tmp_path, channels=["DNA"]), "1 bad file", kind=BadImages)
