@@ -318,7 +318,7 @@ def test_columns_that_are_no_features_are_named_and_nothing_is_filled_in():
     assert list(found.values) == [f"Cells_feature_{i}" for i in range(6)] and len(found.values) == 23
     why = found.dropped.set_index("feature").why
     assert "place" in why["Cells_Location_Center_X"] and "numbers of objects" in why["Nuclei_Number_Object_Number"]
-    assert "copy" in why["Cells_Copy"] and "missing" in why["Cells_Gap"] and why["Cells_Word"] == "text" and "one value" in why["Cells_Flat"]
+    assert "copy" in why["Cells_Copy"] and "missing" in why["Cells_Gap"] and why["Cells_Word"] == "no numbers" and "one value" in why["Cells_Flat"]
     said(found.report, "1 row without most of their values left out")
     pd.testing.assert_frame_equal(found.values, table.loc[found.values.index, list(found.values)], check_dtype=False)
 
@@ -447,6 +447,34 @@ def test_answers_come_from_settings_and_arguments():
 def test_what_is_no_source_is_refused(tmp_path):
     refused(lambda: open_study("simulated-smal"), "simulated-small")
     refused(lambda: open_study(tmp_path), "neither images nor features")
+
+def test_sites_of_a_table_do_not_name_profiles_of_wells(folder):
+    sites = pd.concat([wells().assign(site=s) for s in (1, 2)]).assign(image=range(48))
+    found = folder({"p.csv": pd.concat([wells()[["plate", "well"]], numbers(24)], axis=1), "m.csv": sites})
+    assert (found.images.site == "").all() and found.images.index[0] == "P1 A01"
+
+def test_profiles_listed_twice_are_kept_once_and_counted(folder):
+    table = pd.concat([wells(), numbers(24)], axis=1)
+    found = folder({"p.csv": pd.concat([table, table.iloc[:3]])})
+    assert len(found.images) == 24
+    said(found.report, "p.csv: 3 rows listed twice")
+
+def test_plates_numbered_within_batches_are_told_apart():
+    images, says = table_images(pd.concat([wells(["1", "2"]).assign(week=w) for w in ("a", "b")]))
+    assert images.plate.unique().tolist() == ["a_1", "a_2", "b_1", "b_2"] and len(images) == 48
+    said(says, "called by both")
+
+def test_an_array_that_needs_no_change_stays_on_disk(tmp_path):
+    np.save(tmp_path/"cells.npy", np.random.default_rng(0).random((12, 2, 5, 5), dtype=np.float32))
+    wells(["P1"]).to_csv(tmp_path/"cells.csv", index=False)
+    found = open_study(tmp_path, channels="a,b")
+    assert isinstance(found.pixels.base, np.memmap) or isinstance(found.pixels, np.memmap)
+
+def test_a_key_follows_the_order_of_rows_and_of_pixels(crops):
+    path, pixels = crops()
+    first = open_study(path, channels="a,b,c").key
+    assert open_study(crops(X=pixels[:, ::-1])[0], channels="a,b,c").key != first
+    assert open_study(crops(lambda t: t.assign(idx=range(24)).iloc[::-1])[0], channels="a,b,c").key != first
 
 def test_a_key_follows_content(folder):
     tables = {"p.csv": pd.concat([wells(), numbers(24)], axis=1)}
