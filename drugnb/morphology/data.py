@@ -4,16 +4,19 @@
 
 # %% auto #0
 __all__ = ['IMAGE_COLUMNS', 'UNSAID', 'BETWEEN', 'KEYS', 'SAYS', 'IMAGE_ID', 'MOST_STAINS', 'TABLE_ENDS', 'FEATURE_LIKE', 'MANY',
-           'WIDE', 'ZARR', 'FACTORS', 'SHOWN', 'CLEAR', 'FIXED', 'SETS', 'SAID_OF', 'TOLD', 'Study', 'Answers',
-           'read_answers', 'Annotation', 'annotation_of', 'plate_partners', 'one_each', 'Meeting', 'meet', 'combined',
-           'joined_table', 'check_lost', 'annotated', 'check_wells', 'check_files', 'image_ids', 'images_of',
-           'as_channels_first', 'Array', 'read_array', 'Part', 'kind_of', 'long_files', 'parts_of', 'choose_features',
-           'Joined', 'join', 'study_of_features', 'study_of_array', 'zarr_arrays', 'listed_files', 'Files', 'files_of',
-           'files_there', 'study_of_files', 'Guess', 'best_guess', 'alone_share', 'confounding', 'confounded_says',
-           'Layout', 'layout', 'open_folder', 'open_study', 'write_example', 'figure_confounding', 'figure_layout']
+           'WIDE', 'ZARR', 'AT', 'FACTORS', 'SHOWN', 'CLEAR', 'CERTAIN', 'NOTHING', 'SETS', 'SAID_OF', 'TOLD', 'Study',
+           'Answers', 'read_answers', 'Annotation', 'annotation_of', 'plate_partners', 'one_each', 'Meeting', 'meet',
+           'combined', 'joined_table', 'check_lost', 'annotated', 'check_wells', 'check_files', 'image_ids',
+           'images_of', 'as_channels_first', 'Array', 'read_array', 'Part', 'kind_of', 'long_files', 'parts_of',
+           'choose_features', 'Joined', 'join', 'study_of_features', 'study_of_array', 'zarr_arrays', 'listed_files',
+           'image_files', 'Files', 'files_of', 'files_there', 'study_of_files', 'Guess', 'best_guess', 'alone_share',
+           'confounding', 'confounded_says', 'Layout', 'layout', 'open_folder', 'open_study', 'write_example',
+           'figure_confounding', 'figure_layout']
 
 # %% ../../nbs/morphology/31_data.ipynb #67a1ede0
+import hashlib
 import json
+import os
 import re
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -145,13 +148,13 @@ def plate_partners(
     ours, theirs = pd.unique(pd.Series(ours, dtype=object)), pd.unique(pd.Series(theirs, dtype=object))
     found = {p: p for p in ours if p in set(theirs)}
     left, right = ({p: _plate_key(p) for p in side if p and p not in found} for side in (ours, theirs))
-    pairs = [(a, b) for a, x in left.items() for b, y in right.items() if x == y or _ends(x, y)
-             or _ends(y, x)]
-    one = [p for p in pairs if sum(p[0] == a for a, _ in pairs) == 1 and sum(p[1] == b for _, b in pairs)
-           == 1]
-    says = [f"plates are met by the end of their labels: "
-            f"{some([f'{a} = {b}' for a, b in one])}"] if one else []
-    return found | dict(one), says
+    def alike(x, y): return x == y or _ends(x, y) or _ends(y, x)
+    pairs = [(a, b) for a, x in left.items() for b, y in right.items() if alike(x, y)]
+    times = [pd.Series(side, dtype=object).value_counts()
+             for side in ([a for a, _ in pairs], [b for _, b in pairs])]
+    one = [(a, b) for a, b in pairs if times[0][a] == times[1][b] == 1]
+    each = some([f"{a} = {b}" for a, b in one])
+    return found | dict(one), [f"plates are met by the end of their labels: {each}"] if one else []
 
 # %% ../../nbs/morphology/31_data.ipynb #e70ec7ad
 def one_each(
@@ -174,9 +177,9 @@ def one_each(
         n = counted(len(clash.drop_duplicates(keys)), "such case")
         raise InputError(f"{annotation.file} lists {where} with two contents ({what} {names}; {n} in all): "
                          "keep the one that is right.")
-    n = len(rows) - len(kept := rows.drop_duplicates(keys))
-    says = [] if quiet else [f"{annotation.file}: {counted(n, 'row')} listed twice with equal content: one "
-                             f"of each kept"]
+    kept = rows.drop_duplicates(keys)
+    n = counted(len(rows) - len(kept), "row")
+    says = [] if quiet else [f"{annotation.file}: {n} listed twice with equal content: one of each kept"]
     return annotation._replace(rows=kept, report=(*annotation.report, *says))
 
 # %% ../../nbs/morphology/31_data.ipynb #fcba32de
@@ -222,6 +225,8 @@ def _compared(values, table, keys):
     plates, says = plate_partners(values.rows.plate, table.rows.plate) if "plate" in keys else ({}, [])
     known = table._replace(rows=table.rows.assign(key=_row_keys(table.rows, keys, {})))
     known = one_each(known, ["key"])
+    if len(known.rows) < len(table.rows):  # of several rows none lends its own id or site
+        known = known._replace(rows=known.rows.assign(**{k: "" for k in KEYS if k not in keys}))
     return _row_keys(values.rows, keys, plates), known, says
 
 # %% ../../nbs/morphology/31_data.ipynb #8cfd6c2e
@@ -257,8 +262,8 @@ def _without_plates(values, table):
     if "plate" in table.has and table.rows.plate.nunique() > 1:
         raise InputError(f"{values.file} names no plates, but {table.file} has {table.rows.plate.nunique()}: "
                          "add a column plate.")
-    return [f"{table.file if 'plate' not in table.has else values.file} names no plates: rows meet by well "
-            f"alone"]
+    file = values.file if "plate" in table.has else table.file
+    return [f"{file} names no plates: rows meet by well alone"]
 
 # %% ../../nbs/morphology/31_data.ipynb #723cde6d
 def combined(
@@ -266,15 +271,13 @@ def combined(
 ) -> Annotation:  # a row a value
     "What values and a table say together. Raises `InputError` where they contradict each other."
     values, table, at, _ = meeting
-    theirs = table.rows.drop(columns="key").reset_index(drop=True).reindex(at).set_axis(values.rows.index,
-                                                                                        axis=0)
-    rows = values.rows.copy()
+    theirs = table.rows.drop(columns="key").reset_index(drop=True).reindex(at)
+    theirs.index, rows = values.rows.index, values.rows.copy()
     for c in (*KEYS, *SAYS):
         if c == "dose" or c not in table.has: continue
         other = theirs[c].fillna("")
-        both = (rows[c] != "") & (other != "") if c in ("treatment", "mechanism") else pd.Series(False,
-                                                                                                 rows.index)
-        if both.any():
+        both = (rows[c] != "") & (other != "")
+        if c in ("treatment", "mechanism") and both.any():
             a, b = one_spelling(rows[c])[0], one_spelling(pd.concat([rows[c], other]))[0]
             differ = both & (b.iloc[:len(rows)].to_numpy() != b.iloc[len(rows):].to_numpy())
             if differ.any():
@@ -361,13 +364,12 @@ def _with_wells(rows, file):
     if (rows.well == "").any():
         n = int((rows.well == "").sum())
         what = "no column of wells" if n == len(rows) else f"{counted(n, 'row')} without a well"
-        raise InputError(f"{file} has {what}: the well is what images of one treatment share, so it must be "
-                         f"known.")
-    if (rows.plate == "").all(): return rows.assign(plate="plate 1"), [f"{file} names no plates: all rows "
-                                                                       f"are of one"]
+        raise InputError(f"{file} has {what}: images of one well belong together, so it must be known.")
+    if (rows.plate == "").all():
+        return rows.assign(plate="plate 1"), [f"{file} names no plates: all rows are of one"]
     if (rows.plate == "").any():
-        raise InputError(f"{file} has {counted(int((rows.plate == '').sum()), 'row')} without a plate: fill "
-                         f"them in.")
+        n = counted(int((rows.plate == "").sum()), "row")
+        raise InputError(f"{file} has {n} without a plate: fill them in.")
     return rows, []
 
 def _with_treatments(rows, untreated, file):
@@ -376,8 +378,7 @@ def _with_treatments(rows, untreated, file):
     if not missing.any(): return rows, []
     if missing.all():
         raise InputError(f"{file} has no column of treatments (treatment, compound, perturbation, ...): add "
-                         f"one, or a "
-                         "table of wells that has it.")
+                         "one, or a table of wells that has it.")
     names = [n.strip() for n in untreated.split(",") if n.strip()]
     there = set(one_spelling(pd.concat([rows.treatment[~missing],
                                         pd.Series(names, dtype=object)]))[0].iloc[:(~missing).sum()])
@@ -411,7 +412,10 @@ def _with_batches(rows):
     "Rows with a batch where a column or the plates' labels tell it."
     if (rows.batch != "").any():
         lacks = int((rows.batch == "").sum())
-        return rows, [f"{counted(lacks, 'row')} without a batch"] if lacks else []
+        says = [f"{counted(lacks, 'row')} without a batch"] if lacks else []
+        if rows.groupby("plate").batch.nunique().max() == 1: return rows, says
+        says.append("plates of one label stand in several batches: they are called by both")
+        return rows.assign(plate=rows.batch + "_" + rows.plate), says
     batch, says = batches_of_labels(rows.plate)
     return rows.assign(batch=batch), says or ["no column of batches: which plates share a week is not known"]
 
@@ -495,9 +499,9 @@ def images_of(
     rows, more = _with_treatments(rows, untreated, file)
     labels, joined = one_spelling(rows.treatment)
     mark, how = find_untreated(labels, rows.type, untreated)
-    rows = _with_doses(rows.assign(treatment=labels, untreated=mark.astype(bool)), file)
+    rows, batches = _with_batches(rows.assign(treatment=labels, untreated=mark.astype(bool)))
+    rows = _with_doses(rows, file)
     check_wells(rows, file)
-    rows, batches = _with_batches(rows)
     at = {w: well_position(w) for w in rows.well.unique()}
     rows = rows.assign(row=rows.well.map({w: a[0] for w, a in at.items()}),
                        column=rows.well.map({w: a[1] for w, a in at.items()}),
@@ -539,12 +543,13 @@ def as_channels_first(
     else: found = _array_axes(array.shape, n_stains) if array.ndim in (3, 4) else []
     if len(found) != 1:
         raise InputError(f"{file} has the shape {array.shape}: which axis holds the stains? Say axes = NCYX "
-                         f"or NYXC.")
+                         "or NYXC.")
     order = [a for a in found[0] if a is not None]
-    moved = array.transpose(order)
-    if found[0][1] is None: moved = moved[:, None]
-    pixels = np.empty(moved.shape, np.float32)
-    for start in range(0, len(pixels), 1024): pixels[start:start + 1024] = moved[start:start + 1024]
+    pixels = array.transpose(order)
+    if found[0][1] is None: pixels = pixels[:, None]
+    if pixels.dtype != np.float32 or not pixels.flags.c_contiguous:  # else as it is, also where it is mapped
+        moved, pixels = pixels, np.empty(pixels.shape, np.float32)
+        for start in range(0, len(pixels), 1024): pixels[start:start + 1024] = moved[start:start + 1024]
     n, stains, height, width = pixels.shape
     says = f"{file}: {n:,} images of {counted(stains, 'stain')}, {height} x {width} pixels, {array.dtype}"
     return pixels, f"{says}, read as {''.join('NCYX'[found[0].index(i)] for i in range(array.ndim))}"
@@ -576,13 +581,14 @@ def read_array(
     ids = next((a.astype(str) for k, a in arrays.items() if a.ndim == 1 and len(a) == len(pixels)
                 and a.dtype.kind in "US"), None)
     bad = _not_finite(pixels)
-    if bad: raise InputError(f"{path.name} holds images that are not finite (rows {some(bad)}): correct or "
-                             f"remove them.")
+    if bad:
+        raise InputError(f"{path.name} holds images that are not finite (rows {some(bad)}): correct or "
+                         "remove them.")
     return Array(pixels, ids, (says,))
 
 def _single(path):
     "One array as an archive of one."
-    return nullcontext({"images": np.load(path, allow_pickle=False)})
+    return nullcontext({"images": np.load(path, mmap_mode="r", allow_pickle=False)})
 
 def _not_finite(pixels):
     "Rows with NaN or infinity, in blocks."
@@ -658,8 +664,7 @@ def choose_features(
     found = sorted((p for p in parts if p.kind == "features"), key=lambda p: -len(feature_names(p.table)))
     if len(found) > 1 and len(feature_names(found[1].table)) > 0.2*len(feature_names(found[0].table)):
         raise InputError(f"{found[0].path.name} and {found[1].path.name} both hold features: give the one "
-                         f"that is meant "
-                         "as a file, or move the other away.")
+                         "that is meant as a file, or move the other away.")
     return found[0] if found else None
 
 # %% ../../nbs/morphology/31_data.ipynb #7eed74a0
@@ -716,9 +721,11 @@ def _content_key(*things):
     "Identifies what a study was made from."
     def part(thing):
         if isinstance(thing, pd.DataFrame):
-            return [list(map(str, thing.columns)), int(pd.util.hash_pandas_object(thing).to_numpy().sum())]
-        return [thing.shape,
-                int(pd.util.hash_array(np.ascontiguousarray(thing).view(np.uint8).ravel()).sum())]
+            rows = pd.util.hash_pandas_object(thing).to_numpy()
+            return [list(map(str, thing.columns)), hashlib.blake2b(rows.tobytes()).hexdigest()]
+        made = hashlib.blake2b(str((thing.shape, thing.dtype)).encode())
+        for start in range(0, len(thing), 1024): made.update(np.ascontiguousarray(thing[start:start + 1024]))
+        return made.hexdigest()
     return digest([part(t) if not isinstance(t, str) else t for t in things])
 
 def study_of_features(
@@ -728,14 +735,17 @@ def study_of_features(
     answers: Answers = UNSAID,  # what a person has said
 ) -> Study:
     "Published features as a study. Raises `InputError` for what is not understood."
-    found = features_of(part.table, part.path.name)
+    again = part.table.duplicated()
+    twice = [f"{part.path.name}: {counted(int(again.sum()), 'row')} listed twice: one of each "
+             f"kept"] if again.any() else []
+    found = features_of(part.table[~again], part.path.name)
     measured = part.table.loc[found.values.index]
     own = annotation_of(measured, part.path.name, answers.dose_unit)
     joined = join(own, _annotations(others, answers), answers, "features")
     check_files(measured.iloc[joined.kept], joined.values)
     images, says = images_of(joined.values, answers.untreated)
     features = found.values.iloc[joined.kept].set_axis(images.index)
-    report = (*_says_of([part, *others]), *found.report, *joined.values.report, *joined.report, *says)
+    report = (*_says_of([part, *others]), *twice, *found.report, *joined.values.report, *joined.report, *says)
     return Study(name, images, features=features, joined=joined.table, report=report,
                  key=_content_key(images, features))
 
@@ -823,6 +833,7 @@ def zarr_arrays(
     return [a for s in stores for a in (s, *sorted(p for p in s.iterdir() if p.is_dir())) if is_array(a)]
 
 ZARR = ("zarr.json", ".zgroup", ".zarray")  # one of these is in the folder of a store
+AT = "row of the array"  # a column of listed files
 
 def listed_files(
     folder: Path,  # that paths are relative to
@@ -835,13 +846,26 @@ def listed_files(
     columns = columns_of(table.columns)
     if "path" in columns:
         path = texts_of(table, columns, "path", part.path.name).str.replace("\\", "/", regex=False)
-        return table.drop(columns=columns["path"].name).assign(path=path)
+        table = table.drop(columns=columns["path"].name).assign(path=path)
+        many = "at" in columns and not path.str.lower().str.endswith(IMAGE_ENDINGS[:3]).any()
+        return table.assign(**{AT: table[columns["at"].name]}) if many else table
     arrays = zarr_arrays(folder)
     if len(arrays) != 1:
         raise InputError(f"{folder.name} holds {counted(len(arrays), 'zarr array')}, and {part.path.name} "
                          f"does not say "
                          "which: add a column path.")
-    return table.assign(path=arrays[0].relative_to(folder).as_posix(), row=table[columns["at"].name])
+    return table.assign(path=arrays[0].relative_to(folder).as_posix(), **{AT: table[columns["at"].name]})
+
+# %% ../../nbs/morphology/31_data.ipynb #055663d3
+def image_files(
+    folder: Path,  # with images in it or in folders below, links included
+) -> list[Path]:
+    "Files that end as images do, without hidden ones and parts of zarr stores."
+    found = []
+    for where, below, names in os.walk(folder, followlinks=True):
+        below[:] = sorted(b for b in below if b[0] != "." and not b.endswith(".zarr"))
+        found += [Path(where)/n for n in sorted(names) if n.lower().endswith(IMAGE_ENDINGS) and n[0] != "."]
+    return found
 
 # %% ../../nbs/morphology/31_data.ipynb #71adcddb
 class Files(NamedTuple):
@@ -865,8 +889,7 @@ def files_of(
                           **{k: rows[k].to_numpy() for k in ("plate", "well", "site")}})
     for role in ("channel", "index"):
         if role in columns: named[role] = texts_of(table, columns, role, file).to_numpy()
-    if "row" in table and "row" not in own.has and (table.path == table.path.iloc[0]).all():
-        named["row"] = table.row.to_numpy()
+    if AT in table: named["row"] = table[AT].to_numpy()
     key = _row_keys(rows, ["plate", "well", "site"], {})
     if "image" in own.has and rows.image.nunique() != key.nunique(): rows["image"] = ""
     sites = one_each(own._replace(rows=rows.assign(key=key)), ["key"], quiet=True)
@@ -886,8 +909,7 @@ def _unlisted(files, folder):
     "Image files of the folder that no row names."
     named = {(folder/p).resolve() for p in files.table.path.unique()}
     if not any(p.suffix.lower() in IMAGE_ENDINGS for p in named): return []
-    found = (p for p in sorted(folder.rglob("*")) if p.name.lower().endswith(IMAGE_ENDINGS))
-    return [p.relative_to(folder).as_posix() for p in found if p.resolve() not in named]
+    return [p.relative_to(folder).as_posix() for p in image_files(folder) if p.resolve() not in named]
 
 def files_there(
     files: Files,  # as listed
@@ -1126,7 +1148,7 @@ def confounded_says(
     return says
 
 # %% ../../nbs/morphology/31_data.ipynb #b9eff879
-FIXED = 0.3  # agreement of positions from which a layout counts as fixed
+CERTAIN, NOTHING = 0.5, 0.1  # agreement that is fixed, and that is not, whatever shuffles say
 
 class Layout(NamedTuple):
     "Whether positions repeat between plates."
@@ -1135,21 +1157,34 @@ class Layout(NamedTuple):
     untreated: float  # likewise
     says: str  # a sentence
 
-def _repeats(wells, of):
-    "Agreement of positions between plates beyond chance; NaN without repeats."
-    condition, plate, place = (pd.factorize(wells[c])[0] for c in ("condition", "plate", "well"))
+def _agreement(condition, plate, place, wanted):
+    "How far positions of some conditions agree between plates, beyond wells dealt anew; NaN without repeats."
     n_wells = np.bincount(plate)
     here = np.zeros((place.max() + 1, len(n_wells)), bool)
     here[place, plate] = True
     same = chance = n = 0.0
-    for c in np.unique(condition[of]):
+    for c in wanted:
         rows = np.flatnonzero(condition == c)
         share = np.bincount(plate[rows], minlength=len(n_wells))/n_wells  # of each plate's wells
         times, seen = np.bincount(place[rows]), here[place[rows]]
         same += (times*(times - 1)).sum()
         n += seen[:, share > 0].sum() - len(rows)
         chance += (seen*share).sum() - share[plate[rows]].sum()
-    return np.nan if n == 0 or chance >= n else float((same - chance)/(n - chance))
+    return np.nan if n == 0 or chance >= n - 1e-9 else float((same - chance)/(n - chance))
+
+def _repeats(wells, of):
+    "Agreement of the positions of some wells' conditions, and whether it is more than that of shuffles."
+    if not of.any(): return np.nan, False
+    condition, plate, place = (pd.factorize(wells[c])[0] for c in ("condition", "plate", "well"))
+    wanted = np.unique(condition[of])
+    found = _agreement(condition, plate, place, wanted)
+    if not NOTHING < found <= CERTAIN: return found, found > CERTAIN
+    rng, order, beaten, mixed = np.random.default_rng(0), np.argsort(plate,
+                                                                     kind="stable"), 0, condition.copy()
+    for _ in range(99):
+        mixed[order] = condition[np.lexsort((rng.random(len(plate)), plate))]
+        beaten += _agreement(mixed, plate, place, wanted) >= found
+    return found, beaten < 2
 
 # %% ../../nbs/morphology/31_data.ipynb #d5c06c2d
 def layout(
@@ -1159,13 +1194,15 @@ def layout(
     wells = images.drop_duplicates(["plate", "well"]).reset_index(drop=True)
     if wells.plate.nunique() < 2:
         return Layout("one plate", np.nan, np.nan, "one plate: whether positions repeat cannot be seen")
-    treated, untreated = (_repeats(wells, np.flatnonzero(wells.untreated == u)) for u in (False, True))
-    known = [v for v in (treated, untreated) if np.isfinite(v)]
-    kind = "fixed" if not known or max(known) > FIXED else "randomised"
+    only, mark = wells[~wells.untreated], wells.untreated.to_numpy()
+    (treated, one), (untreated, other) = _repeats(only, np.ones(len(only), bool)), _repeats(wells, mark)
+    unknown = np.isnan(treated) and np.isnan(untreated)
+    kind = "fixed" if one or other or unknown else "randomised"
     def share(v): return "unknown" if np.isnan(v) else f"{v:.2f}"
     says = (f"positions are {kind}: how far a condition keeps its position on other plates (0 dealt, 1 "
             f"fixed) is "
             f"{share(treated)} for treated and {share(untreated)} for untreated wells")
+    if unknown: says = "no condition stands on two plates: positions are taken as fixed"
     return Layout(kind, treated, untreated, says)
 
 # %% ../../nbs/morphology/31_data.ipynb #c1e88935
@@ -1194,7 +1231,7 @@ def _file_part(parts, folder):
         return listed[0] if here or len(parts) == 1 else None
     if zarr_arrays(folder): return next((p for p in parts if "at" in columns_of(p.table.columns) and p.kind
                                          == "rows"), None)
-    return any(p.name.lower().endswith(IMAGE_ENDINGS[:3]) for p in folder.rglob("*"))
+    return any(p.suffix.lower() != ".npy" for p in image_files(folder))
 
 # %% ../../nbs/morphology/31_data.ipynb #2e89ca7b
 def open_folder(
@@ -1213,6 +1250,7 @@ def open_folder(
         raise InputError(f"{folder} holds neither images nor features: put image files, an array (.npz) or a "
                          f"table of "
                          "features there, and a table of plates, wells and treatments.")
+    if answers.values == "pixels" and not pixels: raise InputError(f"{folder} holds no images.")
     if features and (answers.values == "features" or not pixels):
         return study_of_features(name, features, [p for p in parts if p is not features], answers)
     if answers.values == "features": raise InputError(f"{folder} holds no table of features.")

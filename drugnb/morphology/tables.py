@@ -9,6 +9,7 @@ __all__ = ['ROLES', 'BESIDE', 'PREFIX', 'IN_NAME', 'UNIT_AT_END', 'NAMED', 'GREE
            'find_untreated', 'Doses', 'doses_of', 'batches_of_labels', 'Features', 'feature_names', 'features_of']
 
 # %% ../../nbs/morphology/30a_tables.ipynb #5b9422e7
+import csv
 import gzip
 import hashlib
 import re
@@ -132,7 +133,7 @@ def _header(text, file):
     "What separates the columns, and their names. Raises `InputError` for two columns of one name."
     head = text.split("\n", 1)[0].rstrip("\r")
     sep = max(",;\t", key=head.count)
-    names = [n.strip().strip('"') for n in head.split(sep)]
+    names = [n.strip() for n in next(csv.reader([head], delimiter=sep), [])]
     if len(names) < 2:
         raise InputError(f"{file} has one column or none: separate its columns by commas, semicolons or "
                          f"tabs.")
@@ -285,6 +286,10 @@ def find_untreated(
         by_type, by_name = plain(types).isin(UNTREATED_TYPES), plain(treatments).isin(UNTREATED)
         found, how = by_type | by_name, "by type or name" if by_type.any() else "by name"
     names = treatments[found].value_counts()
+    if not len(names) and said:
+        raise InputError(f"No treatment is called {said} (there are "
+                         f"{some(treatments.value_counts().index, 8)}): "
+                         "correct what untreated says.")
     if not len(names):
         raise InputError("Which wells are untreated? No treatment is called DMSO, untreated, EMPTY or the "
                          "like (there "
@@ -414,8 +419,8 @@ def _copies(values):
 
 def _reasons(table, values):
     "By reason: the columns that are left out for it."
-    texts = [c for c in table if not names_something(c) and not pd.api.types.is_numeric_dtype(table[c])]
-    yield "text", texts
+    texts = [c for c in table if c not in values and not names_something(c) and not c.startswith("unnamed")]
+    yield "no numbers", texts
     yield "the place of the cell in its image", [c for c in values if PLACE.search(c)]
     yield "numbers of objects or images", [c for c in values if NUMBERING.search(c) and not PLACE.search(c)]
     lacks = values.isna().mean()

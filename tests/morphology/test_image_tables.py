@@ -318,7 +318,7 @@ def test_columns_that_are_no_features_are_named_and_nothing_is_filled_in():
     assert list(found.values) == [f"Cells_feature_{i}" for i in range(6)] and len(found.values) == 23
     why = found.dropped.set_index("feature").why
     assert "place" in why["Cells_Location_Center_X"] and "numbers of objects" in why["Nuclei_Number_Object_Number"]
-    assert "copy" in why["Cells_Copy"] and "missing" in why["Cells_Gap"] and why["Cells_Word"] == "text" and "one value" in why["Cells_Flat"]
+    assert "copy" in why["Cells_Copy"] and "missing" in why["Cells_Gap"] and why["Cells_Word"] == "no numbers" and "one value" in why["Cells_Flat"]
     said(found.report, "1 row without most of their values left out")
     pd.testing.assert_frame_equal(found.values, table.loc[found.values.index, list(found.values)], check_dtype=False)
 
@@ -373,7 +373,7 @@ def test_stains_of_an_array_can_stand_in_a_table(crops):
 
 def test_files_are_found_by_name_and_join_a_table_of_wells(tmp_path):
     table = wells()
-    paths = [f"{p}/{w}_s{s}_w{k}.png" for p, w in zip(table.plate, table.well) for s in (1, 2) for k in (1, 2)]
+    paths = [f"{p}/{w}_s{s}_w{k}.png" for p, w in zip(table.plate, table.well, strict=True) for s in (1, 2) for k in (1, 2)]
     folder = tmp_path/"study"
     pictures(folder, paths)
     table.to_csv(folder/"platemap.csv", index=False)
@@ -429,7 +429,8 @@ def test_pixels_come_before_features_and_it_is_said(tmp_path):
 def test_the_example_opens_as_the_set_that_it_was_made_from(tmp_path):
     found, made = open_study(write_example(tmp_path/"mine"), cache=""), simulated_small()
     key = ["plate", "well"]
-    np.testing.assert_array_equal(found.images.sort_values(key)[[*key, "treatment", "batch"]], made.images.sort_values(key)[[*key, "treatment", "batch"]])
+    said_of = [*key, "treatment", "batch"]
+    np.testing.assert_array_equal(found.images.sort_values(key)[said_of], made.images.sort_values(key)[said_of])
     order = pd.Index(found.images.plate + found.images.well + found.images.site).get_indexer(
         made.images.plate + made.images.well + made.images.site.str.removeprefix("s"))
     np.testing.assert_allclose(found.pixels[order], made.pixels, atol=0.5)
@@ -446,6 +447,34 @@ def test_answers_come_from_settings_and_arguments():
 def test_what_is_no_source_is_refused(tmp_path):
     refused(lambda: open_study("simulated-smal"), "simulated-small")
     refused(lambda: open_study(tmp_path), "neither images nor features")
+
+def test_sites_of_a_table_do_not_name_profiles_of_wells(folder):
+    sites = pd.concat([wells().assign(site=s) for s in (1, 2)]).assign(image=range(48))
+    found = folder({"p.csv": pd.concat([wells()[["plate", "well"]], numbers(24)], axis=1), "m.csv": sites})
+    assert (found.images.site == "").all() and found.images.index[0] == "P1 A01"
+
+def test_profiles_listed_twice_are_kept_once_and_counted(folder):
+    table = pd.concat([wells(), numbers(24)], axis=1)
+    found = folder({"p.csv": pd.concat([table, table.iloc[:3]])})
+    assert len(found.images) == 24
+    said(found.report, "p.csv: 3 rows listed twice")
+
+def test_plates_numbered_within_batches_are_told_apart():
+    images, says = table_images(pd.concat([wells(["1", "2"]).assign(week=w) for w in ("a", "b")]))
+    assert images.plate.unique().tolist() == ["a_1", "a_2", "b_1", "b_2"] and len(images) == 48
+    said(says, "called by both")
+
+def test_an_array_that_needs_no_change_stays_on_disk(tmp_path):
+    np.save(tmp_path/"cells.npy", np.random.default_rng(0).random((12, 2, 5, 5), dtype=np.float32))
+    wells(["P1"]).to_csv(tmp_path/"cells.csv", index=False)
+    found = open_study(tmp_path, channels="a,b")
+    assert isinstance(found.pixels.base, np.memmap) or isinstance(found.pixels, np.memmap)
+
+def test_a_key_follows_the_order_of_rows_and_of_pixels(crops):
+    path, pixels = crops()
+    first = open_study(path, channels="a,b,c").key
+    assert open_study(crops(X=pixels[:, ::-1])[0], channels="a,b,c").key != first
+    assert open_study(crops(lambda t: t.assign(idx=range(24)).iloc[::-1])[0], channels="a,b,c").key != first
 
 def test_a_key_follows_content(folder):
     tables = {"p.csv": pd.concat([wells(), numbers(24)], axis=1)}
@@ -467,9 +496,17 @@ def design(plates, fixed, rows=4, seed=0):
 def test_a_fixed_layout_is_told_from_a_dealt_one():
     assert layout(design(6, True)).kind == "fixed" and layout(design(6, True)).treated == 1
     mixed = [layout(design(6, False, seed=s)) for s in range(20)]
-    assert {m.kind for m in mixed} == {"randomised"}
-    assert abs(np.mean([m.treated for m in mixed])) < 0.02 and abs(np.mean([m.untreated for m in mixed])) < 0.02
+    assert sum(m.kind == "randomised" for m in mixed) >= 18
+    assert abs(np.mean([m.treated for m in mixed])) < 0.06 and abs(np.mean([m.untreated for m in mixed])) < 0.06
     assert layout(design(1, True)).kind == "one plate"
+
+def test_two_layouts_in_turn_are_no_randomisation():
+    one, other = design(6, True), design(1, False, seed=1)
+    for p in one.plate.unique()[::2]:
+        rows = one.plate == p
+        for c in ("treatment", "condition", "untreated"): one.loc[rows, c] = other[c].to_numpy()
+    found = layout(one)
+    assert found.kind == "fixed" and found.treated < 0.6
 
 def test_untreated_wells_that_stay_make_a_layout_fixed():
     images = design(6, True)
@@ -493,7 +530,7 @@ def test_position_that_tells_the_treatment_is_said_in_a_sentence():
                                                  "position cannot be told apart here")
 
 def test_randomised_positions_tell_nothing_and_p_is_calibrated():
-    tables = [confounding(design(6, False, seed=s), shuffles=39, seed=s) for s in range(30)]
+    tables = [confounding(design(6, False, seed=s), shuffles=19, seed=s) for s in range(30)]
     assert not any(t.confounded.any() for t in tables) and not confounded_says(tables[0], design(6, False))
     rows = pd.concat(t[t.factor.isin(["column", "row", "well"]) & t.balanced_p.notna()] for t in tables)
     assert abs((rows.balanced - rows.chance).mean()) < 0.03
@@ -550,7 +587,7 @@ def test_case_05_missing_sites(tmp_path):
     folder = case("05-missing-sites-and-channels")
     refused(lambda: open_study(folder, cache=""), "19 rows met, 5 of the table only", "P2 drugA: 5", "21% fall out")
     pytest.importorskip("tifffile")
-    found = open_study(folder, cache="", most_lost=0.21, channels="DNA")
+    found = open_study(folder, cache="", most_lost=0.21, channels="DNA,ER,actin")
     assert len(found.images) == 19 and found.joined.only_table.sum() == 5
     refused(lambda: open_study(folder, values="features"), "6 of the features only", "P9")
     found = open_study(folder, values="features", most_lost=0.2)
@@ -580,32 +617,35 @@ def test_case_14_one_image_under_two_treatments():
 def test_cases_01_and_04_open_with_a_table_of_wells(tmp_path):
     pytest.importorskip("tifffile")
     shutil.copytree(case("01-channel-order-by-source"), tmp_path/"one")
-    pd.DataFrame({"plate": ["P1", "P1", "P2", "P2"], "well": ["B2", "C3"]*2, "treatment": ["DMSO", "x"]*2}).to_csv(tmp_path/"one/map.csv", index=False)
+    plan = pd.DataFrame({"plate": ["P1", "P1", "P2", "P2"], "well": ["B2", "C3"]*2, "treatment": ["DMSO", "x"]*2})
+    plan.to_csv(tmp_path/"one/map.csv", index=False)
     found = open_study(tmp_path/"one", cache="")
     dna = found.pixels[:, found.channels.index("DNA")]
     h = dna.shape[1]//2
     assert (dna[:, h - 6:h + 6, h - 6:h + 6].mean((1, 2)) > dna[:, :4].mean((1, 2))).all() and len(found.images) == 4
     shutil.copytree(case("04-bit-depth"), tmp_path/"four")
-    pd.DataFrame({"plate": "P1", "well": [f"B0{i}" for i in range(2, 7)], "treatment": ["DMSO", *"abcd"]}).to_csv(tmp_path/"four/map.csv", index=False)
+    plan = pd.DataFrame({"plate": "P1", "well": [f"B0{i}" for i in range(2, 7)], "treatment": ["DMSO", *"abcd"]})
+    plan.to_csv(tmp_path/"four/map.csv", index=False)
     refused(lambda: open_study(tmp_path/"four", cache=""), "DNA")
 
 def test_the_real_wells_open_by_name():
     if not (DATA/"bbbc021_well_profiles.csv.gz").exists(): pytest.skip("the prepared wells are in no data folder")
     study = open_study("bbbc021")
     labels = pd.read_csv(DATA/"bbbc021_well_labels.csv").set_index(["Image_Metadata_Plate", "Image_Metadata_Well"])
-    own = labels.loc[list(zip(study.images.plate, study.images.well))]
+    own = labels.loc[list(zip(study.images.plate, study.images.well, strict=True))]
     treated = (~study.images.untreated).to_numpy()
     assert len(study.images) == 632 and study.images.plate.nunique() == 55 and study.images.batch.nunique() == 10 and treated.sum() == 302
     assert (own.Image_Metadata_Compound.to_numpy() == study.images.treatment).all()
     assert (own.Metadata_moa.to_numpy()[treated] == study.images.mechanism[treated]).all()
     assert not [c for c in study.features if "Location" in c or "Center_X" in c] and study.features.shape[1] > 400
     says = confounded_says(confounding(study.images), study.images)
-    assert says == ["all 302 treated wells stand in columns 3 to 10, all untreated in 2 and 11: treatment and well position cannot be told apart here"]
+    assert says == ["all 302 treated wells stand in columns 3 to 10, all untreated in 2 and 11: treatment and well position cannot be "
+                    "told apart here"]
     assert layout(study.images).kind == "fixed"
 
 def test_the_real_crops_open_by_name():
     if not (DATA/"bbbc021_cells_600.npz").exists(): pytest.skip("the prepared crops are in no data folder")
-    study = open_study("bbbc021-cells")
+    study = open_study("bbbc021-cells", cache="")
     with np.load(DATA/"bbbc021_cells_600.npz", allow_pickle=False) as saved: raw = saved["X"]
     np.testing.assert_array_equal(study.pixels, raw.transpose(0, 3, 1, 2))
     assert study.channels == ("DNA", "tubulin", "actin") and set(study.images.treatment) == {"DMSO", "cycloheximide"}
