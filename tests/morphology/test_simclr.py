@@ -14,7 +14,6 @@ from drugnb.core.settings import InputError
 from drugnb.morphology.augment import (
     Views,
     blurred,
-    draw,
     erased,
     lit,
     moved,
@@ -374,7 +373,7 @@ def test_a_loss_that_is_no_number_stops_and_the_last_checkpoint_stays(cells, tmp
         calls.append(1)
         return true(*args)*(float("nan") if len(calls) == 8 else 1)  # three steps an epoch: the second of the third
     monkeypatch.setattr(simclr, "nt_xent", breaks)
-    with pytest.raises(InputError, match=r"The loss is nan .* in epoch 3, step 2 \(images image \d+, .* and 11 more\)"):
+    with pytest.raises(InputError, match=r"The loss is nan, .* in epoch 3, step 2 \(images image \d+, .* and 11 more\)"):
         train(pixels, images, STAINS, QUICK, None, path)
     assert len(load_arrays(path, "checkpoint")[1]["history"]) == 2
     monkeypatch.setattr(simclr, "nt_xent", true)
@@ -556,7 +555,7 @@ def test_features_for_a_judge_are_strict_or_say_that_they_are_not(cells):
     strict, all_ = Learned("net", pixels, images, STAINS, recipe), Learned("net", pixels, images, STAINS, recipe, strict=False)
     assert np.array_equal(strict.for_training(rows), train(pixels, images, STAINS, recipe, rows).embed(pixels))
     assert np.array_equal(all_.for_training(rows), train(pixels, images, STAINS, recipe).embed(pixels))
-    assert (strict.name, all_.name) == ("net", "net (transductive)")
+    assert (strict.name, all_.name) == ("net", "net, transductive")
     assert Learned("net", pixels, images, STAINS, replace(recipe, positives="treatment")).name == "net, labels used"
     two = Learned("net", pixels, images, STAINS, recipe, members=2).for_training(rows)
     assert np.array_equal(two[:, :two.shape[1]//2], strict.for_training(rows)) and not np.allclose(two[:, :two.shape[1]//2], two[:, two.shape[1]//2:])
