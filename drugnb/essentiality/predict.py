@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NEIGHBOURS', 'CUT', 'INSIDE', 'QUANTILES', 'TWIN', 'FLAT', 'KINDS', 'FORM', 'BASES', 'Z_SCORE', 'LARGE', 'APART',
-           'FAR_OFF', 'FIFTH', 'ENOUGH', 'FORMAT', 'KEPT', 'REQUIRED_RUN', 'STRETCHES', 'gene_scales', 'standardised',
-           'Nearest', 'nearest_lines', 'own_distances', 'fill_weights', 'Placed', 'place_lines', 'patient_weights',
+           'FAR_OFF', 'FIFTH', 'ENOUGH', 'FORMAT', 'KEPT', 'STRETCHES', 'gene_scales', 'standardised', 'Nearest',
+           'nearest_lines', 'own_distances', 'fill_weights', 'Placed', 'place_lines', 'patient_weights',
            'conformal_limits', 'left_out_predictions', 'tissue_splits', 'line_difficulty', 'usual_residual', 'Stretch',
            'fit_stretch', 'fitted_state', 'from_state', 'settled', 'Trained', 'train_model', 'Unit', 'read_unit',
            'convert', 'Fit', 'scale_fits', 'check_scale', 'meet_genes', 'require_genes', 'meet_tissues', 'read_lines',
@@ -21,7 +21,7 @@ import sys
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,7 +38,7 @@ from drugnb.core.identity import (
     MISSING, gene_symbols, group_codes, match_lines, named_columns, oriented, require_unique,
 )
 from ..core.read import separator
-from ..core.settings import InputError, typed_path
+from ..core.settings import InputError, REQUIRED_RUN, typed_path
 from ..core.style import styled
 from .data import line_matrix, Lines, Screen, TISSUE
 from .judge import line_folds, tissue_folds
@@ -888,8 +888,6 @@ def load_model(
         raise InputError(f"The model in {folder} cannot be used ({why}): run the study again.") from e
 
 # %% ../../nbs/essentiality/28_predict.ipynb #f1bf75e5
-REQUIRED_RUN = Annotated[str, dict(opt=True, required=True, metavar="RUN")]
-
 def predict(
     expression: str,  # lines x genes: a table of any format, in either orientation, in the model's unit
     model: REQUIRED_RUN,  # a run folder of this study

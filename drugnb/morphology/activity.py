@@ -29,7 +29,7 @@ from .judge import told_by_position, TOLD, unit_means, units
 class Wells(NamedTuple):
     "Profiles of wells, and what each holds."
     values: np.ndarray  # wells x features
-    table: pd.DataFrame  # wells: plate, well, condition, mechanism, batch, untreated, row, column, and others
+    table: pd.DataFrame  # wells, numbered from 0: the columns of `data.IMAGE_COLUMNS`
 
 def well_profiles(
     values: np.ndarray,  # images x features, not normalised by untreated wells
@@ -40,8 +40,8 @@ def well_profiles(
     several = images.condition.to_numpy() != images.condition.to_numpy()[of.first][of.code]
     if several.any():
         image = images[several].iloc[0]
-        raise InputError(f"Well {image.well} of plate {image.plate} holds two conditions, {image.condition!r} among "
-                         "them: a well is one experiment.")
+        raise InputError(f"Well {image.well} of plate {image.plate} holds two conditions, "
+                         f"{image.condition!r} among them: a well is one experiment.")
     return Wells(unit_means(np.asarray(values, float), of), images.iloc[of.first].reset_index(drop=True))
 
 # %% ../../nbs/morphology/34a_activity.ipynb #6a378fd7
@@ -100,7 +100,7 @@ def _mean_ap(of, treated):
     return (found/(found + reach - near)).mean((1, 2))
 
 def mean_ap(
-    of: Ranks,
+    of: Ranks,  # of the wells that are compared
     treated: np.ndarray,  # swaps x replicates: which wells are called treated
 ) -> np.ndarray:  # swaps, 0 to 1
     "Mean average precision for each way to call wells treated, others being untreated."
@@ -109,7 +109,7 @@ def mean_ap(
 
 # %% ../../nbs/morphology/34a_activity.ipynb #7f7a5775
 SWAPS = 20_000  # up to which all are scored, else so many are drawn
-WORK = 5e8  # entries: so many that replicates² x swaps is at most this; fewer swaps are drawn for hundreds of replicates
+WORK = 5e8  # replicates² x swaps is at most this: fewer swaps are drawn for hundreds of replicates
 
 class Swaps(NamedTuple):
     "Ways to call wells treated."
@@ -129,6 +129,7 @@ def _some_swaps(plates, counts, n, rng):
         return rows[np.argsort(rng.random((n, len(rows))), axis=1)[:, :k]]
     return np.concatenate([one(rows, k) for rows, k in zip(plates, counts)], axis=1)
 
+# %% ../../nbs/morphology/34a_activity.ipynb #2354c45e
 def block_swaps(
     plate: np.ndarray,  # wells, numbers from 0
     treated: np.ndarray,  # wells, bool
@@ -172,7 +173,7 @@ def on_one_footing(
     values: np.ndarray,  # wells x features: of a treatment, and untreated ones of its plates
     plate: np.ndarray,  # wells
 ) -> np.ndarray:  # wells x features
-    "Each plate's wells centred on their mean, each feature scaled by its standard deviation over all of them."
+    "Each plate's wells centred on their mean, each feature scaled by its standard deviation over them all."
     code = group_codes(plate)
     means = np.zeros((code.max() + 1, values.shape[1]))
     np.add.at(means, code, values)
@@ -211,6 +212,7 @@ def condition_groups(
         groups.append(Group(name, rows, np.flatnonzero(untreated & np.isin(plate, plate[rows]))))
     return groups
 
+# %% ../../nbs/morphology/34a_activity.ipynb #095d2a72
 def _row(group, wells, most, seed, footing):
     "What a test says of one group."
     own, plates = wells.table.iloc[group.treated], wells.table.plate.to_numpy(object)
@@ -223,10 +225,10 @@ def _row(group, wells, most, seed, footing):
     values = on_one_footing(wells.values[rows], plates[rows]) if footing else wells.values[rows]
     return about | swap_test(values, plates[rows], treated, most, seed)._asdict()
 
-# %% ../../nbs/morphology/34a_activity.ipynb #095d2a72
+# %% ../../nbs/morphology/34a_activity.ipynb #3ceabcc9
 def tested(
-    groups: list[Group],
-    wells: Wells,
+    groups: list[Group],  # treatments or shams
+    wells: Wells,  # of `well_profiles`
     most: int = SWAPS,  # swaps
     seed: int = 0,  # of random ones
     footing: bool = True,  # see `on_one_footing`; False takes values as they are, and p is then not exact
@@ -234,16 +236,18 @@ def tested(
     "The test of every group, corrected for how many could have been called."
     index = pd.Index([g.name for g in groups], name="condition")
     table = pd.DataFrame([_row(g, wells, most, seed, footing) for g in groups], index)
-    table["status"] = np.select([table.p.isna(), table.smallest > LEVEL], ["no pairs", "cannot reach"], "tested")
+    never = table.smallest > LEVEL
+    table["status"] = np.select([table.p.isna(), never], ["no pairs", "cannot reach"], "tested")
     asked = table.status == "tested"
     table["q"] = np.nan
     if asked.any(): table.loc[asked, "q"] = stats.false_discovery_control(table.p[asked])
     return table.assign(active=table.q <= LEVEL)
 
+# %% ../../nbs/morphology/34a_activity.ipynb #907c84f8
 def exchangeable(
     table: pd.DataFrame,  # of `well_profiles`
 ) -> bool:
-    "Could untreated and treated wells have stood at each other's positions? Not if the position tells which it is."
+    "Could untreated and treated wells have stood at each other's positions? Not if position tells."
     labels = np.where(table.untreated, "untreated", "treated").astype(object)
     return not told_by_position(table, np.arange(len(table)), labels) >= TOLD
 
@@ -259,12 +263,13 @@ def activity(
     if wells.table.untreated.all() or not wells.table.untreated.any():
         raise InputError("Activity compares treated with untreated wells, and one of them is missing.")
     table = tested(condition_groups(wells.table), wells, most, seed, footing)
-    about = wells.table[~wells.table.untreated].groupby("condition")[["treatment", "dose", "mechanism"]].first()
+    own = wells.table[~wells.table.untreated]
+    about = own.groupby("condition")[["treatment", "dose", "mechanism"]].first()
     moved = (table.n_positions > 1) | (table.n_plates == 1)
     return about.join(table).assign(calibrated=moved & exchangeable(wells.table))
 
 # %% ../../nbs/morphology/34a_activity.ipynb #1799f60b
-FIXED = 0.75  # share of other plates on which an untreated well's position is untreated too, from which a layout is fixed
+FIXED = 0.75  # a layout is fixed if untreated wells' positions are untreated on so many of the other plates
 SHAMS = 200  # at most
 
 def fixed_layout(
@@ -287,13 +292,14 @@ def _choices(things, k, rng):
     return [tuple(rng.permutation(things)[:k]) for _ in range(SHAMS)]
 
 def _at_positions(place, plate, untreated, pattern, rng):
-    "Wells at positions that are untreated on all plates of a pattern, well numbers of each choice of positions."
+    "Wells, by number, at positions that are untreated on all plates of a pattern: each choice of positions."
     plates, counts = pattern
     own = [np.flatnonzero(untreated & (plate == k)) for k in plates]
     common = sorted(set.intersection(*(set(place[rows]) for rows in own)))
     return [np.array([rows[place[rows] == c][0] for rows, k in zip(own, counts) for c in way[:k]])
             for way in _choices(common, int(counts.max()), rng)]
 
+# %% ../../nbs/morphology/34a_activity.ipynb #ecbb5db0
 def sham_groups(
     table: pd.DataFrame,  # of `well_profiles`
     n: int = SHAMS,  # at most
@@ -316,7 +322,7 @@ def sham_groups(
     return [Group(f"sham {i + 1}", rows, np.setdiff1d(np.flatnonzero(own), rows))
             for i, (rows, own) in enumerate(zip(kept, near))]
 
-# %% ../../nbs/morphology/34a_activity.ipynb #ecbb5db0
+# %% ../../nbs/morphology/34a_activity.ipynb #7acdb4c4
 def sham_activity(
     values: np.ndarray,  # images x features, not normalised by untreated wells
     images: pd.DataFrame,  # by image, see `data.IMAGE_COLUMNS`
@@ -325,16 +331,17 @@ def sham_activity(
     seed: int = 0,  # of random ones
     footing: bool = True,  # see `on_one_footing`
 ) -> pd.DataFrame:  # by sham, see `tested`; and batch, the week of its plates
-    "The same test of untreated wells that are named as treatments are. Raises `InputError` where there are too few."
+    "The same test of untreated wells, named as treatments are. Raises `InputError` where they are too few."
     wells = well_profiles(values, images)
     groups = sham_groups(wells.table, n, seed)
     if not groups:
-        raise InputError("Sham treatments need plates with more untreated wells than a treatment has wells there.")
+        raise InputError("Sham treatments need plates with more untreated wells than a treatment has there.")
     weeks = [", ".join(sorted(set(wells.table.batch.iloc[g.treated]))) for g in groups]
     return tested(groups, wells, most, seed, footing).assign(batch=weeks)
 
 ENOUGH = 5  # weeks or sets of plates to be drawn from
 
+# %% ../../nbs/morphology/34a_activity.ipynb #4c733d4a
 class Rate(NamedTuple):
     "How often shams reach the level."
     n: int         # shams that could reach it
@@ -346,7 +353,7 @@ class Rate(NamedTuple):
 
 def sham_rate(
     shams: pd.DataFrame,  # of `sham_activity`
-    level: float = LEVEL,
+    level: float = LEVEL,  # of p
     seed: int = 0,  # of the bootstrap
 ) -> Rate:
     "Share of shams with p at most the level, with its interval."
@@ -392,6 +399,7 @@ def _retrieval(order, same, other):
     precision = np.where(good, found/np.maximum(n, 1), 0).sum(1)
     return np.where(mates > 0, precision/np.maximum(mates, 1), np.nan)
 
+# %% ../../nbs/morphology/34a_activity.ipynb #bf77a02f
 def mechanism_map(
     values: np.ndarray,  # images x features, normalised
     images: pd.DataFrame,  # by image, see `data.IMAGE_COLUMNS`
@@ -399,12 +407,13 @@ def mechanism_map(
     repeats: int = 300,  # permutations
     seed: int = 0,  # of these
 ) -> pd.DataFrame:  # by mechanism ("all" last): conditions, map, chance, p
-    "Mean average precision of conditions of one mechanism. Raises `InputError` for fewer than two mechanisms."
+    "Mean average precision of conditions of a mechanism. Raises `InputError` for fewer than two mechanisms."
     wells = well_profiles(values, images)
     kept = (~wells.table.untreated & (wells.table.mechanism != "")).to_numpy()
     table, code = wells.table[kept].reset_index(drop=True), group_codes(wells.table.condition[kept])
     first = np.unique(code, return_index=True)[1]
-    if table.mechanism.nunique() < 2: raise InputError("Mechanisms can be compared where there are two or more.")
+    if table.mechanism.nunique() < 2:
+        raise InputError("Mechanisms can be compared where there are two or more.")
     means = np.array([wells.values[kept][code == k].mean(0) for k in range(code.max() + 1)])
     about = table.iloc[first].reset_index(drop=True)
     treatment, names = group_codes(about.treatment), about.mechanism.to_numpy(object)
@@ -455,7 +464,7 @@ def figure_activity(
     least = np.nanmin([t.p.min() for t in (table, shams)])
     left.set(xscale="log", xlim=(least/1.3, 1), ylim=(0, 1.02), xlabel="p by swaps within plates",
              ylabel="cumulative share")
-    left.legend(fontsize="x-small", loc="lower right")
+    fig.legend(fontsize="x-small", loc="outside lower center", ncols=3)
     right.set(xticks=[0, 1], xticklabels=list(kinds), xlim=(-0.5, 1.5), ylim=(0, 1.02),
               ylabel="mean average precision")
     fig.suptitle(activity_finding(table, shams), x=0.01, ha="left", fontsize="medium", fontweight="bold")
@@ -468,15 +477,16 @@ def activity_text(
 ) -> str:  # lines
     "What was found, what could not be tested, and what shams reach, for a terminal."
     asked, rate = table[table.status == "tested"], sham_rate(shams)
-    lines = [f"{asked.active.sum()} of {len(asked)} treatments are active at a false discovery rate of {LEVEL:g}; "
-             f"{(asked.p <= LEVEL).sum()} reach p ≤ {LEVEL:g}",
-             f"{rate.rate:.0%} of {rate.n} sham treatments do (95% interval over {rate.over} {rate.low:.0%} to "
-             f"{rate.high:.0%}), and {rate.called:.0%} of them are called active"]
+    lines = [f"{asked.active.sum()} of {len(asked)} treatments are active at a false discovery rate of "
+             f"{LEVEL:g}; {(asked.p <= LEVEL).sum()} reach p ≤ {LEVEL:g}",
+             f"{rate.rate:.0%} of {rate.n} sham treatments do (95% interval over {rate.over} {rate.low:.0%} "
+             f"to {rate.high:.0%}), and {rate.called:.0%} of them are called active"]
     if not asked.calibrated.all():
-        lines.append(f"{(~asked.calibrated).sum()} treatments stand at positions where untreated wells do not: "
-                     "their p is not calibrated, read it beside that of the shams")
+        lines.append(f"the p of {(~asked.calibrated).sum()} treatments is not calibrated, for positions are "
+                     "fixed: read it beside that of the shams")
     for status, why in (("no pairs", "have no second replicate beside untreated wells"),
                         ("cannot reach", f"cannot reach p ≤ {LEVEL:g} with so few wells")):
         names = table.index[table.status == status]
-        if len(names): lines.append(f"{len(names)} {why}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}")
+        more = ", …" if len(names) > 5 else ""
+        if len(names): lines.append(f"{len(names)} {why}: {', '.join(names[:5])}{more}")
     return "\n".join(lines)

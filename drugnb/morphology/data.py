@@ -1054,12 +1054,14 @@ def _question_rows(wells, most):
     "Questions of a study: name, wells, class of each."
     treated = wells[~wells.untreated]
     yield "treated or untreated", wells, np.where(wells.untreated, "untreated", "treated")
-    names = treated.treatment.value_counts()
-    for name in names.index[:most] if len(names) > 1 else []:
+    names = treated.treatment.value_counts().index[:most]
+    for name in names if len(names) > 1 else []:
         rows = wells[wells.untreated | (wells.treatment == name)]
         rows = rows[rows.plate.isin(treated.plate[treated.treatment == name])]
         yield name, rows, rows.treatment.where(~rows.untreated, "untreated")
-    if len(names) > 1: yield "which treatment", treated, treated.treatment
+    if len(names) > 1:
+        rows = treated[treated.treatment.isin(names)]
+        yield "which treatment", rows, rows.treatment
     known = treated[treated.mechanism != ""]
     if known.mechanism.nunique() > 1: yield "which mechanism", known, known.mechanism
 
@@ -1074,7 +1076,7 @@ def _places(values):
 # %% ../../nbs/morphology/31_data.ipynb #086150f2
 def confounding(
     images: pd.DataFrame,  # by image, see `IMAGE_COLUMNS`
-    most: int = 200,  # treatments that get rows of their own, the most frequent ones
+    most: int = 100,  # treatments that are looked at, the most frequent ones
     shuffles: int = 199,  # of labels, for p of the questions `SHOWN`
     seed: int = 0,  # of the random draws
 ) -> pd.DataFrame:  # question, factor, wells, plates, alone, by_chance, balanced (_low, _high, _p), ...

@@ -498,8 +498,9 @@ def tiff_directories(
     if not found: raise Damaged("no image", "it holds no page")
     return found
 
-def _segments_whole(pages, size):
+def _segments_whole(pages, first, size):
     "Raise where strips or tiles of a page are missing or lie beyond the file's end."
+    plain = first.nbytes*first.bitspersample//(8*first.dtype.itemsize) if first.compression == 1 else 0
     for k, page in enumerate(pages):
         if page is None: raise Damaged("cut short", f"page {k + 1} is missing")
         offsets, counts = page.dataoffsets, page.databytecounts
@@ -507,8 +508,8 @@ def _segments_whole(pages, size):
         if end > size: raise Damaged("cut short", f"{size:,} of {end:,} bytes")
         if min(counts) == 0 or min(offsets) == 0 or len(offsets) != len(counts):
             raise Damaged("cut short", f"a part of page {k + 1} is not stored")
-        if page.compression == 1 and sum(counts) < page.nbytes*page.bitspersample/(8*page.dtype.itemsize):
-            raise Damaged("cut short", f"page {k + 1} stores {sum(counts):,} of {page.nbytes:,} bytes")
+        if sum(counts) < plain:
+            raise Damaged("cut short", f"page {k + 1} stores {sum(counts):,} of {plain:,} bytes")
 
 # %% ../../nbs/morphology/30_images.ipynb #8c4c8063
 PIXEL_UM = (0.01, 20.0)  # sizes of a pixel that are believed, µm
@@ -568,7 +569,7 @@ def _decoded_tiff(tif, what, size):
         shapes = _some(" x ".join(map(str, s.shape)) for s in series)
         raise InputError(f"{what} holds {len(series)} images ({shapes}): give files with one image.")
     series, page = series[0], series[0].keyframe
-    _segments_whole(series.pages, size)
+    _segments_whole(series.pages, page, size)
     if series.dataoffset is not None and series.dataoffset + series.nbytes > size:
         raise Damaged("cut short", f"{size:,} of {series.dataoffset + series.nbytes:,} bytes")
     values, axes, kind, note = series.asarray(maxworkers=1), series.axes, int(page.photometric), ""
@@ -1424,7 +1425,7 @@ def from_cache(
         loaded, crc = _unpacked(tables.read_text(), np.load(values, mmap_mode="r", allow_pickle=False))
         if checksum(values) == crc and loaded.key == key: return loaded, ""
         why = "its checksum is wrong"
-    except (OSError, ValueError, KeyError, TypeError) as e: why = first_line(e)
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as e: why = first_line(e)
     return None, f"the cache {values.name} was damaged ({why}) and is made again"
 
 # %% ../../nbs/morphology/30_images.ipynb #b8b63666
@@ -1492,10 +1493,10 @@ def _build(plan, cut, axes, cells, stacks, bad, on_bad, path):
 def _cells_and_files(table, cells, crop):
     "The table of files without cells, and the table of cells."
     lower = {str(c).strip().lower(): c for c in table.columns}
-    inside = [lower[c] for c in ("x", "y", "cell") if c in lower]
+    inside, keys = ([lower[c] for c in names if c in lower] for names in (("x", "y", "cell"), SITE))
     if crop is None and cells is None: return table, None
     if crop is not None and cells is None and {"x", "y"} <= set(lower):
-        cells, table = table, table.drop(columns=inside).drop_duplicates()
+        cells, table = table[keys + inside].drop_duplicates(), table.drop(columns=inside).drop_duplicates()
     if crop is None or cells is None:
         raise InputError("Crops need both: crop (their edge, px) and the centres of cells (a table of "
                          "cells, or columns x and y of the table of files).")

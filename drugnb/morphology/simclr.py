@@ -7,10 +7,10 @@ __all__ = ['CHOICES', 'WIDTHS', 'DENSE_ENDS', 'NETWORKS', 'SOFT', 'ABOUT', 'HIST
            'Recipe', 'candidates', 'nt_xent', 'Partners', 'find_partners', 'draw_partners', 'partners_of',
            'small_network', 'dense_network', 'build_network', 'stage_maps', 'pooled', 'device_of', 'precision_of',
            'batch_of', 'require_finite', 'save_arrays', 'load_arrays', 'Encoder', 'untrained', 'recipe_from',
-           'load_encoder', 'set_weights', 'read_weights', 'pretrained', 'Training', 'training_images', 'learning_rate',
-           'batch_count', 'Learner', 'projection', 'projected', 'batch_loss', 'train_step', 'train_epoch',
-           'learner_arrays', 'set_learner', 'checkpoint_about', 'save_checkpoint', 'resume', 'train', 'figure_loss',
-           'Learned']
+           'load_encoder', 'set_weights', 'read_weights', 'pretrained', 'Training', 'pixel_key', 'training_images',
+           'learning_rate', 'batch_count', 'Learner', 'projection', 'projected', 'batch_loss', 'train_step',
+           'train_epoch', 'learner_arrays', 'set_learner', 'checkpoint_about', 'save_checkpoint', 'resume', 'train',
+           'figure_loss', 'Learned']
 
 # %% ../../nbs/morphology/33a_simclr.ipynb #9aa10bf3
 import hashlib
@@ -162,21 +162,25 @@ def partners_of(
 
 # %% ../../nbs/morphology/33a_simclr.ipynb #90a2acba
 WIDTHS = (16, 32, 64, 96, 128)  # maps of the small encoder's stages
-DENSE_ENDS = ("pool0", "transition1", "transition2", "transition3", "norm5")  # of DenseNet121's stages
+DENSE_ENDS = ("norm0", "transition1", "transition2", "transition3", "norm5")  # of DenseNet121's stages
 
 def small_network(
     torch,  # the module
     channels: int,  # of the images
 ) -> tuple:  # layers by name; names of those that end a stage
-    "Five stages of two convolutions; each stage but the last halves height and width."
+    "Five stages of two convolutions; each begins with half the height and width."
     nn, layers, before = torch.nn, OrderedDict(), channels
     for k, width in enumerate(WIDTHS, 1):
-        if k > 2: layers[f"half{k}"] = nn.AvgPool2d(2, ceil_mode=True)
+        if k > 1: layers[f"between{k}"] = nn.ReLU()
+        if k > 1: layers[f"half{k}"] = nn.AvgPool2d(2, ceil_mode=True)
         kernel, stride = (5, 2) if k == 1 else (3, 1)
         layers[f"stage{k}"] = nn.Sequential(
             nn.Conv2d(before, width, kernel, stride, kernel//2, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
         before = width
+    for layer in layers.values():
+        for conv in layer.modules():
+            if isinstance(conv, nn.Conv2d): nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     return nn.Sequential(layers), tuple(name for name in layers if name.startswith("stage"))
 
 def dense_network(
@@ -212,7 +216,7 @@ def stage_maps(
     made = []
     for name, layer in network.named_children():
         x = layer(x)
-        if name in ends: made.append(x.relu() if name == "norm5" else x)
+        if name in ends: made.append(x)
     return made
 
 def pooled(
@@ -220,8 +224,10 @@ def pooled(
 ):  # tensor, images x features, float32
     "Mean and standard deviation of every map."
     torch = get_torch("encoder")
-    flat = [m.flatten(2).float() for m in maps]
-    parts = [x for m in flat for x in (m.mean(2), m.var(2, correction=0).add(SOFT).sqrt())]
+    parts = []
+    for m in (m.float() for m in maps):
+        mean, square = m.mean((2, 3)), m.square().mean((2, 3))
+        parts += [mean, ((square - mean.square()).clamp_min(0) + SOFT).sqrt()]
     return torch.cat(parts, 1)
 
 SOFT = 1e-5  # added to variances of maps, so that a flat map has a slope
@@ -258,14 +264,14 @@ def batch_of(
     return standardised(x) if recipe.intensity == "removed" else x
 
 def require_finite(
-    x,  # tensor, images x channels x height x width
+    x: np.ndarray,  # images x channels x height x width
     ids,  # of the images
 ):
     "Raise `InputError` for images with a pixel that is no number."
-    bad = np.flatnonzero((~x.isfinite().flatten(1).all(1)).cpu().numpy())
+    bad = np.flatnonzero(~np.isfinite(x).all((1, 2, 3)))
     if len(bad):
-        raise InputError(f"Image {ids[bad[0]]} holds a pixel that is no number ({len(bad)} such images in "
-                         "this batch): leave it out, or correct the file.")
+        raise InputError(f"The image {ids[bad[0]]} holds a pixel that is no number (and so do {len(bad) - 1} of "
+                         f"the {len(x)} images read with it): leave it out, or correct the file.")
 
 # %% ../../nbs/morphology/33a_simclr.ipynb #4b1703f4
 ABOUT = "about"  # the array that holds the JSON text
@@ -303,7 +309,7 @@ def load_arrays(
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile): whole = False
     if not whole: raise InputError(f"{path} is not a whole {kind} of drugnb: remove it and train again.")
     if said["about"].get("kind") != kind:
-        raise InputError(f"{path} holds a {said['about'].get('kind')}, not a {kind}.")
+        raise InputError(f"{path} is a file of the kind {said['about'].get('kind')}, where the kind {kind} is wanted.")
     return arrays, said["about"]
 
 # %% ../../nbs/morphology/33a_simclr.ipynb #091af615
@@ -341,9 +347,8 @@ class Encoder:
             self.network.eval()
             for start in range(0, len(pixels), block):
                 rows = np.arange(start, min(start + block, len(pixels)))
-                x = batch_of(pixels, rows, self.scale, self.recipe)
-                require_finite(x, rows)
-                made.append(self.features(x).cpu().numpy())
+                require_finite(pixels[rows], rows)
+                made.append(self.features(batch_of(pixels, rows, self.scale, self.recipe)).cpu().numpy())
         return np.concatenate(made)
 
     def features(self,
@@ -372,7 +377,8 @@ def untrained(
     "An encoder with random weights: what features are worth without training."
     network, ends = build_network(recipe.encoder, len(channels), recipe.seed)
     if scale is None: scale = Scale(np.zeros(len(channels)), np.ones(len(channels)))
-    return Encoder(recipe, tuple(channels), scale, network.eval().to(device_of(recipe)), ends)
+    network.eval().to(device_of(recipe), memory_format=get_torch("encoder").channels_last)
+    return Encoder(recipe, tuple(channels), scale, network, ends)
 
 # %% ../../nbs/morphology/33a_simclr.ipynb #704177fb
 def recipe_from(
@@ -437,6 +443,7 @@ def set_weights(
 
 def _adapted(kernel, channels):
     "A first convolution for another number of channels: the mean filter for each, with the same sum."
+    if kernel.shape[1] == channels: return kernel
     return np.repeat(kernel.mean(1, keepdims=True), channels, 1)*(kernel.shape[1]/channels)
 
 # %% ../../nbs/morphology/33a_simclr.ipynb #f84f8713
@@ -482,10 +489,19 @@ class Training(NamedTuple):
     key: str  # of pixels, rows and groups
     report: tuple
 
-def _pixel_key(pixels, rows, *more):
-    "A digest of the images of some rows, a block at a time."
-    h = hashlib.sha256(repr([pixels.shape[1:], str(pixels.dtype), *map(list, more)]).encode())
-    for some in row_blocks(pixels, rows): h.update(np.ascontiguousarray(pixels[some]).tobytes())
+def pixel_key(
+    pixels: np.ndarray,  # images x channels x height x width; may be a memory map
+    rows: np.ndarray,  # of the images that are read, a block at a time
+    ids: np.ndarray,  # of all images
+    *more,  # whatever else belongs to the rows, as sequences
+) -> str:  # 16 hexadecimal digits
+    "A digest of images. Raises `InputError` naming one with a pixel that is no number."
+    about = [pixels.shape[1:], str(pixels.dtype), list(ids[rows]), *map(list, more)]
+    h = hashlib.sha256(repr(about).encode())
+    for some in row_blocks(pixels, rows):
+        block = np.ascontiguousarray(pixels[some])
+        require_finite(block, ids[some])
+        h.update(block)
     return h.hexdigest()[:16]
 
 def training_images(
@@ -505,10 +521,10 @@ def training_images(
     partners, group, said = partners_of(some, recipe.positives)
     if len(rows) % recipe.batch == 1: said += (f"batches of {recipe.batch} leave one image over in each epoch: "
                                                "it is left out of that epoch, another one each time",)
+    ids, together = images.index.to_numpy(), () if group is None else (group.tolist(), some.plate)
+    key = pixel_key(pixels, rows, ids, some.untreated.tolist(), *together)
     scale = channel_scale(pixels, rows[some.untreated.to_numpy(bool)])
-    key = _pixel_key(pixels, rows, some.index, [] if group is None else group,
-                     some.plate if recipe.positives == "treatment" else [])
-    return Training(pixels, rows, images.index.to_numpy(), scale, partners, group, key, said)
+    return Training(pixels, rows, ids, scale, partners, group, key, said)
 
 # %% ../../nbs/morphology/33a_simclr.ipynb #aed7cf17
 def learning_rate(
@@ -595,7 +611,6 @@ def batch_loss(
     partner = at if data.partners is None else draw_partners(data.partners, at, uniform)
     both = np.concatenate([at, partner])
     x = batch_of(data.pixels, data.rows[both], data.scale, learner.recipe)
-    require_finite(x, data.ids[data.rows[both]])
     z = projected(learner, view(x, learner.recipe.views, learner.views))
     positive = torch.arange(2*n, device=z.device).roll(n)
     group = None if data.group is None else torch.as_tensor(data.group[both], device=z.device)
