@@ -411,20 +411,23 @@ def layout_warning(
     if len(set(labels)) < 2: return ""
     return position_warning(images, np.arange(len(images)), labels)
 
-METHOD = ("features", "normalisation", "sphering", "asked")  # columns that say how a prediction was made
+METHOD = ("features", "intensity", "normalisation", "sphering", "asked")  # columns that say how a prediction was made
 
 def run_predictions(
     store: RunFolder,  # of the run
 ) -> pd.DataFrame | None:  # of treated against untreated, by one method in one split; None without any
-    "Answers about held-out images: in the hardest split, by the method that was right most often."
+    "Answers about held-out images, in the hardest split, by the method of the best balanced accuracy there."
     path = store.path/"predictions.parquet" if store.path else None
     if path is None or not path.exists(): return None
     said = load_frame(path)[0]
+    said = said.reset_index() if said.index.name else said
     said = said[said.truth.isin(["treated", "untreated"])]
     split = next((s for s in reversed(SPLITS) if "split" in said and (said.split == s).any()), None)
     if split: said = said[said.split == split]
     by = [column for column in METHOD if column in said]
     if by and len(said):
-        right = (said.truth == said.predicted).groupby([said[column].astype(str) for column in by]).mean()
+        keys = [said[column].astype(str) for column in by]
+        recall = (said.truth == said.predicted).groupby([*keys, said.truth]).mean()
+        right = recall.groupby(level=by).mean()
         said = said[(said[by].astype(str) == np.atleast_1d(np.array(right.idxmax(), object))).all(axis=1)]
     return said if len(said) else None
