@@ -411,7 +411,7 @@ def layout_warning(
     if len(set(labels)) < 2: return ""
     return position_warning(images, np.arange(len(images)), labels)
 
-METHOD = ("features", "intensity", "normalisation", "sphering", "asked")  # columns that say how a prediction was made
+METHOD = ("features", "intensity", "normalisation", "sphering", "asked")  # of a prediction
 
 def run_predictions(
     store: RunFolder,  # of the run
