@@ -70,14 +70,15 @@ def nearest(
     images: pd.DataFrame,  # by image: plate, well; at least the same images
     k: int = NEIGHBOURS,  # neighbours
     seed: int = 0,  # of the choice of images, where there are many
+    asked: np.ndarray | None = None,  # True for images whose neighbours are looked for; all if None
 ) -> Near:
     "The nearest images of other wells. Raises `InputError` where there are too few of these."
     x, well = features.to_numpy(np.float32), _wells(images.loc[features.index])
-    rng, rows = np.random.default_rng(seed), np.arange(len(x))
+    rng, rows = np.random.default_rng(seed), np.arange(len(x)) if asked is None else np.flatnonzero(asked)
     if len(x) - np.bincount(well).max() < k:
         raise InputError(f"{len(x)} images of {well.max() + 1} wells are too few for {k} neighbours in other "
                          "wells.")
-    if len(x) > MOST_ASKED: rows = np.sort(rng.choice(rows, MOST_ASKED, replace=False))
+    if len(rows) > MOST_ASKED: rows = np.sort(rng.choice(rows, MOST_ASKED, replace=False))
     x = x - x.mean(0)
     size, found = np.square(x).sum(1), []
     for some in np.array_split(rows, -(-len(rows)*len(x)//2**24)):
@@ -95,14 +96,11 @@ def _counted(keys):
 def shared_label(
     near: Near,  # of `nearest`
     labels,  # of all images
-    asked: np.ndarray | None = None,  # True for the images that count; all if None
     seed: int = 0,  # of the bootstrap
 ) -> dict:  # share, low, high (95%), chance, n
     "How often nearest neighbours share an image's label."
-    codes = group_codes(labels)
-    own = near.rows if asked is None else near.rows[asked[near.rows]]
-    at = np.searchsorted(near.rows, own)
-    hits = (codes[near.neighbours[at]] == codes[own][:, None]).mean(1)
+    codes, own = group_codes(labels), near.rows
+    hits = (codes[near.neighbours] == codes[own][:, None]).mean(1)
     others = np.bincount(codes)[codes] - _counted(np.stack([codes, near.well]))
     chance = (others/(len(codes) - np.bincount(near.well)[near.well]))[own]
     weights = resample_groups(near.well[own], seed=seed)
@@ -118,7 +116,7 @@ def neighbour_table(
     images = images.loc[features.index]
     near = nearest(features, images, seed=seed)
     by = [c for c in ("treatment", "plate", "batch") if images[c].nunique() > 1]
-    table = {column: shared_label(near, images[column], seed=seed) for column in by}
+    table = {column: shared_label(near, images[column], seed) for column in by}
     return pd.DataFrame(table).T.rename_axis("by").reindex(by)
 
 # %% ../../nbs/morphology/37_gallery.ipynb #9f3010c4
@@ -133,8 +131,8 @@ def treatment_table(
     for name in sorted(set(images.treatment[treated])):
         own = treated & (images.treatment == name).to_numpy()
         pool = own | (~treated & images.plate.isin(images.plate[own]).to_numpy())
-        near = nearest(features[pool], images[pool], min(NEIGHBOURS, pool.sum()//4), seed)
-        rows[name] = shared_label(near, own[pool], own[pool], seed)
+        near = nearest(features[pool], images[pool], min(NEIGHBOURS, pool.sum()//4), seed, own[pool])
+        rows[name] = shared_label(near, own[pool], seed)
     table = pd.DataFrame(rows).T.rename_axis("treatment")
     return table.iloc[np.argsort(table.chance - table.share, kind="stable")]
 

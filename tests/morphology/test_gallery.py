@@ -148,7 +148,7 @@ def test_shares_and_chance_by_hand():
     features = pd.DataFrame({"f": [0.0, 0.1, 0.2, 5.0, 5.1]}, images.index)
     row = shared_label(nearest(features, images, 1), images.treatment)
     assert row["share"] == 1 and np.isclose(row["chance"], (1/3 + 1/3 + 2/4 + 1/4 + 1/4)/5) and row["n"] == 5
-    one = shared_label(nearest(features, images, 1), images.treatment, (images.treatment == "y").to_numpy())
+    one = shared_label(nearest(features, images, 1, asked=(images.treatment == "y").to_numpy()), images.treatment)
     assert one["share"] == 1 and np.isclose(one["chance"], 1/4) and one["n"] == 2
 
 def test_random_features_find_nobody():
