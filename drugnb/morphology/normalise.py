@@ -124,6 +124,7 @@ def deal_parts(
     units["part"] = units.groupby(["plate", "own"]).cumcount() % parts
     return table.merge(units.drop(columns="own"), on=["plate", "unit"], how="left").part.to_numpy(int)
 
+# %% ../../nbs/morphology/32a_normalise.ipynb #417998c9
 def references_left(
     plates: np.ndarray,  # plate of each row
     part: np.ndarray,  # of `deal_parts`

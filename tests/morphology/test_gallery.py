@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from drugnb.core.artefacts import RunFolder, provenance, save_frame
+from drugnb.core.artefacts import RunFolder, provenance, save_frame, write_table
 from drugnb.core.settings import InputError
 from drugnb.morphology import gallery as module
 from drugnb.morphology.data import Study
@@ -148,7 +148,7 @@ def test_shares_and_chance_by_hand():
     features = pd.DataFrame({"f": [0.0, 0.1, 0.2, 5.0, 5.1]}, images.index)
     row = shared_label(nearest(features, images, 1), images.treatment)
     assert row["share"] == 1 and np.isclose(row["chance"], (1/3 + 1/3 + 2/4 + 1/4 + 1/4)/5) and row["n"] == 5
-    one = shared_label(nearest(features, images, 1), images.treatment, (images.treatment == "y").to_numpy())
+    one = shared_label(nearest(features, images, 1, asked=(images.treatment == "y").to_numpy()), images.treatment)
     assert one["share"] == 1 and np.isclose(one["chance"], 1/4) and one["n"] == 2
 
 def test_random_features_find_nobody():
@@ -214,7 +214,9 @@ def test_the_gallery_shows_every_cell_of_its_table_and_says_what_was_counted(stu
     shown = sum(bool((a.get_images()[0].get_array() < 1).any()) for a in fig.axes)
     assert shown == len(table)
     best, last = treatments.index[[0, -1]]
-    for name in (best, last): assert f"{name} {treatments.share[name]:.0%} (chance {treatments.chance[name]:.0%})" in fig.get_suptitle()
+    title = fig.get_suptitle().replace("\n", " ")
+    for name in (best, last):
+        assert f"{name} {treatments.share[name]:.0%} (" in title and f"chance {treatments.chance[name]:.0%})" in title
     assert "10 µm" in fig.get_supxlabel() and "a warning" in fig.get_supxlabel()
     first = part(table, best, "untreated").image.iloc[0]
     picture = blended(study.pixels[[study.images.index.get_loc(first)]], display_scale(study), [0, 5, 4])[0]
@@ -268,4 +270,7 @@ def test_the_hardest_split_and_the_best_features_of_a_run_are_used(tmp_path, sai
     assert run_predictions(store) is None and run_predictions(RunFolder("")) is None
     save_frame(pd.concat(tables, ignore_index=True), tmp_path/"predictions.parquet", provenance("predictions", [], {}))
     found = run_predictions(store)
+    by_features = pd.concat(tables, ignore_index=True).set_index("features")
+    write_table(by_features, tmp_path/"predictions.parquet")
+    pd.testing.assert_frame_equal(run_predictions(store)[found.columns], found)
     assert len(found) == 96 and found.split.eq("plate").all() and found.features.eq("texture").all()
