@@ -279,6 +279,8 @@ def test_empirical_p_is_the_share_of_shams_that_do_as_well():
     shams = sham_activity(values.to_numpy(), images)
     table = empirical_p(values.to_numpy(), images, shams)
     for row in table.itertuples(): assert row.empirical_p == (1 + (shams.p <= row.matched_p + 1e-12).sum())/(1 + len(shams))
+    swaps = table.matched_p*shams.swaps.iloc[0]
+    np.testing.assert_allclose(swaps, swaps.round(), atol=1e-6, err_msg="as many swaps as a sham has")
     wells = well_profiles(values.to_numpy(), images)
     first = wells.table[wells.table.untreated].drop_duplicates("plate").index
     fewer = activity_table([Group(g.name, g.treated, np.setdiff1d(g.untreated, first)) for g in condition_groups(wells.table)], wells)

@@ -7,22 +7,22 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from drugnb.core.settings import data_folders, InputError, read_settings
+from drugnb.core.settings import InputError, data_folders, read_settings
 from drugnb.morphology.features import Fixed
 from drugnb.morphology.judge import (
+    FoldFeatures,
+    Method,
+    Question,
     batch_shams,
     beside_shams,
     choose,
     claims,
     deal_parts,
     figure_splits,
-    FoldFeatures,
     judge,
-    Method,
     on_plates_with_both,
     position_alone,
     position_shams,
-    Question,
     questions,
     references,
     score_table,
@@ -92,6 +92,8 @@ def test_a_question_about_some_plates_holds_out_these():
     found = splits(images, "plate", rows=rows)
     assert [set(images.plate.iloc[test]) for _, test in found] in ([{"w1_a"}, {"w2_b"}], [{"w2_b"}, {"w1_a"}])
     assert all(images.plate.iloc[train].nunique() == 3 for train, _ in found)
+    for train, test in splits(images, "plate", rows=rows[images.untreated.iloc[rows]]):
+        assert not set(images.plate.iloc[train]) & set(images.plate.iloc[test]), "nor are the plate's other wells in training"
 
 def test_a_split_that_a_study_does_not_allow_is_refused_or_left_out_and_said():
     images, said = two_columns(["w1_a", "w1_b"]), []
@@ -415,7 +417,8 @@ def bbbc021():
     both = pd.read_csv(folder/"bbbc021_well_labels.csv").merge(pd.read_csv(folder/"bbbc021_well_profiles.csv.gz"))
     values = both.select_dtypes("number").drop(columns="Image_Metadata_Concentration")
     images = table_of(both.iloc[:, :3].to_numpy().tolist())
-    return values.to_numpy(), images.assign(batch=both.batch.to_numpy(), mechanism=both.Metadata_moa.where(~images.untreated.to_numpy(), "").to_numpy())
+    mechanism = np.where(images.untreated, "", both.Metadata_moa)
+    return values.to_numpy(), images.assign(batch=both.batch.to_numpy(), mechanism=mechanism)
 
 def test_treatment_and_position_cannot_be_told_apart_in_bbbc021(bbbc021):
     _, images = bbbc021
