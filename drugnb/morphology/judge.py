@@ -390,13 +390,12 @@ class FoldFeatures:
         if normalisation != "raw":
             z = self._once(key, lambda: robust_z(self.values, self.plates, self.references(asked)))
         x = self._once((*key, of.kind), lambda: unit_means(z, of))
-        if strength == 0: return x
         return self._once((*key, of.kind, strength), lambda: self._sphered(x, of, strength, asked))
 
     def _sphered(self, x, of, strength, asked):
         own = self.on_side & (self.references(asked) if asked >= 0 else self.images.untreated.to_numpy(bool))
         known = np.unique(of.code[own])
-        return Sphering(strength).fit(x[known]).transform(x) if len(known) > 1 else x
+        return Sphering(strength).fit(x[known]).transform(x) if strength > 0 and len(known) > 1 else x
 
 # %% ../../nbs/morphology/34_judge.ipynb #8972e6b7
 INNER = 3  # folds inside training

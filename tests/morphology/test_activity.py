@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
-from drugnb.core.settings import data_folders, InputError, read_settings
+from drugnb.core.settings import InputError, data_folders, read_settings
 from drugnb.morphology import activity as module
 from drugnb.morphology.activity import (
     Group,
     activity,
     activity_finding,
+    activity_table,
     activity_text,
     block_swaps,
     condition_groups,
@@ -28,7 +29,6 @@ from drugnb.morphology.activity import (
     sham_rate,
     similarities,
     swap_test,
-    tested,
     well_profiles,
 )
 from drugnb.morphology.simulate import simulate_profiles
@@ -243,7 +243,7 @@ def test_nine_thousand_wells_of_one_treatment_stay_small():
     row = activity(values, images, 20).loc["drug"]
     assert tracemalloc.get_traced_memory()[1] < 1e9
     tracemalloc.stop()
-    assert row.n_wells == 24*41 and row.left_out == 4608 - row.n_wells and row.n_plates == 24 and row.n_untreated == 24*41
+    assert row.n_wells == 24*12 == row.n_untreated and row.left_out == 4608 - row.n_wells and row.n_plates == 24
 
 # shams
 
@@ -279,8 +279,11 @@ def test_empirical_p_is_the_share_of_shams_that_do_as_well():
     shams = sham_activity(values.to_numpy(), images)
     table = empirical_p(values.to_numpy(), images, shams)
     for row in table.itertuples(): assert row.empirical_p == (1 + (shams.p <= row.matched_p + 1e-12).sum())/(1 + len(shams))
+    swaps = table.matched_p*shams.swaps.iloc[0]
+    np.testing.assert_allclose(swaps, swaps.round(), atol=1e-6, err_msg="as many swaps as a sham has")
     wells = well_profiles(values.to_numpy(), images)
-    fewer = tested([Group(g.name, g.treated, g.untreated[:28]) for g in condition_groups(wells.table)], wells)
+    first = wells.table[wells.table.untreated].drop_duplicates("plate").index
+    fewer = activity_table([Group(g.name, g.treated, np.setdiff1d(g.untreated, first)) for g in condition_groups(wells.table)], wells)
     assert (shams.swaps == fewer.swaps.iloc[0]).all(), "as many untreated wells, so as many swaps"
 
 def test_shams_make_p_honest_where_a_position_field_makes_it_false():
