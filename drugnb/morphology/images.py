@@ -313,9 +313,10 @@ def _stains_of_plates(stains, aliases):
         if len(again):
             one = again[again["plate"].eq(again["plate"].iloc[0]) & again[c].eq(again[c].iloc[0])]
             what = f"index {one['index'].iloc[0]}" if c == "index" else f"the stain {one['stain'].iloc[0]}"
-            raise InputError(f"The table of stains has {what} of {_plate(one['plate'].iloc[0], 'all plates')} more "
-                             f"than once ({_some(one['stain'] if c == 'index' else one['index'])}): keep the "
-                             "right one.")
+            plate = _plate(one["plate"].iloc[0], "all plates")
+            both = _some(one["stain" if c == "index" else "index"])
+            raise InputError(f"The table of stains has {what} of {plate} more than once ({both}): "
+                             "keep the right one.")
     return table.sort_values(["plate", "index"], kind="stable")
 
 def _plate(plate, without="the plate"):
@@ -575,8 +576,6 @@ def _decoded_tiff(tif, what, size):
         raise InputError(f"{what} holds {len(series)} images ({shapes}): give files with one image.")
     series, page = series[0], series[0].keyframe
     _segments_whole(series.pages, page, size)
-    if series.dataoffset is not None and series.dataoffset + series.nbytes > size:
-        raise Damaged("cut short", f"{size:,} of {series.dataoffset + series.nbytes:,} bytes")
     values, axes, kind, note = series.asarray(maxworkers=1), series.axes, int(page.photometric), ""
     if kind == 3: values, note = _from_palette(values, page.colormap.T >> 8)
     elif kind == 0: values, note = _dark_is_zero(values, page.bitspersample), "white was 0 and was turned"
@@ -868,6 +867,7 @@ class Plan(NamedTuple):
     bad: list[tuple]  # number of the site, path, position of the stain, what, detail
     notes: list[str]
 
+# %% ../../nbs/morphology/30_images.ipynb #86073826
 def full_path(
     path: str,  # as a table has it: relative to the root or absolute, with / or \\
     root: str | Path,  # a folder
@@ -1116,7 +1116,8 @@ def cells_of_sites(
                          f"{' '.join(keys.iloc[0])} and {sites.index[0]}).")
     notes = [f"{_n(lost.sum(), 'cell')} on sites without files left out"] if lost.any() else []
     bare = np.setdiff1d(np.arange(len(sites)), number)
-    if len(bare): notes.append(f"{_n(len(bare), 'site')} without cells left out (e.g. {sites.index[bare[0]]})")
+    if len(bare):
+        notes.append(f"{_n(len(bare), 'site')} without cells left out (e.g. {sites.index[bare[0]]})")
     name = _cells_of(table, "cell").to_numpy()
     count = (pd.Series(number).groupby(number).cumcount() + 1).astype(str).to_numpy()
     places = places.assign(cell=np.where(name == "", count, name))[~lost]
