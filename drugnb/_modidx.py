@@ -2271,6 +2271,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'drugnb.morphology.judge.Tally': ('morphology/judge.html#tally', 'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge.Units': ('morphology/judge.html#units', 'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge._about': ('morphology/judge.html#_about', 'drugnb/morphology/judge.py'),
+                                         'drugnb.morphology.judge._by_permuted': ( 'morphology/judge.html#_by_permuted',
+                                                                                   'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge._claim': ('morphology/judge.html#_claim', 'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge._dealt': ('morphology/judge.html#_dealt', 'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge._dose_half': ( 'morphology/judge.html#_dose_half',

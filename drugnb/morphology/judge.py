@@ -18,6 +18,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -447,6 +448,10 @@ def _inner_groups(images, rows, groups):
     return next((g[rows] for g in ways if len(set(g[rows])) > 1), groups[rows])
 
 # %% ../../nbs/morphology/34_judge.ipynb #6a16b6b8
+def _by_permuted(model, x, y, asked, seed):
+    "What a model says that has learned permuted labels; a sham needs none, being one."
+    return _fitted(model, x, np.random.default_rng(seed).permutation(y)).predict(asked)
+
 def answer(
     fold: FoldFeatures,  # of the training side
     question: Question,  # asked
@@ -464,16 +469,16 @@ def answer(
     def x_of(strength): return fold.of(method.normalisation, asked, of, strength)
     inner, first = _inner_groups(fold.images, of.first[a], groups), of.first[b]
     strength, name = choose(lambda s: x_of(s)[a], y, inner, method, seed)
-    x, permuted = x_of(strength), np.random.default_rng(seed).permutation(y)
-    model = _fitted(classifier(name, method.c, seed), x[a], y)
-    wrong = _fitted(classifier(name, method.c, seed), x[a], permuted)
+    x, model = x_of(strength), classifier(name, method.c, seed)
+    model = _fitted(model, x[a], y)
+    wrong = _by_permuted(clone(model), x[a], y, x[b], seed) if question.kind == "claim" else ""
     own = fold.images.iloc[first]
     return pd.DataFrame({
         "image": own.index, "plate": own.plate.to_numpy(), "well": own.well.to_numpy(),
         "n_images": np.bincount(of.code[question.rows], minlength=len(of.first))[b],
         "group": groups[first], "part": asked, "truth": truth, "predicted": model.predict(x[b]),
         "probability": _probability(model, x[b], truth), "majority": pd.Series(y).mode().iloc[0],
-        "permuted": wrong.predict(x[b]), "position": position_alone(fold.images, y, of.first[a], first),
+        "permuted": wrong, "position": position_alone(fold.images, y, of.first[a], first),
         "known": np.isin(truth, y), "strength": strength, "classifier": name})
 
 # %% ../../nbs/morphology/34_judge.ipynb #2ec2ce71
@@ -620,6 +625,7 @@ def score_row(
     drawn = tally_scores(of, group_counts(len(of.right), DRAWS, seed))
     (accuracy, balanced), ends = tally_scores(of, np.ones((1, len(of.right))))[0], interval(drawn)
     about = {name: _points(rows, name) for name in ("majority", "permuted", "position")}
+    if (rows.permuted == "").all(): about["permuted"] = np.full(2, np.nan)
     return {"n_wells": wells[one.index].nunique(), "n_units": len(one), "n_images": int(one.n_images.sum()),
             "left_out": int(one.n_asked.iloc[0]) - len(one), "n_groups": one.group.nunique(),
             "accuracy": accuracy, "accuracy_low": ends[0, 0], "accuracy_high": ends[1, 0],
