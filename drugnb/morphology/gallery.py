@@ -89,9 +89,9 @@ def nearest(
 
 # %% ../../nbs/morphology/37_gallery.ipynb #d311377f
 def _counted(keys):
-    "How often each column of keys occurs."
-    _, code, counts = np.unique(keys, axis=1, return_inverse=True, return_counts=True)
-    return counts[code.ravel()]
+    "How often each key occurs, for each of them."
+    _, code, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    return counts[code]
 
 def shared_label(
     near: Near,  # of `nearest`
@@ -101,7 +101,7 @@ def shared_label(
     "How often nearest neighbours share an image's label."
     codes, own = group_codes(labels), near.rows
     hits = (codes[near.neighbours] == codes[own][:, None]).mean(1)
-    others = np.bincount(codes)[codes] - _counted(np.stack([codes, near.well]))
+    others = np.bincount(codes)[codes] - _counted(codes*(near.well.max() + 1) + near.well)
     chance = (others/(len(codes) - np.bincount(near.well)[near.well]))[own]
     weights = resample_groups(near.well[own], seed=seed)
     low, high = interval(weights @ hits/weights.sum(1))
