@@ -867,6 +867,7 @@ class Plan(NamedTuple):
     bad: list[tuple]  # number of the site, path, position of the stain, what, detail
     notes: list[str]
 
+# %% ../../nbs/morphology/30_images.ipynb #86073826
 def full_path(
     path: str,  # as a table has it: relative to the root or absolute, with / or \\
     root: str | Path,  # a folder

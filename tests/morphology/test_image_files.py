@@ -478,7 +478,8 @@ def flipped(data, at): return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
 # damage
 
 @pytest.mark.parametrize("how", [dict(), dict(metadata=None), dict(compression="lzw", rowsperstrip=4), dict(compression="lzw", metadata=None),
-                                 dict(compression="zlib", tile=(16, 16)), dict(imagej=True), dict(ome=True), dict(bigtiff=True), dict(truncate=True)], ids=str)
+                                 dict(compression="zlib", tile=(16, 16)), dict(imagej=True), dict(ome=True),
+                                 dict(bigtiff=True), dict(truncate=True)], ids=str)
 @pytest.mark.parametrize("pages", [1, 3])
 def test_a_tiff_cut_anywhere_is_found(tmp_path, how, pages):
     "A reader that goes on returns fewer pages, or zeros, with only a line in a log."
