@@ -6,7 +6,8 @@
 __all__ = ['STRICT', 'SEEN', 'WORLDS', 'NETWORKS', 'PUBLISHED', 'MAIN', 'ALONE', 'REFERENCE', 'OF_ONE', 'UNIT', 'MARKS',
            'Features', 'feature_sets', 'words', 'recipe_of', 'file_name', 'trained', 'loss_history', 'world',
            'image_features', 'Folded', 'training_sides', 'strict_features', 'source_of', 'widest', 'plan', 'said_of',
-           'all_said', 'paired_gain', 'scored', 'headline', 'claims_text', 'label_of', 'figure_baselines', 'panels']
+           'all_said', 'paired_gain', 'scored', 'headline', 'by_group', 'claims_text', 'label_of', 'figure_baselines',
+           'panels']
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #62915afc
 import re
@@ -27,7 +28,7 @@ from .data import Study
 from .features import (
     Fixed, intensity_features, PixelPCA, texture_features, without_intensity)
 from drugnb.morphology.judge import (
-    beside_shams, ENOUGH, Method, predictions, Question, score_table, SHAMS, splits as judge_splits, SPLITS, tally,
+    balanced_accuracy, beside_shams, ENOUGH, Method, predictions, Question, score_table, SHAMS, splits as judge_splits, SPLITS, tally,
     tally_scores)
 from .simclr import Encoder, load_encoder, Recipe, train
 
@@ -337,6 +338,22 @@ def headline(
     return rows[rows.classifier == rows.classifier.iloc[0]]
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #154da939
+def by_group(
+    said: pd.DataFrame,  # of `all_said`
+) -> pd.DataFrame:  # features, intensity, question, group, n, balanced
+    "Each group that was held out by itself: main claims where the most is held out, plates normalised."
+    claims = said[(said.kind == "claim") & said.question.isin(MAIN)]
+    last = [s for s in SPLITS if s in set(claims.split)][-1]
+    rows = claims[(claims.split == last) & (claims.normalisation == "robust z") & (claims.sphering == "0.0")]
+    rows = rows[rows.asked == rows.asked.iloc[0]]
+    keys = ["features", "intensity", "question", "group"]
+    out = []
+    for key, own in rows.groupby(keys, sort=False):
+        parts = [balanced_accuracy(p.truth, p.predicted) for _, p in own.groupby("part")]
+        out.append([*key, own.image.nunique(), float(np.mean(parts))])
+    return pd.DataFrame(out, columns=[*keys, "n", "balanced"])
+
+# %% ../../nbs/morphology/36_phenotype.ipynb #c4fe8310
 def claims_text(
     table: pd.DataFrame,  # of `scored`
 ) -> str:  # lines
@@ -344,6 +361,9 @@ def claims_text(
     claims = table[(table.kind == "claim") & table.question.isin(MAIN)]
     last = [s for s in SPLITS if s in set(claims.split)][-1]
     claims, lines = claims[claims.split == last], []
+    several = claims.groupby(["features", "intensity"]).ngroups > 1  # then the usual method of each
+    if several: claims = claims[(claims.normalisation == "robust z") & (claims.sphering == "0.0")]
+    if several: claims = claims[claims.classifier == claims.classifier.iloc[0]]
     for question, rows in claims.groupby("question", sort=False):
         one = rows.iloc[0]
         lines += [f"\n{question}, {last}s held out: {one.n_units:.0f} {one.unit}s, nothing known "
@@ -397,20 +417,21 @@ def figure_baselines(
     axes[0, 0].set(yticks=range(len(names)), yticklabels=names)
     axes[0, 0].invert_yaxis()
     axes[0, -1].legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.02, 1))
-    fig.supxlabel(f"balanced accuracy, {last}s held out (95% interval; grey: the larger sham)", fontsize="medium")
+    fig.supxlabel(f"balanced accuracy, {last}s held out (95% interval; grey: the larger sham's skill)", fontsize="medium")
     return fig
 
 def _one_question(ax, rows, names):
-    "All sets and methods of one question."
+    "All sets and methods of one question; a sham as far above its chance, as it is above its own."
+    base = rows.balanced_baseline.iloc[0]
     for k, (method, (mark, label)) in enumerate(MARKS.items()):
         own = rows[[key == method for key in zip(rows.normalisation, rows.sphering, rows.classifier)]]
         if not len(own): continue
         at = own.label.map(names.index) + 0.17*(k - 1.5)
-        sham = own[["batch_sham", "position_sham"]].max(axis=1)
-        ax.hlines(at, own.balanced_baseline, sham, color="0.8", lw=4)
+        sham = own[["batch_sham_skill", "position_sham_skill"]].max(axis=1).clip(lower=0)
+        ax.hlines(at, base, base + sham*(1 - base), color="0.8", lw=4)
         ax.hlines(at, own.balanced_low, own.balanced_high, color=f"C{k}", lw=1.4)
         ax.plot(own.balanced, at, mark, color=f"C{k}", ms=4.5, label=label, ls="none")
-    ax.axvline(rows.balanced_baseline.iloc[0], color="0.5", lw=0.8, ls=":")
+    ax.axvline(base, color="0.5", lw=0.8, ls=":")
     ax.set(xlim=(None, 1.02))
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #c999c056
