@@ -732,7 +732,7 @@ def figure_splits(
     n = min(len(panels), 4)
     fig, axes = plt.subplots(-(-len(panels)//n), n, sharey=True, squeeze=False,
                              figsize=(2.5*n + 1.9, 2.9*(-(-len(panels)//n)) + 0.8))
-    colours = [c["color"] for c in plt.rcParams["axes.prop_cycle"]]
+    colours = [c["color"] for c in plt.rcParams["axes.prop_cycle"] if c["color"] != "#8C8C8C"]  # grey: shams
     for ax, (key, rows) in zip(axes.flat, panels):
         _panel(ax, rows, order, [n for n in names if n in set(rows.question)], colours)
         sphered = "" if key[2] in ("0", "0.0") else f", sphered ({key[2]})"

@@ -276,8 +276,8 @@ def test_the_rate_of_shams_counts_those_that_could_reach_it():
 
 def test_empirical_p_is_the_share_of_shams_that_do_as_well():
     values, images = simulate_profiles(n_plates=4, n_wells=1, n_treatments=5, layout="fixed", effect=1.0, seed=1)
-    shams = sham_activity(values.to_numpy(), images)
-    table = empirical_p(values.to_numpy(), images, shams)
+    shams = sham_activity(values.to_numpy(), images, most=5000)
+    table = empirical_p(values.to_numpy(), images, shams, 5000)
     for row in table.itertuples(): assert row.empirical_p == (1 + (shams.p <= row.matched_p + 1e-12).sum())/(1 + len(shams))
     swaps = table.matched_p*shams.swaps.iloc[0]
     np.testing.assert_allclose(swaps, swaps.round(), atol=1e-6, err_msg="as many swaps as a sham has")
