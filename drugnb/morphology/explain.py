@@ -22,7 +22,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 
 from ..core.deep import get_torch, one_thread
-from ..core.evaluate import grouped_splits, interval, resample_groups, span
+from ..core.evaluate import grouped_splits, interval, resample_groups
 from ..core.identity import group_codes
 from ..core.settings import InputError
 from ..core.style import styled
@@ -232,7 +232,7 @@ def score_cams(
     return CamScores(share*empty, hit*empty, on.mean(2)*empty)
 
 # %% ../../nbs/morphology/35_explain.ipynb #e8905abf
-DONORS = 4  # untreated cells that each image's stains are replaced by, in turn
+DONORS = 3  # untreated cells that each image's stains are replaced by, in turn
 
 def draw_donors(
     asked: Asked,  # plates, wells and classes
@@ -321,6 +321,7 @@ def fitted_network(
     labels = shuffled_labels(asked, seed) if model == "shuffled labels" else asked.treated
     return train_classifier(network, x, labels[train], recipe, seed)
 
+# %% ../../nbs/morphology/35_explain.ipynb #5f46f768
 def explain_model(
     x: np.ndarray,  # of `network_input`
     asked: Asked,  # what it shows
