@@ -576,3 +576,27 @@ def test_a_strict_encoder_reads_a_plate_that_it_never_saw(cells):
     points = (points - points[rows].mean(0))/points[rows].std(0)
     far = [((points[test] - points[rows][y[rows] == k].mean(0))**2).sum(1) for k in (True, False)]
     assert ((far[0] < far[1]) == y[test]).mean() >= 0.9
+
+@pytest.mark.slow
+def test_a_real_plate_that_no_encoder_saw_is_read_by_shape_alone(data):
+    "BBBC021 crops, intensity removed; every second DMSO crop of a plate is a reference. Chance is .5; one well of each plate is DMSO."
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import balanced_accuracy_score
+
+    from drugnb.morphology.normalise import robust_z
+    folder = data/"morphology"
+    if not (folder/"bbbc021_cells_600.npz").exists(): pytest.skip(f"the crops of BBBC021 are not in {folder}")
+    table = pd.read_csv(folder/"bbbc021_cells_600.csv", dtype=str)
+    with np.load(folder/"bbbc021_cells_600.npz", allow_pickle=False) as f: pixels = f["X"].transpose(0, 3, 1, 2).astype(np.float32)
+    images = table[["plate", "well"]].assign(untreated=(table["compound"] == "DMSO"), condition=table["compound"] + " " + table.concentration_uM)
+    images.index = [f"crop {k}" for k in range(len(images))]
+    rows = np.flatnonzero(images.plate != "Week4_27801")
+    recipe = Recipe(intensity="removed", positives="well", epochs=8)
+    made = train(pixels, images, ("DNA", "tubulin", "actin"), recipe, rows)
+    assert made.history.loss.iloc[-1] < made.history.uninformative.iloc[-1]
+    reference = images.untreated.to_numpy() & (np.arange(len(images)) % 2 == 0)
+    points, y = robust_z(made.embed(pixels), images.plate, reference), images.untreated.to_numpy()
+    asked = np.setdiff1d(np.flatnonzero(~reference), rows)
+    known = np.intersect1d(np.flatnonzero(~reference), rows)
+    model = LogisticRegression(C=0.001, max_iter=500, class_weight="balanced").fit(points[known], y[known])
+    assert balanced_accuracy_score(y[asked], model.predict(points[asked])) > 0.8
