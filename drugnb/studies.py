@@ -127,7 +127,7 @@ MORPHOLOGY = Card(
         "encoder": Rule(words=("small", "densenet121")),
         "positives": Rule(words=("view", "well", "treatment")),
         "splits": Rule(words=("random", "well", "plate", "week"), many=True),
-        "classifiers": Rule(words=("logistic", "forest"), many=True),
+        "classifiers": Rule(words=("logistic", "forest", "discriminant"), many=True),
     },
     commands={"embed": ("morphology.embed:embed", "features of new images by the encoder of a run")},
 )

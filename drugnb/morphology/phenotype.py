@@ -226,12 +226,14 @@ def plan(
     with_: list[str],  # classifiers
 ) -> list[tuple]:  # splits, methods, main questions only?
     "Which methods are judged in which splits."
-    first = with_[0]
-    usual, raw = Method("robust z", 0.0, first), Method("raw", 0.0, first)
-    forests = [Method("robust z", 0.0, c) for c in with_[1:]]
-    more = [((last,), (usual,), False),
-            ((last,), (Method("robust z", "chosen", first), raw, *forests), True)]
+    usual, raw, sphered = (Method(n, strength, with_[0]) for n, strength in
+                           (("robust z", 0.0), ("raw", 0.0), ("robust z", "chosen")))
     others = tuple(s for s in by if s != last)
+    if of.name == PUBLISHED:
+        more = [Method(n, 0.0, c) for c in with_[1:] for n in ("robust z", "raw")]
+        return [((*others, last), (usual, raw, sphered), False), *([((last,), tuple(more), True)] if more else [])]
+    forests = [Method("robust z", 0.0, c) for c in with_[1:]]
+    more = [((last,), (usual,), False), ((last,), (sphered, raw, *forests), True)]
     return more if of.name == STRICT or not others else [(others, (usual, raw), True), *more]
 
 def said_of(
@@ -381,7 +383,9 @@ def claims_text(
 MARKS = {  # of a method: marker, label
     ("raw", "0.0", "logistic"): ("x", "raw, logistic"), ("robust z", "0.0", "logistic"): ("o", "robust z, logistic"),
     ("robust z", "chosen", "logistic"): ("D", "sphered, logistic"),
-    ("robust z", "0.0", "forest"): ("^", "robust z, forest"),
+    ("robust z", "0.0", "forest"): ("^", "robust z, forest"), ("raw", "0.0", "forest"): ("v", "raw, forest"),
+    ("robust z", "0.0", "discriminant"): ("P", "robust z, discriminant"),
+    ("raw", "0.0", "discriminant"): ("*", "raw, discriminant"),
 }
 
 def label_of(
@@ -409,7 +413,7 @@ def figure_baselines(
     claims = claims[claims.split == last]
     claims = claims.assign(label=[label_of(*v) for v in zip(claims.features, claims.intensity)])
     names, asked = list(dict.fromkeys(claims.label)), list(dict.fromkeys(claims.question))
-    fig, axes = plt.subplots(1, len(asked), figsize=(3.2*len(asked) + 2.4, 0.42*len(names) + 2.2), sharey=True,
+    fig, axes = plt.subplots(1, len(asked), figsize=(3.2*len(asked) + 2.4, max(0.42*len(names) + 2.2, 3)), sharey=True,
                              squeeze=False)
     for ax, question in zip(axes[0], asked): _one_question(ax, claims[claims.question == question], names)
     for ax, question in zip(axes[0], asked):
@@ -423,10 +427,11 @@ def figure_baselines(
 def _one_question(ax, rows, names):
     "All sets and methods of one question; a sham as far above its chance, as it is above its own."
     base = rows.balanced_baseline.iloc[0]
-    for k, (method, (mark, label)) in enumerate(MARKS.items()):
-        own = rows[[key == method for key in zip(rows.normalisation, rows.sphering, rows.classifier)]]
-        if not len(own): continue
-        at = own.label.map(names.index) + 0.17*(k - 1.5)
+    used = list(zip(rows.normalisation, rows.sphering, rows.classifier))
+    shown = [(k, m) for k, m in enumerate(MARKS) if m in used]
+    for row, (k, name) in enumerate(shown):
+        own, (mark, label) = rows[[key == name for key in used]], MARKS[name]
+        at = own.label.map(names.index) + 0.68/len(shown)*(row - (len(shown) - 1)/2)
         sham = own[["batch_sham_skill", "position_sham_skill"]].max(axis=1).clip(lower=0)
         ax.hlines(at, base, base + sham*(1 - base), color="0.8", lw=4)
         ax.hlines(at, own.balanced_low, own.balanced_high, color=f"C{k}", lw=1.4)
