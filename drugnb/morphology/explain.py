@@ -588,6 +588,16 @@ def figure_swap(
     return fig
 
 # %% ../../nbs/morphology/35_explain.ipynb #3a28d826
+def _overlay(ax, values, shape):
+    "A map over an image, clearer where it is larger."
+    values = np.asarray(values, float)
+    side = np.sqrt(len(values)*shape[1]/shape[0])
+    cam = values.reshape(-1, int(round(side)))
+    cam = cam/max(cam.max(), 1e-12)
+    ax.imshow(cam, cmap="plasma", alpha=np.clip(0.1 + 0.65*cam, 0, 0.75), extent=(0, shape[1], shape[0], 0),
+              interpolation="bilinear", vmin=0, vmax=1)
+
+# %% ../../nbs/morphology/35_explain.ipynb #0458a884
 def _cam_title(scores):
     "How often the maximum lies on the organelle, over treatments with something to explain."
     share = scores.groupby("model").score.mean()
@@ -625,12 +635,3 @@ def figure_cam(
     title = _cam_title(hits.loc[at]) if at else "No classifier has anything to explain"
     fig.suptitle(title, x=0.01, ha="left", fontsize="medium", fontweight="bold")
     return fig
-
-def _overlay(ax, values, shape):
-    "A map over an image, clearer where it is larger."
-    values = np.asarray(values, float)
-    side = np.sqrt(len(values)*shape[1]/shape[0])
-    cam = values.reshape(-1, int(round(side)))
-    cam = cam/max(cam.max(), 1e-12)
-    ax.imshow(cam, cmap="plasma", alpha=np.clip(0.1 + 0.65*cam, 0, 0.75), extent=(0, shape[1], shape[0], 0),
-              interpolation="bilinear", vmin=0, vmax=1)
