@@ -21,7 +21,7 @@ from .simclr import Recipe
 TESTABLE = ("intensity", "texture", "untrained", SEEN)  # need no training side
 
 def require_profile(
-    study: Study,
+    study: Study,  # that is asked about
     profile: str,  # as a person gives it
 ):
     "Raise `InputError` for features that activity cannot be tested on."
@@ -29,10 +29,10 @@ def require_profile(
         raise InputError(f"Activity cannot be tested on {profile!r}: use one of {', '.join(TESTABLE)}.")
 
 def tested_features(
-    study: Study,
+    study: Study,  # that is asked about
     profile: str,  # of `TESTABLE`; a study that brings features has only these
     recipe: Recipe,  # of networks
-    store: RunFolder,
+    store: RunFolder,  # of the run
 ) -> pd.DataFrame:  # images x features
     "The features that activity is tested on. Raises `InputError` for a name that is none."
     require_profile(study, profile)
@@ -44,7 +44,7 @@ def tested_features(
 def all_activity(
     values: pd.DataFrame,  # images x features
     images: pd.DataFrame,  # by image, see `data.IMAGE_COLUMNS`
-    seed: int = 0,
+    seed: int = 0,  # of random swaps and shams
     note=print,  # called with a sentence where there can be no shams
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # by condition and by sham, see `activity.activity`
     "Every condition's p, and the same of shams; no rows of shams where plates have no wells to spare."

@@ -32,8 +32,8 @@ def run_encoder(
         raise InputError(f"The intensity is kept or removed, not {intensity!r}.")
     found = sorted(path.glob("encoder_*.npz"))
     if not found:
-        raise InputError(f"{model} holds no encoder (encoder_removed.npz): run drugnb run morphology with torch "
-                         "installed, on a study of images.")
+        raise InputError(f"{model} holds no encoder (encoder_removed.npz): run drugnb run morphology with "
+                         "torch installed, on a study of images.")
     wanted = path/f"encoder_{intensity}.npz"
     if not wanted.exists():
         raise InputError(f"{model} holds {', '.join(p.name for p in found)} and no {wanted.name}: choose the "
@@ -49,8 +49,9 @@ def matched_stains(
     there = {plain_stain(c): k for k, c in enumerate(study.channels)}
     missing = [c for c in channels if plain_stain(c) not in there]
     if missing:
-        raise InputError(f"The encoder takes {', '.join(channels)}; {study.name} has {', '.join(study.channels)} and "
-                         f"no {', '.join(missing)}: name its stains alike (channels.csv, or aliases in settings.ini).")
+        ours, theirs, lost = (", ".join(names) for names in (channels, study.channels, missing))
+        raise InputError(f"The encoder takes {ours}; {study.name} has {theirs} and no {lost}: name its "
+                         "stains alike (channels.csv, or aliases in settings.ini).")
     order = [there[plain_stain(c)] for c in channels]
     spare = [c for k, c in enumerate(study.channels) if k not in order]
     says = [f"stains left aside, which the encoder does not know: {', '.join(spare)}"] if spare else []
@@ -62,7 +63,7 @@ FACTOR = 2.0  # in the range of a stain's values, from which it is said
 
 def unlike_training(
     pixels: np.ndarray,  # images x channels x height x width, as the encoder takes them
-    encoder: Encoder,
+    encoder: Encoder,  # of a run
 ) -> list[str]:  # sentences; none where all is as in training
     "Stains whose values lie far from those that the encoder was trained on."
     scale, says = channel_scale(pixels, np.arange(len(pixels))), []
@@ -70,17 +71,18 @@ def unlike_training(
     for name, ratio in zip(encoder.channels, ours/theirs):
         if 1/FACTOR <= ratio <= FACTOR: continue
         times = f"{ratio:.3g} times as wide as" if ratio > 1 else f"{1/ratio:.3g} times narrower than"
-        says.append(f"values of {name} span a range {times} in training: are these images of the same kind, unit "
-                    "and exposure?")
+        says.append(f"values of {name} span a range {times} in training: are these images of the same "
+                    "kind, unit and exposure?")
     return says
 
 # %% ../../nbs/morphology/38_embed.ipynb #a4caf76f
 def embedded(
     study: Study,  # with pixels
-    encoder: Encoder,
+    encoder: Encoder,  # of a run
 ) -> tuple[pd.DataFrame, list[str]]:  # by image: plate, well, site, treatment, feature_0, ...; sentences
-    "Features of every image, each by itself. Raises `InputError` for a study without pixels, or other stains."
-    if study.pixels is None: raise InputError(f"{study.name} holds features and no images: there is nothing to embed.")
+    "Features of every image, each by itself. Raises `InputError` without pixels, or for other stains."
+    if study.pixels is None:
+        raise InputError(f"{study.name} holds features and no images: there is nothing to embed.")
     pixels, says = matched_stains(study, encoder.channels)
     values = encoder.embed(pixels)
     table = pd.DataFrame(values, study.images.index, [f"feature_{k}" for k in range(values.shape[1])])
@@ -99,7 +101,7 @@ def embed(
     study = open_study(images, labels="none")
     table, says = embedded(study, encoder)
     print(*study.report, *(f"note: {s}" for s in says), file=sys.stderr, sep="\n")
-    print(f"{len(table)} images, {table.shape[1] - 4} features, by an encoder of {', '.join(encoder.channels)}, "
-          f"intensity {encoder.recipe.intensity}", file=sys.stderr)
+    print(f"{len(table)} images, {table.shape[1] - 4} features, by an encoder of "
+          f"{', '.join(encoder.channels)}, intensity {encoder.recipe.intensity}", file=sys.stderr)
     if Path(out).suffix == ".parquet": write_table(table, typed_path(out))
     else: save_csv(table.rename_axis("image").reset_index(), out)

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['STRICT', 'SEEN', 'WORLDS', 'NETWORKS', 'PUBLISHED', 'MAIN', 'ALONE', 'REFERENCE', 'OF_ONE', 'UNIT', 'MARKS',
            'Features', 'feature_sets', 'words', 'recipe_of', 'file_name', 'trained', 'loss_history', 'world',
-           'image_features', 'Folded', 'training_sides', 'strict_features', 'source_of', 'widest', 'plan', 'said_of',
-           'all_said', 'paired_gain', 'scored', 'headline', 'by_group', 'claims_text', 'label_of', 'figure_baselines',
-           'panels']
+           'image_features', 'Folded', 'strict_features', 'source_of', 'Plan', 'widest', 'rounds', 'training_sides',
+           'said_of', 'all_said', 'paired_gain', 'scored', 'headline', 'by_group', 'claims_text', 'label_of',
+           'figure_baselines', 'panels']
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #62915afc
 import re
@@ -27,9 +27,9 @@ from ..core.style import styled
 from .data import Study
 from .features import (
     Fixed, intensity_features, PixelPCA, texture_features, without_intensity)
-from drugnb.morphology.judge import (
-    balanced_accuracy, beside_shams, ENOUGH, Method, predictions, Question, score_table, SHAMS, splits as judge_splits, SPLITS, tally,
-    tally_scores)
+from .judge import (
+    balanced_accuracy, beside_shams, ENOUGH, Method, predictions, Question, score_table, SHAMS,
+    splits as judge_splits, SPLITS, tally, tally_scores)
 from .simclr import Encoder, load_encoder, Recipe, train
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #7b3b2535
@@ -55,7 +55,8 @@ def feature_sets(
     if study.pixels is None: return [Features(PUBLISHED, "")]
     wanted = words(names)
     for n in wanted:
-        if n not in WORLDS: raise InputError(f"There is no set of features {n!r}: use some of {', '.join(WORLDS)}.")
+        if n not in WORLDS:
+            raise InputError(f"There is no set of features {n!r}: use some of {', '.join(WORLDS)}.")
     if not wanted:
         wanted = list(WORLDS)
         if not find_spec("torch"):
@@ -72,7 +73,7 @@ def words(
 
 def recipe_of(
     parameters: dict,  # encoder, positives, size, epochs, seed
-    study: Study,
+    study: Study,  # that is asked about
 ) -> Recipe:
     "How this run's encoders are trained. Raises `InputError` for a value that is none."
     given = {k: parameters[k] for k in ("encoder", "positives", "size", "epochs", "seed")}
@@ -82,14 +83,14 @@ def recipe_of(
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #a1ac52f7
 def file_name(
-    of: Features,
+    of: Features,  # name and world
 ) -> str:  # without ending
     "What the artefacts of a set of features are called."
     return re.sub(r"[^a-z0-9]+", "_", f"{of.name} {of.intensity}".lower()).strip("_")
 
 def trained(
     study: Study,  # with pixels
-    recipe: Recipe,
+    recipe: Recipe,  # of the encoder
     store: RunFolder,  # keeps the encoder and, until it is done, a checkpoint
 ) -> Encoder:
     "An encoder that has seen all images of a study."
@@ -104,8 +105,8 @@ def trained(
 def loss_history(
     study: Study,  # with pixels
     sets: list[Features],  # those that are compared
-    recipe: Recipe,
-    store: RunFolder,
+    recipe: Recipe,  # of the encoder
+    store: RunFolder,  # of the run
 ) -> pd.DataFrame:  # encoder, epoch, loss, uninformative; no rows without an encoder
     "How the encoders that saw all images learned."
     out = []
@@ -117,6 +118,7 @@ def loss_history(
         out.append(made.history.assign(encoder=f"intensity {of.intensity}"))
     return pd.concat(out, ignore_index=True) if out else pd.DataFrame(columns=["encoder", "epoch", "loss"])
 
+# %% ../../nbs/morphology/36_phenotype.ipynb #8458c597
 def world(
     pixels: np.ndarray,  # images x channels x height x width
     intensity: str,  # "kept" or "removed"
@@ -124,7 +126,7 @@ def world(
     "The images with intensity or without."
     return without_intensity(pixels) if intensity == "removed" else pixels
 
-# %% ../../nbs/morphology/36_phenotype.ipynb #8458c597
+# %% ../../nbs/morphology/36_phenotype.ipynb #115db535
 def _numbers(study, of, recipe, store):
     "The features of all images, computed."
     if of.name == PUBLISHED: return study.features
@@ -132,14 +134,15 @@ def _numbers(study, of, recipe, store):
     if of.name == "texture": return texture_features(study.pixels, study.channels)
     if of.name == SEEN: values = trained(study, recipe, store).embed(study.pixels)
     else:
-        values = train(study.pixels, study.images, study.channels, replace(recipe, epochs=0)).embed(study.pixels)
+        random = train(study.pixels, study.images, study.channels, replace(recipe, epochs=0))
+        values = random.embed(study.pixels)
     return pd.DataFrame(values, columns=[f"{of.name} {k}" for k in range(values.shape[1])])
 
 def image_features(
-    study: Study,
+    study: Study,  # that is asked about
     of: Features,  # any that need no training side: all but pixel PCA and strict SimCLR
     recipe: Recipe,  # of networks
-    store: RunFolder,
+    store: RunFolder,  # of the run
 ) -> pd.DataFrame:  # images x features
     "Features of every image, the same for all folds."
     learns = asdict(recipe) if of.name in NETWORKS else {}
@@ -159,25 +162,11 @@ class Folded(NamedTuple):
         "The features of all images that were learned from these rows."
         return self.made[np.unique(rows).tobytes()]
 
-def training_sides(
-    images: pd.DataFrame,  # by image
-    asked: list[Question],
-    by: str,  # one of `judge.SPLITS`
-    folds: int,
-    seed: int,
-) -> list[np.ndarray]:  # training images, as positions
-    "Every training side that a split has for some questions, once."
-    sides = {}
-    for question in asked:
-        rows = None if by in ("random", "well") else question.rows
-        for train_rows, _ in judge_splits(images, by, folds, seed, rows): sides[train_rows.tobytes()] = train_rows
-    return list(sides.values())
-
 def strict_features(
     study: Study,  # with pixels
     sides: list[np.ndarray],  # of `training_sides`
-    recipe: Recipe,
-    store: RunFolder,
+    recipe: Recipe,  # of the encoder
+    store: RunFolder,  # of the run
 ) -> Folded:
     "Features of encoders that saw one training side each."
     made, ids = {}, study.images.index.to_numpy(str)
@@ -193,11 +182,11 @@ def strict_features(
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #5d3336e2
 def source_of(
-    study: Study,
-    of: Features,
+    study: Study,  # that is asked about
+    of: Features,  # name and world
     sides: list[np.ndarray],  # training sides that strict features are needed for
     recipe: Recipe,  # of networks
-    store: RunFolder,
+    store: RunFolder,  # of the run
 ):  # what `judge.predictions` takes
     "A set of features, ready to be judged."
     recipe = replace(recipe, intensity=of.intensity or "kept")
@@ -207,6 +196,15 @@ def source_of(
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #08d4a8bd
 MAIN = ("treated against untreated", "mechanism", *SHAMS)  # asked in every split
+
+class Plan(NamedTuple):
+    "What every set of features is asked, and how."
+    asked: list[Question]
+    splits: list[str]  # of `judge.SPLITS`
+    classifiers: list[str]  # all but the first only where the most is held out
+    recipe: Recipe  # of networks
+    folds: int = 5  # where more than ten plates or weeks can be held out
+    seed: int = 0  # of folds, forests and networks
 
 def widest(
     images: pd.DataFrame,  # by image: plate, batch
@@ -219,67 +217,71 @@ def widest(
         if split in ("random", "well") or known.nunique() > 1: return split
     raise InputError("None of the splits can be made: there is one plate; add well or random.")
 
-def plan(
-    of: Features,
-    by: list[str],  # splits that are made
-    last: str,  # of `widest`
-    with_: list[str],  # classifiers
+def rounds(
+    of: Features,  # that are judged
+    plan: Plan,  # splits and classifiers
+    last: str,  # the split of `widest`
 ) -> list[tuple]:  # splits, methods, main questions only?
     "Which methods are judged in which splits."
-    usual, raw, sphered = (Method(n, strength, with_[0]) for n, strength in
+    first, *more = plan.classifiers
+    usual, raw, sphered = (Method(n, strength, first) for n, strength in
                            (("robust z", 0.0), ("raw", 0.0), ("robust z", "chosen")))
-    others = tuple(s for s in by if s != last)
+    others = tuple(s for s in plan.splits if s != last)
     if of.name == PUBLISHED:
-        more = [Method(n, 0.0, c) for c in with_[1:] for n in ("robust z", "raw")]
-        return [((*others, last), (usual, raw, sphered), False), *([((last,), tuple(more), True)] if more else [])]
-    forests = [Method("robust z", 0.0, c) for c in with_[1:]]
-    more = [((last,), (usual,), False), ((last,), (sphered, raw, *forests), True)]
-    return more if of.name == STRICT or not others else [(others, (usual, raw), True), *more]
+        more = tuple(Method(n, 0.0, c) for c in more for n in ("robust z", "raw"))
+        known = [((*others, last), (usual, raw, sphered), False), ((last,), more, True)]
+        return known if more else known[:1]
+    known = [((last,), (usual,), False),
+             ((last,), (sphered, raw, *(Method("robust z", 0.0, c) for c in more)), True)]
+    return known if of.name == STRICT or not others else [(others, (usual, raw), True), *known]
+
+# %% ../../nbs/morphology/36_phenotype.ipynb #db1df1a9
+def training_sides(
+    images: pd.DataFrame,  # by image
+    plan: Plan,  # questions, folds and seed
+    by: str,  # one of `judge.SPLITS`
+) -> list[np.ndarray]:  # training images, as positions
+    "Every training side that a split has for the questions, once."
+    sides = {}
+    for question in plan.asked:
+        rows = None if by in ("random", "well") else question.rows
+        for side, _ in judge_splits(images, by, plan.folds, plan.seed, rows): sides[side.tobytes()] = side
+    return list(sides.values())
 
 def said_of(
-    study: Study,
-    of: Features,
-    asked: list[Question],
-    by: list[str],  # splits
-    with_: list[str],  # classifiers
-    recipe: Recipe,  # of networks
-    folds: int,
-    seed: int,
+    study: Study,  # that is asked about
+    of: Features,  # that are judged
+    plan: Plan,  # what is asked
     folder: str,  # of the run; "" keeps nothing
 ) -> pd.DataFrame:  # of `judge.predictions`, with intensity
     "What one set of features says of everything that is asked of it."
-    store, last = RunFolder(folder), widest(study.images, by)
-    main = [q for q in asked if q.name in MAIN]
+    store, last = RunFolder(folder), widest(study.images, plan.splits)
+    main = [q for q in plan.asked if q.name in MAIN]
     def made():
-        sides = training_sides(study.images, asked, last, folds, seed) if of.name == STRICT else []
-        source = source_of(study, of, sides, recipe, store)
-        parts = [predictions(source, study.images, main if few else asked, splits, methods, folds, seed,
-                             lambda says: None)
-                 for splits, methods, few in plan(of, by, last, with_)]
+        sides = training_sides(study.images, plan, last) if of.name == STRICT else []
+        source = source_of(study, of, sides, plan.recipe, store)
+        parts = [predictions(source, study.images, main if few else plan.asked, splits, methods, plan.folds,
+                             plan.seed, lambda says: None)
+                 for splits, methods, few in rounds(of, plan, last)]
         return pd.concat(parts, ignore_index=True).assign(features=of.name, intensity=of.intensity)
-    learns = asdict(recipe) if of.name in NETWORKS else {}
-    return store.stage("said_" + file_name(of), made, [study.key, [q.name for q in asked]], by=by,
-                       classifiers=with_, folds=folds, seed=seed, **{f"recipe_{k}": v for k, v in learns.items()})
+    learns = asdict(plan.recipe) if of.name in NETWORKS else {}
+    return store.stage("said_" + file_name(of), made, [study.key, [q.name for q in plan.asked]],
+                       by=plan.splits, classifiers=plan.classifiers, folds=plan.folds, seed=plan.seed,
+                       **{f"recipe_{k}": v for k, v in learns.items()})
 
-# %% ../../nbs/morphology/36_phenotype.ipynb #db1df1a9
+# %% ../../nbs/morphology/36_phenotype.ipynb #0c2a2a64
 ALONE = 300  # images up to which starting further processes costs more than it saves
 
 def all_said(
-    study: Study,
-    sets: list[Features],
-    asked: list[Question],
-    by: list[str],  # splits
-    with_: list[str],  # classifiers
-    recipe: Recipe,  # of networks
-    store: RunFolder,
-    folds: int = 5,
-    seed: int = 0,
+    study: Study,  # that is asked about
+    sets: list[Features],  # that are judged
+    plan: Plan,  # what is asked
+    store: RunFolder,  # of the run
 ) -> pd.DataFrame:  # rows of `said_of`
     "What all sets of features say, side by side on all cores where that pays; the slowest begin."
     jobs, folder = -1 if len(study.images) > ALONE else 1, str(store.path or "")
     slow = sorted(sets, key=lambda of: [STRICT, SEEN].index(of.name) if of.name in (STRICT, SEEN) else 2)
-    given = asked, by, with_, recipe, folds, seed, folder
-    tables = Parallel(n_jobs=jobs)(delayed(said_of)(study, of, *given) for of in slow)
+    tables = Parallel(n_jobs=jobs)(delayed(said_of)(study, of, plan, folder) for of in slow)
     said = pd.concat(tables, ignore_index=True)
     order = {of: k for k, of in enumerate(sets)}
     return said.iloc[np.argsort([order[Features(*of)] for of in zip(said.features, said.intensity)],
@@ -296,7 +298,8 @@ def paired_gain(
     seed: int = 0,  # of the bootstrap
 ) -> dict:  # gain, gain_low, gain_high: difference in balanced accuracy, 95%
     "How much more often one set is right than another on the same units."
-    both = rows.merge(reference[[*UNIT, "predicted"]], on=UNIT, suffixes=("", "_there"), validate="one_to_one")
+    there = reference[[*UNIT, "predicted"]]
+    both = rows.merge(there, on=UNIT, suffixes=("", "_there"), validate="one_to_one")
     if len(both) < max(len(rows), len(reference)): return {}
     many = both.group.nunique() >= ENOUGH and both.split.iloc[0] != "random"
     groups = both.group if many else both.plate + " " + both.well
@@ -370,7 +373,8 @@ def claims_text(
         one = rows.iloc[0]
         lines += [f"\n{question}, {last}s held out: {one.n_units:.0f} {one.unit}s, nothing known "
                   f"{one.balanced_baseline:.2f}" + (f", {one.warning}" if one.warning else ""),
-                  f"  {'features':<33}{'method':<29}{'balanced (95%)':<21}batch  position  {'':<8}gain over texture"]
+                  f"  {'features':<33}{'method':<29}{'balanced (95%)':<21}batch  position  "
+                  "        gain over texture"]
         for _, r in rows.iterrows():
             sphered = "" if r.sphering in ("0", "0.0") else ", sphered"
             gain = span(r, "gain", "+.2f") if "gain" in rows and pd.notna(r.gain) else ""
@@ -381,7 +385,8 @@ def claims_text(
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #8134b50b
 MARKS = {  # of a method: marker, label
-    ("raw", "0.0", "logistic"): ("x", "raw, logistic"), ("robust z", "0.0", "logistic"): ("o", "robust z, logistic"),
+    ("raw", "0.0", "logistic"): ("x", "raw, logistic"),
+    ("robust z", "0.0", "logistic"): ("o", "robust z, logistic"),
     ("robust z", "chosen", "logistic"): ("D", "sphered, logistic"),
     ("robust z", "0.0", "forest"): ("^", "robust z, forest"), ("raw", "0.0", "forest"): ("v", "raw, forest"),
     ("robust z", "0.0", "discriminant"): ("P", "robust z, discriminant"),
@@ -396,6 +401,7 @@ def label_of(
     both = len(WORLDS.get(features, ())) > 1
     return f"{features}, {intensity}" if both else features
 
+# %% ../../nbs/morphology/36_phenotype.ipynb #0f1960c8
 def _finding(rows, question):
     "The best set of features beside texture, in words."
     best = rows.loc[rows.balanced.idxmax()]
@@ -403,6 +409,7 @@ def _finding(rows, question):
     there = rows[rows.features == REFERENCE].balanced
     return says + (f", {REFERENCE} {there.max():.2f}" if len(there) and best.features != REFERENCE else "")
 
+# %% ../../nbs/morphology/36_phenotype.ipynb #55a73ad2
 @styled
 def figure_baselines(
     table: pd.DataFrame,  # of `scored`
@@ -413,17 +420,19 @@ def figure_baselines(
     claims = claims[claims.split == last]
     claims = claims.assign(label=[label_of(*v) for v in zip(claims.features, claims.intensity)])
     names, asked = list(dict.fromkeys(claims.label)), list(dict.fromkeys(claims.question))
-    fig, axes = plt.subplots(1, len(asked), figsize=(3.2*len(asked) + 2.4, max(0.42*len(names) + 2.2, 3)), sharey=True,
-                             squeeze=False)
+    size = 3.2*len(asked) + 2.4, max(0.42*len(names) + 2.2, 3)
+    fig, axes = plt.subplots(1, len(asked), figsize=size, sharey=True, squeeze=False)
     for ax, question in zip(axes[0], asked): _one_question(ax, claims[claims.question == question], names)
     for ax, question in zip(axes[0], asked):
         ax.set_title(_finding(claims[claims.question == question], question), fontsize="small")
     axes[0, 0].set(yticks=range(len(names)), yticklabels=names)
     axes[0, 0].invert_yaxis()
     axes[0, -1].legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.02, 1))
-    fig.supxlabel(f"balanced accuracy, {last}s held out (95% interval; grey: the larger sham's skill)", fontsize="medium")
+    what = "95% interval; grey: the larger sham's skill"
+    fig.supxlabel(f"balanced accuracy, {last}s held out ({what})", fontsize="medium")
     return fig
 
+# %% ../../nbs/morphology/36_phenotype.ipynb #390f2ed6
 def _one_question(ax, rows, names):
     "All sets and methods of one question; a sham as far above its chance, as it is above its own."
     base = rows.balanced_baseline.iloc[0]
@@ -444,8 +453,10 @@ def panels(
     table: pd.DataFrame,  # of `scored`
 ) -> pd.DataFrame:  # its rows of the main questions that `judge.figure_splits` draws, labelled
     "Two sets of features, as they are and normalised by plate."
-    first = next((n for n in (SEEN, "untrained", PUBLISHED) if n in set(table.features)), table.features.iloc[0])
-    rows = table[table.features.isin((REFERENCE, first)) & (table.intensity != "kept") & (table.sphering == "0.0")]
+    there = set(table.features)
+    first = next((n for n in (SEEN, "untrained", PUBLISHED) if n in there), table.features.iloc[0])
+    shown = table.features.isin((REFERENCE, first)) & (table.intensity != "kept")
+    rows = table[shown & (table.sphering == "0.0")]
     rows = rows[(rows.classifier == rows.classifier.iloc[0]) & rows.question.isin(MAIN)]
     beside = rows.columns.str.startswith(("batch_sham", "position_sham", "skill", "verdict", "gain"))
     return rows.loc[:, ~beside].assign(features=[label_of(*v) for v in zip(rows.features, rows.intensity)])
