@@ -34,6 +34,9 @@ PAGES := Nutlin-3a (-), Dabrafenib, Trametinib, Afatinib
 COMPARED := mean effects,ridge,extra trees without curves,extra trees,Gaussian process,ensemble,shuffled chemistry,Bayes Gaussian,Bayes Laplace,Bayes sparse,Bayes ensemble,last layer,committee
 SEVERAL := mean effects,extra trees,ensemble
 SYNERGY := scores reliability coverage replay_means
+WELLS := scores activity sham_activity
+CELLS := scores by_group explained explanations
+CROPS := -p size=0 -p epochs=20
 
 .DEFAULT_GOAL := help
 .PHONY: help figures figures-all figures-committed test test-all checks lab export notebooks real real-essentiality real-synergy real-morphology networks rebuilt bench maps wheel
@@ -123,6 +126,19 @@ real-synergy: $(DEEP)
 	for table in $(SYNERGY); do cp runs/synergy/almanac-786-0/$$table.csv figures/synergy/almanac-786-0/ || exit 1; done
 	cp runs/synergy/oneil/scores.csv figures/synergy/oneil/
 	cp runs/synergy/oneil/figures/models.* runs/synergy/oneil/figures/calibration.* figures/synergy/oneil/
+
+real-morphology: $(DEEP)
+	$(BIN)/drugnb run morphology --data bbbc021 -p classifiers=logistic,forest,discriminant
+	mkdir -p figures/morphology/bbbc021 figures/morphology/bbbc021-cells
+	cp runs/morphology/bbbc021/figures/* figures/morphology/bbbc021/
+	for table in $(WELLS); do cp runs/morphology/bbbc021/$$table.csv figures/morphology/bbbc021/ || exit 1; done
+	$(BIN)/drugnb run morphology --data bbbc021-cells $(CROPS) -p positives=well
+	cp runs/morphology/bbbc021-cells/figures/* figures/morphology/bbbc021-cells/
+	for table in $(CELLS); do cp runs/morphology/bbbc021-cells/$$table.csv figures/morphology/bbbc021-cells/ || exit 1; done
+	for way in view treatment; do \
+	  $(BIN)/drugnb run morphology --data bbbc021-cells --run runs/morphology/bbbc021-cells-$$way $(CROPS) -p positives=$$way \
+	    -p "models=texture,SimCLR,SimCLR (transductive)" || exit 1; \
+	  cp runs/morphology/bbbc021-cells-$$way/scores.csv figures/morphology/bbbc021-cells/scores_$$way.csv || exit 1; done
 
 networks: $(DEEP)
 	$(BIN)/drugnb run combos --data melanoma --run runs/combos/melanoma-networks -p "only=leaving drugs out" -p "models=sum,published network"

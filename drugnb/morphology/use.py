@@ -53,8 +53,9 @@ def read_scores(
     path: Path,  # scores.csv of a run
 ) -> pd.DataFrame:  # as `phenotype.scored` made it
     "The scores of a run."
-    return pd.read_csv(path, dtype={"sphering": str, "intensity": str}, keep_default_na=True,
-                       na_filter=True).fillna({"intensity": "", "warning": "", "verdict": ""})
+    texts = ("intensity", "warning", "verdict")
+    table = pd.read_csv(path, dtype=dict.fromkeys(("sphering", *texts), str))
+    return table.fillna(dict.fromkeys(texts, ""))
 
 def results(
     folder: Path,  # a run folder
