@@ -2285,6 +2285,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'drugnb.morphology.judge._about': ('morphology/judge.html#_about', 'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge._by_permuted': ( 'morphology/judge.html#_by_permuted',
                                                                                    'drugnb/morphology/judge.py'),
+                                         'drugnb.morphology.judge._chance': ('morphology/judge.html#_chance', 'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge._claim': ('morphology/judge.html#_claim', 'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge._dealt': ('morphology/judge.html#_dealt', 'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge._dose_half': ( 'morphology/judge.html#_dose_half',

@@ -561,7 +561,7 @@ MODEL_COLOURS = {"trained": "C0", "random weights": "0.6", "shuffled labels": "C
 def _swap_title(r):
     "What the channel swap of one treatment shows."
     found = f"looks at {r.channel}" if r.channel else "nothing to explain"
-    return f"{r.treatment}: {found}\n(balanced accuracy {r.accuracy:.2f})"
+    return f"{r.treatment}:\n{found}\n(balanced accuracy {r.accuracy:.2f})"
 
 @styled
 def figure_swap(

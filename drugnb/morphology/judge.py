@@ -615,6 +615,11 @@ def _shared_wells(rows, split):
     wells = one.plate + " " + one.well
     return int((wells.map(wells.value_counts()) > one.groupby([wells, "fold"]).image.transform("size")).sum())
 
+def _chance(rows, majority):
+    "What no features reach; of a sham an even guess, as its commonest label follows from what is held out."
+    even = 1/max(rows.truth.nunique(), 2)
+    return even if rows.kind.iloc[0] == "sham" else max(majority, even)
+
 def score_row(
     rows: pd.DataFrame,  # of `predictions`, of one question, method and split
     seed: int = 0,  # of the bootstrap
@@ -632,7 +637,7 @@ def score_row(
             "accuracy": accuracy, "accuracy_low": ends[0, 0], "accuracy_high": ends[1, 0],
             "balanced": balanced, "balanced_low": ends[0, 1], "balanced_high": ends[1, 1],
             "baseline": about["majority"][0],
-            "balanced_baseline": max(about["majority"][1], 1/rows.truth.nunique()),
+            "balanced_baseline": _chance(rows, about["majority"][1]),
             "permuted": about["permuted"][1], "position": about["position"][1], "ceiling": rows.known.mean(),
             "strength": rows.strength.mean(), "shared_wells": _shared_wells(rows, rows.split.iloc[0]),
             "interval_over": rows.split.iloc[0] + "s" if many else "wells"}
@@ -729,7 +734,7 @@ def figure_splits(
     order = [s for s in SPLITS if s in set(scores.split)]
     names = [*dict.fromkeys(scores.question[scores.kind == "claim"]), *LOOKS]
     panels = list(scores.groupby(["features", *SAME[1:4]], sort=False))
-    n = min(len(panels), 4)
+    n = min(len(panels), 2)
     fig, axes = plt.subplots(-(-len(panels)//n), n, sharey=True, squeeze=False,
                              figsize=(2.5*n + 1.9, 2.9*(-(-len(panels)//n)) + 0.8))
     colours = [c["color"] for c in plt.rcParams["axes.prop_cycle"] if c["color"] != "#8C8C8C"]  # grey: shams

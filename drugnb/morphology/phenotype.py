@@ -403,7 +403,9 @@ def label_of(
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #0f1960c8
 def _finding(rows, question):
-    "The best set of features beside texture, in words."
+    "The best set of features beside texture by the usual method, in words."
+    rows = rows[(rows.normalisation == "robust z") & (rows.sphering == "0.0")]
+    rows = rows[rows.classifier == rows.classifier.iloc[0]]
     best = rows.loc[rows.balanced.idxmax()]
     says = f"{question}:\n{best.features} {best.balanced:.2f}"
     there = rows[rows.features == REFERENCE].balanced
