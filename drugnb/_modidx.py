@@ -2363,6 +2363,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'drugnb.morphology.judge.units': ('morphology/judge.html#units', 'drugnb/morphology/judge.py'),
                                          'drugnb.morphology.judge.well_names': ( 'morphology/judge.html#well_names',
                                                                                  'drugnb/morphology/judge.py')},
+            'drugnb.morphology.looks': { 'drugnb.morphology.looks.kept_explanations': ( 'morphology/looks.html#kept_explanations',
+                                                                                        'drugnb/morphology/looks.py')},
             'drugnb.morphology.normalise': { 'drugnb.morphology.normalise.PlateScale': ( 'morphology/normalise.html#platescale',
                                                                                          'drugnb/morphology/normalise.py'),
                                              'drugnb.morphology.normalise.Sphering': ( 'morphology/normalise.html#sphering',

@@ -113,7 +113,7 @@ ESSENTIALITY = Card(
 # %% ../nbs/06b_studies.ipynb #3f0a57d1
 MORPHOLOGY = Card(
     question="which features of cell images hold up on held-out weeks, without brightness and position",
-    notebooks={"morphology/31_data": 0.06, "morphology/35_explain": 0.24, "morphology/36_phenotype": 0.55,
+    notebooks={"morphology/31_data": 0.06, "morphology/35a_looks": 0.24, "morphology/36_phenotype": 0.55,
                "morphology/36a_active": 0.08, "morphology/37_gallery": 0.07},
     sets={"simulated": "morphology.simulate:simulated",
           "simulated-small": "morphology.simulate:simulated_small",

@@ -127,7 +127,7 @@ def test_a_small_run_measures_both_sides_of_every_row(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"out.ipynb", "benchmarks.csv", *drawn}
     t = pd.read_csv(tmp_path/"benchmarks.csv")
     assert (t.seconds > 0).all() and t.memory.between(-0.01, 5).all()
-    assert set(t.study) == {"weighting", "combos", "essentiality", "synergy"}
+    assert set(t.study) == {"weighting", "combos", "essentiality", "morphology", "synergy"}
     combos, t = t[t.study == "combos"], t[t.study == "weighting"]
     check_combos(combos, 80)
     assert set(t["size"]) == {400, 500, 900} and set(t.genes) == {120}

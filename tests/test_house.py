@@ -167,7 +167,7 @@ def loads(statement):
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
-HEAVY = {"torch", "dask", "distributed", "papermill", "anndata", "monai", "rdkit"}
+HEAVY = {"torch", "dask", "distributed", "papermill", "anndata", "monai", "rdkit", "tifffile", "imagecodecs", "zarr"}
 
 def test_importing_drugnb_imports_next_to_nothing():
     assert not loads("import drugnb") & {"numpy", "pandas", "drugnb.core", "drugnb.run"}
@@ -181,6 +181,9 @@ def test_importing_one_study_loads_nothing_of_another_s():
     assert not weighting & HEAVY and not [m for m in weighting if m.startswith("drugnb.combos")]
     synergy = loads("import drugnb.synergy.score, drugnb.synergy.held_out, drugnb.synergy.campaign, drugnb.synergy.replay, drugnb.synergy.use")
     assert not synergy & HEAVY
+    cells = loads("import drugnb.morphology.data, drugnb.morphology.phenotype, drugnb.morphology.active, drugnb.morphology.embed, "
+                  "drugnb.morphology.explain, drugnb.morphology.gallery, drugnb.morphology.use")
+    assert not cells & HEAVY and not [m for m in cells if m.startswith(("drugnb.weighting", "drugnb.combos", "drugnb.synergy"))]
     screens = loads("import drugnb.essentiality.held_out, drugnb.essentiality.reports, drugnb.essentiality.predict")
     assert not screens & {"openTSNE", "leidenalg", "igraph", "plotly", "kneed", "seaborn", *HEAVY}
     assert not [m for m in screens if m.startswith(("drugnb.weighting", "drugnb.combos"))]
@@ -205,6 +208,12 @@ def test_figures_are_committed():
     for folder in ("figures/synergy", "figures/synergy/almanac-786-0"):
         found = {p.stem for p in (ROOT/folder).glob("*.png")}
         assert of_drug_pairs == found == {p.stem for p in (ROOT/folder).glob("*.svg")}
+
+    of_cells = {"activity", "baselines", "channel_swap", "confounding", "gallery", "grad_cam", "layout", "loss", "map", "splits", "stains"}
+    of_wells = of_cells - {"channel_swap", "gallery", "grad_cam", "loss", "stains"}
+    for folder, names in (("", of_cells), ("bbbc021", of_wells), ("bbbc021-cells", of_cells)):
+        found = {p.stem for p in (ROOT/"figures/morphology"/folder).glob("*.png")}
+        assert names == found == {p.stem for p in (ROOT/"figures/morphology"/folder).glob("*.svg")}
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT/"drugnb")))
 def test_each_argument_on_a_line_of_its_own_says_what_it_is(path):

@@ -287,6 +287,6 @@ def test_make_figures_in_a_fresh_clone_leaves_it_clean(tmp_path):
     subprocess.run(["make", "figures"], cwd=tmp_path/"x", check=True, capture_output=True)
     status = subprocess.run(["git", "status", "--porcelain"], cwd=tmp_path/"x", capture_output=True, text=True)
     assert not status.stdout
-    for study in ("weighting", "combos", "essentiality", "synergy"):
+    for study in ("weighting", "combos", "essentiality", "morphology", "synergy"):
         names = {p.name for p in (tmp_path/f"x/runs/{study}/simulated/figures").glob("*.png")}
         assert names == {p.name for p in (ROOT/f"figures/{study}").glob("*.png")}

@@ -456,8 +456,9 @@ def activity_finding(
     "What treatments and shams reach, in words."
     asked, rate = table[table.status == "tested"], sham_rate(shams)
     if not len(asked): return f"None of {len(table)} treatments can be tested"
-    return (f"{(asked.p <= LEVEL).mean():.0%} of {len(asked)} treatments reach p ≤ {LEVEL:g},\n"
-            f"and so do {rate.rate:.0%} of {rate.n} shams ({rate.low:.0%} to {rate.high:.0%})")
+    says = f"{(asked.p <= LEVEL).mean():.0%} of {len(asked)} treatments reach p ≤ {LEVEL:g},\n"
+    if not rate.n: return f"{says}and no sham can be made here"
+    return f"{says}and so do {rate.rate:.0%} of {rate.n} shams ({rate.low:.0%} to {rate.high:.0%})"
 
 @styled
 def figure_activity(
@@ -494,9 +495,10 @@ def activity_text(
     "What was found, what could not be tested, and what shams reach, for a terminal."
     asked, rate = table[table.status == "tested"], sham_rate(shams)
     lines = [f"{asked.active.sum()} of {len(asked)} treatments are active at a false discovery rate of "
-             f"{LEVEL:g}; {(asked.p <= LEVEL).sum()} reach p ≤ {LEVEL:g}",
-             f"{rate.rate:.0%} of {rate.n} sham treatments do (95% interval over {rate.over} {rate.low:.0%} "
-             f"to {rate.high:.0%}), and {rate.called:.0%} of them are called active"]
+             f"{LEVEL:g}; {(asked.p <= LEVEL).sum()} reach p ≤ {LEVEL:g}"] if len(asked) else []
+    if rate.n:
+        lines.append(f"{rate.rate:.0%} of {rate.n} sham treatments do (95% interval over {rate.over} "
+                     f"{rate.low:.0%} to {rate.high:.0%}), and {rate.called:.0%} of them are called active")
     if not asked.calibrated.all():
         lines.append(f"the p of {(~asked.calibrated).sum()} treatments is not calibrated, for positions are "
                      "fixed: read it beside that of the shams")

@@ -602,8 +602,10 @@ def _cam_title(scores):
     "How often the maximum lies on the organelle, over treatments with something to explain."
     share = scores.groupby("model").score.mean()
     said = ", ".join(f"{m} {share[m]:.0%}" for m in MODELS)
-    covers = f"the organelle covers {scores.chance.mean():.0%} of an image"
-    return f"Grad-CAM's maximum lies on the organelle: {said};\n{covers}"
+    known = (scores["masks"] == "truth").all()
+    on, what = ("the organelle", "the organelle") if known else ("the stain", "its bright side")
+    covers = f"{what} covers {scores.chance.mean():.0%} of an image"
+    return f"Grad-CAM's maximum lies on {on}: {said};\n{covers}"
 
 @styled
 def figure_cam(

@@ -286,7 +286,14 @@ def test_every_classifier_knows_a_clear_answer_and_permuted_labels_do_not(name):
     images = two_columns()
     values = np.c_[images.untreated, ~images.untreated] + np.random.default_rng(0).normal(0, 0.2, (len(images), 2))
     row = judge(Fixed("x", values), images, claims(images)[0], "plate", Method("raw", 0.0, name)).scores.iloc[0]
-    assert row.balanced == 1 and row.permuted < 0.8 and row.balanced_baseline == 0.5
+    assert row.balanced == 1 and row.balanced_baseline == 0.5
+    assert np.isnan(row.permuted) if name == "forest" else row.permuted < 0.8, "a forest is too slow for a control of its own"
+
+def test_a_sham_s_chance_is_even_whatever_is_commonest_in_training():
+    images = two_columns()
+    values = np.random.default_rng(0).normal(size=(len(images), 2))
+    shams = [q for q in questions(images, note=lambda says: None) if q.kind == "sham"]
+    assert (judge(Fixed("x", values), images, shams, "plate").scores.balanced_baseline == 0.5).all()
 
 def test_wells_are_the_unit_unless_a_label_has_few():
     images = two_columns(sites=3)
