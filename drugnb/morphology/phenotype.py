@@ -359,6 +359,8 @@ def by_group(
     return pd.DataFrame(out, columns=[*keys, "n", "balanced"])
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #c4fe8310
+def _number(x): return "-" if pd.isna(x) else f"{x:.2f}"
+
 def claims_text(
     table: pd.DataFrame,  # of `scored`
 ) -> str:  # lines
@@ -380,7 +382,7 @@ def claims_text(
             gain = span(r, "gain", "+.2f") if "gain" in rows and pd.notna(r.gain) else ""
             lines.append(f"  {label_of(r.features, r.intensity):<33}"
                          f"{r.normalisation + sphered + ', ' + r.classifier:<29}{span(r, 'balanced'):<21}"
-                         f"{r.batch_sham:5.2f}{r.position_sham:10.2f}  {r.verdict:<8}{gain}")
+                         f"{_number(r.batch_sham):>5}{_number(r.position_sham):>10}  {r.verdict:<8}{gain}")
     return "\n".join(lines)
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #8134b50b

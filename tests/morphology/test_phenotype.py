@@ -221,3 +221,12 @@ def test_results_and_summary_read_what_a_run_wrote(table, tmp_path):
     about, rows = results(tmp_path)
     assert about["wells"] > 10 and list(rows.columns) == ["balanced", "low", "high"] and "texture" in rows.index
     assert "mechanism, weeks held out" in summary(tmp_path)
+
+def test_damaged_files_are_listed_in_the_run_folder(study, tmp_path):
+    few = replace(study, images=study.images.iloc[:8].assign(site=["1", "2"]*4), pixels=study.pixels[:8])
+    folder = write_example_images(tmp_path/"mine", few)
+    broken = next(folder.rglob("*_w3.png"))
+    broken.write_bytes(broken.read_bytes()[:40])
+    with pytest.raises(InputError, match="bad_images.csv"): check(str(folder), USUAL, RunFolder(tmp_path/"run"))
+    listed = pd.read_csv(tmp_path/"run/bad_images.csv", dtype=str)
+    assert len(listed) == 1 and listed.plate.notna().all() and listed.path.iloc[0].endswith(broken.name)
