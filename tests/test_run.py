@@ -289,4 +289,5 @@ def test_make_figures_in_a_fresh_clone_leaves_it_clean(tmp_path):
     assert not status.stdout
     for study in ("weighting", "combos", "essentiality", "morphology", "synergy"):
         names = {p.name for p in (tmp_path/f"x/runs/{study}/simulated/figures").glob("*.png")}
-        assert names == {p.name for p in (ROOT/f"figures/{study}").glob("*.png")}
+        with_torch = {"channel_swap.png", "grad_cam.png", "loss.png"} if study == "morphology" else set()
+        assert names == {p.name for p in (ROOT/f"figures/{study}").glob("*.png")} - with_torch

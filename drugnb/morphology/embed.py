@@ -7,7 +7,6 @@ __all__ = ['FACTOR', 'run_encoder', 'matched_stains', 'unlike_training', 'embedd
 
 # %% ../../nbs/morphology/38_embed.ipynb #ccc1d334
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+
 def drugnb(*words, at):
     done = subprocess.run([str(Path(sys.executable).with_name("drugnb")), *words], cwd=at, capture_output=True, text=True,
                           env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})

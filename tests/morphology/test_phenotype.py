@@ -12,24 +12,24 @@ from drugnb.morphology.active import all_activity, profile_features
 from drugnb.morphology.data import open_study
 from drugnb.morphology.embed import embed, embedded, matched_stains, run_encoder, unlike_training
 from drugnb.morphology.images import write_example_images
-from drugnb.morphology.judge import Method, questions, SHAMS
+from drugnb.morphology.judge import SHAMS, Method, questions
 from drugnb.morphology.phenotype import (
+    PUBLISHED,
+    SEEN,
+    STRICT,
+    Features,
+    Plan,
     by_group,
     claims_text,
     feature_sets,
-    Features,
     headline,
     image_features,
     paired_gain,
-    Plan,
-    PUBLISHED,
     recipe_of,
     rounds,
     said_of,
     scored,
-    SEEN,
     source_of,
-    STRICT,
     training_sides,
     widest,
 )
