@@ -2441,6 +2441,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'drugnb/morphology/phenotype.py'),
                                              'drugnb.morphology.phenotype.scored': ( 'morphology/phenotype.html#scored',
                                                                                      'drugnb/morphology/phenotype.py'),
+                                             'drugnb.morphology.phenotype.size_notes': ( 'morphology/phenotype.html#size_notes',
+                                                                                         'drugnb/morphology/phenotype.py'),
                                              'drugnb.morphology.phenotype.source_of': ( 'morphology/phenotype.html#source_of',
                                                                                         'drugnb/morphology/phenotype.py'),
                                              'drugnb.morphology.phenotype.strict_features': ( 'morphology/phenotype.html#strict_features',

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['STRICT', 'SEEN', 'WORLDS', 'NETWORKS', 'PUBLISHED', 'MAIN', 'ALONE', 'REFERENCE', 'OF_ONE', 'UNIT', 'MARKS',
-           'Features', 'feature_sets', 'words', 'recipe_of', 'file_name', 'trained', 'loss_history', 'world',
-           'image_features', 'Folded', 'strict_features', 'source_of', 'Plan', 'widest', 'rounds', 'training_sides',
-           'said_of', 'all_said', 'paired_gain', 'scored', 'headline', 'by_group', 'claims_text', 'label_of',
-           'figure_baselines', 'panels']
+           'Features', 'feature_sets', 'words', 'recipe_of', 'size_notes', 'file_name', 'trained', 'loss_history',
+           'world', 'image_features', 'Folded', 'strict_features', 'source_of', 'Plan', 'widest', 'rounds',
+           'training_sides', 'said_of', 'all_said', 'paired_gain', 'scored', 'headline', 'by_group', 'claims_text',
+           'label_of', 'figure_baselines', 'panels']
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #62915afc
 import re
@@ -80,6 +80,16 @@ def recipe_of(
     recipe = Recipe(**given)
     smaller = study.pixels is not None and min(study.pixels.shape[2:]) <= recipe.size
     return replace(recipe, size=0) if smaller else recipe
+
+def size_notes(
+    study: Study,  # that is asked about
+    recipe: Recipe,  # of the encoders
+) -> list[str]:  # none where the encoders see what is there
+    "Says where encoders see far smaller images than there are."
+    edge = 0 if study.pixels is None else min(study.pixels.shape[2:])
+    if not recipe.size or edge <= 2*recipe.size: return []
+    return [f"encoders see images of {edge} pixels reduced to {recipe.size}: choose size (0 keeps them), or cut "
+            "cells out of the sites (crop)"]
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #a1ac52f7
 def file_name(

@@ -38,10 +38,10 @@ def check(
     from drugnb.morphology.active import require_profile
     from drugnb.morphology.data import confounded_says, confounding
     from drugnb.morphology.judge import questions
-    from drugnb.morphology.phenotype import feature_sets, recipe_of, words, widest
+    from drugnb.morphology.phenotype import feature_sets, recipe_of, size_notes, words, widest
     study, notes = opened(source, store), []
     feature_sets(study, parameters["models"], notes.append)
-    recipe_of(parameters, study)
+    notes += size_notes(study, recipe_of(parameters, study))
     require_profile(study, parameters["profile"])
     last = widest(study.images, words(parameters["splits"]))
     asked = questions(study.images, seed=parameters["seed"], note=notes.append)

@@ -100,6 +100,11 @@ def test_images_smaller_than_asked_are_taken_as_they_are(study):
     given = dict(encoder="small", positives="view", epochs=1, seed=0)
     assert recipe_of(given | {"size": 64}, study).size == 0 and recipe_of(given | {"size": 16}, study).size == 16
 
+def test_large_images_reduced_to_little_are_named(study):
+    large = replace(study, pixels=np.zeros((1, 6, 200, 200), np.float32))
+    assert "200 pixels reduced to 32" in size_notes(large, Recipe(size=32))[0]
+    assert not size_notes(large, Recipe(size=0)) and not size_notes(study, Recipe(size=16))
+
 def test_features_of_networks_belong_to_their_recipe(study, tmp_path):
     store = RunFolder(tmp_path)
     first = image_features(study, Features("untrained", "removed"), TINY, store)
