@@ -81,6 +81,7 @@ def recipe_of(
     smaller = study.pixels is not None and min(study.pixels.shape[2:]) <= recipe.size
     return replace(recipe, size=0) if smaller else recipe
 
+# %% ../../nbs/morphology/36_phenotype.ipynb #51f3a0c7
 def size_notes(
     study: Study,  # that is asked about
     recipe: Recipe,  # of the encoders

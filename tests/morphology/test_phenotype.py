@@ -29,6 +29,7 @@ from drugnb.morphology.phenotype import (
     rounds,
     said_of,
     scored,
+    size_notes,
     source_of,
     training_sides,
     widest,
