@@ -89,8 +89,8 @@ def size_notes(
     "Says where encoders see far smaller images than there are."
     edge = 0 if study.pixels is None else min(study.pixels.shape[2:])
     if not recipe.size or edge <= 2*recipe.size: return []
-    return [f"encoders see images of {edge} pixels reduced to {recipe.size}: choose size (0 keeps them), or cut "
-            "cells out of the sites (crop)"]
+    return [f"encoders see images of {edge} pixels reduced to {recipe.size}: choose size (0 keeps them), or "
+            "cut cells out of the sites (crop)"]
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #a1ac52f7
 def file_name(
