@@ -303,7 +303,7 @@ def test_figures_state_what_was_found(study, explained):
     import matplotlib.pyplot as plt
     named = naming(explained.scores, explained.accuracies)
     swap, cam = figure_swap(explained.scores, named), figure_cam(study, explained, named)
-    assert "disperser: looks at Golgi" in swap.axes[0].get_title(loc="left") + swap.axes[0].get_title()
+    assert "disperser:\nlooks at Golgi" in swap.axes[0].get_title(loc="left") + swap.axes[0].get_title()
     assert "trained" in cam.get_suptitle() and len(cam.axes) == 4
     nothing = named.assign(channel="")
     assert figure_cam(study, explained, nothing).get_suptitle() == "No classifier has anything to explain"
