@@ -1808,6 +1808,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'drugnb/morphology/data.py'),
                                         'drugnb.morphology.data.study_of_files': ( 'morphology/data.html#study_of_files',
                                                                                    'drugnb/morphology/data.py'),
+                                        'drugnb.morphology.data.with_names': ( 'morphology/data.html#with_names',
+                                                                               'drugnb/morphology/data.py'),
                                         'drugnb.morphology.data.write_example': ( 'morphology/data.html#write_example',
                                                                                   'drugnb/morphology/data.py'),
                                         'drugnb.morphology.data.zarr_arrays': ( 'morphology/data.html#zarr_arrays',

@@ -8,10 +8,10 @@ __all__ = ['IMAGE_COLUMNS', 'UNSAID', 'BETWEEN', 'KEYS', 'SAYS', 'IMAGE_ID', 'MO
            'Answers', 'read_answers', 'Annotation', 'annotation_of', 'plate_partners', 'one_each', 'Meeting', 'meet',
            'combined', 'joined_table', 'check_lost', 'annotated', 'check_wells', 'check_files', 'image_ids',
            'images_of', 'as_channels_first', 'Array', 'read_array', 'Part', 'kind_of', 'long_files', 'parts_of',
-           'choose_features', 'Joined', 'join', 'study_of_features', 'study_of_array', 'zarr_arrays', 'listed_files',
-           'image_files', 'Files', 'files_of', 'files_there', 'study_of_files', 'Guess', 'best_guess', 'alone_share',
-           'confounding', 'confounded_says', 'Layout', 'layout', 'open_folder', 'open_study', 'write_example',
-           'figure_confounding', 'figure_layout']
+           'choose_features', 'Joined', 'join', 'study_of_features', 'study_of_array', 'zarr_arrays', 'with_names',
+           'listed_files', 'image_files', 'Files', 'files_of', 'files_there', 'study_of_files', 'Guess', 'best_guess',
+           'alone_share', 'confounding', 'confounded_says', 'Layout', 'layout', 'open_folder', 'open_study',
+           'write_example', 'figure_confounding', 'figure_layout']
 
 # %% ../../nbs/morphology/31_data.ipynb #67a1ede0
 import hashlib
@@ -33,7 +33,8 @@ from ..core.evaluate import group_counts, interval
 from ..core.settings import InputError, data_folders, project_path, read_settings, typed_path
 from ..core.style import styled
 from drugnb.morphology.images import (
-    IMAGE_ENDINGS, find_images, load_pixels, plain_site, well_name, well_position, write_example_images,
+    IMAGE_ENDINGS, find_images, load_pixels, name_parts, plain_site, plain_well, plate_labels, well_name,
+    well_position, write_example_images,
 )
 from drugnb.morphology.tables import (
     Column, batches_of_labels, columns_of, counted, doses_of, feature_names, features_of,
@@ -847,6 +848,23 @@ def zarr_arrays(
 ZARR = ("zarr.json", ".zgroup", ".zarray")  # one of these is in the folder of a store
 AT = "row of the array"  # a column of listed files
 
+def with_names(
+    table: pd.DataFrame,  # a row a file, with path
+    columns: dict[str, Column],  # of the table
+    pattern: str = "",  # see `Answers`
+) -> pd.DataFrame:
+    "A table of files with what their names say where no column does. Raises `InputError` for other names."
+    parts = name_parts(table.path.str.replace(r"^.*/|(\.ome)?\.[^./]+$", "", regex=True), pattern)
+    none = pd.Series("", table.index)
+    says = {"plate": plate_labels(table.path, parts.get("plate", none)), "well": plain_well(parts["well"]),
+            "site": plain_site(parts.get("site", none))}
+    says |= {c: parts[c] for c in ("channel", "index") if c in parts and not {"channel", "index"} & set(columns)}
+    says = {c: v for c, v in says.items() if c not in columns}
+    table = table.assign(**says)
+    table.attrs["notes"] = (f"{', '.join(says)} are told by the names of the files",)
+    return table
+
+# %% ../../nbs/morphology/31_data.ipynb #6b1e02aa
 def listed_files(
     folder: Path,  # that paths are relative to
     part: Part | None,  # the table of files, or of rows of a zarr array; None where names have to tell
@@ -860,7 +878,8 @@ def listed_files(
         path = texts_of(table, columns, "path", part.path.name).str.replace("\\", "/", regex=False)
         table = table.drop(columns=columns["path"].name).assign(path=path)
         many = "at" in columns and not path.str.lower().str.endswith(IMAGE_ENDINGS[:3]).any()
-        return table.assign(**{AT: table[columns["at"].name]}) if many else table
+        if many: return table.assign(**{AT: table[columns["at"].name]})
+        return table if "well" in columns else with_names(table, columns, pattern)
     arrays = zarr_arrays(folder)
     if len(arrays) != 1:
         raise InputError(f"{folder.name} holds {counted(len(arrays), 'zarr array')}, and {part.path.name} "

@@ -1,6 +1,7 @@
 """Tables of images: columns by name, wells and plates in one spelling, joins that count, and what position alone tells."""
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from drugnb.morphology.data import (
     read_answers,
     write_example,
 )
+from drugnb.morphology.images import write_example_images
 from drugnb.morphology.simulate import simulated_fixed, simulated_small
 from drugnb.morphology.tables import (
     columns_of,
@@ -680,3 +682,23 @@ def test_the_real_nf1_wells_open_with_a_table_of_genotypes(mirror, tmp_path):
     study = open_study(tmp_path, cache="", untreated="WT", size=96)
     assert study.channels == ("DAPI", "GFP", "RFP") and study.images.untreated.sum() == 1 and len(study.images) == 5
     refused(lambda: open_study(tmp_path, cache="", untreated="WT", on_bad="keep"), "on_bad")
+
+def test_wells_and_stains_are_told_by_file_names_where_the_table_has_paths_only(tmp_path):
+    study = open_study("simulated-small")
+    few = replace(study, images=study.images.assign(site=study.images.site.str.lstrip("s")))
+    folder = write_example_images(tmp_path/"mine", few)
+    (folder/"metadata.csv").rename(tmp_path/"metadata.csv")
+    said = pd.read_csv(tmp_path/"metadata.csv", dtype=str).set_index(["plate", "well"]).treatment
+    said = said[~said.index.duplicated()]
+    paths = sorted(p.relative_to(folder).as_posix() for p in (folder/"images").rglob("*.png"))
+    plate, well = ([p.split("/")[1] for p in paths], [p.split("/")[-1].split("_")[0] for p in paths])
+    rows = pd.DataFrame({"path": paths, "treatment": [said[k] for k in zip(plate, well, strict=True)]})
+    rows.sample(frac=1, random_state=0).to_csv(folder/"files.csv", index=False)
+    found = open_study(folder, cache="")
+    assert any("told by the names of the files" in s for s in found.report)
+    assert found.pixels.shape == study.pixels.shape and found.channels == study.channels
+    key = ["plate", "well", "site"]
+    both = found.images.reset_index().merge(few.images.reset_index(), on=key, validate="one_to_one")
+    assert len(both) == len(few.images) and (both.treatment_x == both.treatment_y).all()
+    rows.assign(path=["x.png"]*len(rows)).to_csv(folder/"files.csv", index=False)
+    with pytest.raises(InputError, match="do not say which well"): open_study(folder, cache="")
