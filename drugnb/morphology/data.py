@@ -858,7 +858,8 @@ def with_names(
     none = pd.Series("", table.index)
     says = {"plate": plate_labels(table.path, parts.get("plate", none)), "well": plain_well(parts["well"]),
             "site": plain_site(parts.get("site", none))}
-    says |= {c: parts[c] for c in ("channel", "index") if c in parts and not {"channel", "index"} & set(columns)}
+    stain = {"channel", "index"} & set(parts) if not {"channel", "index"} & set(columns) else ()
+    says |= {c: parts[c] for c in sorted(stain)}
     says = {c: v for c, v in says.items() if c not in columns}
     table = table.assign(**says)
     table.attrs["notes"] = (f"{', '.join(says)} are told by the names of the files",)
