@@ -24,7 +24,7 @@ from drugnb.core.identity import (
     match_compounds, match_lines, named_columns, plain_cell, require_unique,
 )
 from ..core.read import fitting_files, read_matrix, separator, SUFFIXES
-from ..core.settings import InputError, read_settings
+from ..core.settings import counted, InputError, read_settings, some
 from ..core.worlds import gene_names, programmes
 from ..studies import find_set
 
@@ -66,14 +66,6 @@ class Screen:
     def __str__(self): return "\n".join(self.report)
 
 # %% ../../nbs/essentiality/20_data.ipynb #23ad7ebf
-def _n(n, what):
-    "A count with its noun, for a sentence."
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
-
-def _some(ids, most=3):
-    "The first few of some ids, for a sentence."
-    return ", ".join(map(str, list(ids)[:most])) + (", …" if len(ids) > most else "")
-
 def _numeric(table, what):
     "A table of numbers with text ids, each once. Raises `InputError` for text, infinities, repeated ids."
     table = table.set_axis([as_text(i) for i in table.index]).set_axis([as_text(c) for c in table], axis=1)
@@ -127,7 +119,7 @@ def _catalogue(lines):
     if _unnamed(lines):
         column = [*named_columns(lines, LINE_ID), lines.columns[0]][0]
         unnamed = lines[column].isna() | lines[column].isin(MISSING)
-        if unnamed.any(): says.append(f"{_n(unnamed.sum(), 'row')} of the lines left out: no {column}")
+        if unnamed.any(): says.append(f"{counted(unnamed.sum(), 'row')} of the lines left out: no {column}")
         lines = lines[~unnamed].set_index(column)
         says.append(f"lines are identified by their {column}")
     lines = lines.set_axis([as_text(i) for i in lines.index])
@@ -176,10 +168,11 @@ def _under_known_ids(table, catalogue, what):
     ids = np.where(met.known != "", met.known, met.index)
     says = []
     if unclear.any():
-        says.append(f"{_n(unclear.sum(), 'line')} of the {what} left out: the name is not one line's alone "
-                    f"({_some(table.index[unclear])})")
+        n = counted(unclear.sum(), "line")
+        says.append(f"{n} of the {what} left out: the name is not one line's alone "
+                    f"({some(table.index[unclear])})")
     by_name = met.route.isin(["other id", "name"]).sum()
-    if by_name: says.append(f"{_n(by_name, 'line')} of the {what} matched by a name or another id")
+    if by_name: says.append(f"{counted(by_name, 'line')} of the {what} matched by a name or another id")
     return table.set_axis(ids)[~unclear], says
 
 def _lines_in_rows(table, catalogue, ids):
@@ -199,13 +192,13 @@ def _shared_lines(expression, responses):
     if not len(both):
         raise InputError(
             f"No line has both expression and responses: the {len(expression)} lines of the expression begin "
-            f"{_some(expression.index)}, the {len(responses)} of the responses {_some(responses.index)}; use "
+            f"{some(expression.index)}, the {len(responses)} of the responses {some(responses.index)}; use "
             "ids of one kind, or add a table of lines that holds both.")
-    says = [f"{_n(len(both), 'line')} with expression and responses"]
+    says = [f"{counted(len(both), 'line')} with expression and responses"]
     for table, other, has, lacks in ((expression, responses, "expression", "responses"),
                                      (responses, expression, "responses", "expression")):
         alone = table.index.difference(other.index)
-        if len(alone): says.append(f"{_n(len(alone), 'line')} with {has} but no {lacks} ({_some(alone)})")
+        if len(alone): says.append(f"{counted(len(alone), 'line')} with {has} but no {lacks} ({some(alone)})")
     return both, says
 
 # %% ../../nbs/essentiality/20_data.ipynb #899781a4
@@ -241,17 +234,17 @@ def _filled(expression):
     "Expression without gaps, and what there is to say. Raises `InputError` where nothing is left."
     says, empty = [], expression.isna().mean(axis=1) > 0.5
     if empty.any():
-        says.append(f"{_n(empty.sum(), 'line')} left out: more than half of the expression is missing "
-                    f"({_some(expression.index[empty])})")
+        says.append(f"{counted(empty.sum(), 'line')} left out: more than half of the expression is missing "
+                    f"({some(expression.index[empty])})")
     expression = expression[~empty]
     if not len(expression): raise InputError("More than half of the expression is missing in every line.")
     rare = expression.isna().mean() > FEW
     if rare.any():
-        says.append(f"{_n(rare.sum(), 'gene')} dropped: missing in more than {FEW:.0%} of the lines")
+        says.append(f"{counted(rare.sum(), 'gene')} dropped: missing in more than {FEW:.0%} of the lines")
     expression = expression.loc[:, ~rare]
     holes = int(expression.isna().to_numpy().sum())
     if not holes: return expression, says
-    says.append(f"{_n(holes, 'missing value')} of expression filled with the gene's median")
+    says.append(f"{counted(holes, 'missing value')} of expression filled with the gene's median")
     return expression.fillna(expression.median()), says
 
 def _checked_genes(expression):
@@ -261,12 +254,12 @@ def _checked_genes(expression):
     expression = by_symbol(expression)
     if expression.shape[1] < n: says.append(_averaged(n - expression.shape[1], "gene"))
     constant = expression.max() == expression.min()
-    if constant.any(): says.append(f"{_n(constant.sum(), 'gene')} dropped: the same in every line")
+    if constant.any(): says.append(f"{counted(constant.sum(), 'gene')} dropped: the same in every line")
     expression = expression.loc[:, ~constant]
     if not expression.shape[1]: raise InputError("No gene's expression differs between the lines.")
     return expression.sort_index(axis=1).astype(np.float32), says
 
-def _averaged(n, what): return f"{_n(n, what)} under another name of one that is there: averaged with it"
+def _averaged(n, what): return f"{counted(n, what)} under another name of one that is there: averaged with it"
 
 # %% ../../nbs/essentiality/20_data.ipynb #b59beb7f
 SENSITIVE = {  # words in a unit that say which end means that a line responds
@@ -377,16 +370,17 @@ def _second_screen(second, catalogue, lines, about, ids, genes):
     rows = [i for i in lines if i in second.index]
     if not rows or not there:
         raise InputError(f"The second screen shares {len(rows)} lines and {len(there)} perturbations with "
-                         f"the first (its lines begin {_some(second.index)}, its perturbations "
-                         f"{_some(columns)}): use ids of one kind, or leave it out.")
+                         f"the first (its lines begin {some(second.index)}, its perturbations "
+                         f"{some(columns)}): use ids of one kind, or leave it out.")
     second = second.loc[rows, list(there.values())].set_axis(list(there), axis=1).sort_index(axis=1)
     second = second.dropna(how="all").dropna(how="all", axis=1).astype(np.float32).astype(np.float64)
     second = second.rename_axis(index="line", columns="perturbation")
-    says.append(f"the second screen shares {_n(len(second), 'line')} and "
-                f"{_n(second.shape[1], 'perturbation')}")
+    says.append(f"the second screen shares {counted(len(second), 'line')} and "
+                f"{counted(second.shape[1], 'perturbation')}")
     if len(unclear):
-        says.append(f"{_n(len(unclear), 'perturbation')} of the second screen left out: several compounds "
-                    f"here have the name ({_some(unclear)})")
+        n = counted(len(unclear), "perturbation")
+        says.append(f"{n} of the second screen left out: several compounds "
+                    f"here have the name ({some(unclear)})")
     return second, says
 
 # %% ../../nbs/essentiality/20_data.ipynb #9b2a8363
@@ -395,7 +389,7 @@ def _mutation_table(mutations, catalogue, lines):
     mutations = _lines_in_rows(_numeric(mutations, "mutations"), catalogue, lines)
     mutations, says = _under_known_ids(mutations, catalogue, "mutations")
     twice = int((mutations == 2).to_numpy().sum())
-    if twice: says.append(f"{_n(twice, 'mutation')} of both copies (2) counted as a mutation (1)")
+    if twice: says.append(f"{counted(twice, 'mutation')} of both copies (2) counted as a mutation (1)")
     mutations = mutations.replace(2, 1)
     odd = np.argwhere(~mutations.isin([0, 1]).to_numpy() & mutations.notna().to_numpy())
     if len(odd):
@@ -405,10 +399,11 @@ def _mutation_table(mutations, catalogue, lines):
                          "unknown.")
     there = mutations.index.isin(lines).sum()
     if not there:
-        raise InputError(f"The mutations are of other lines (they begin {_some(mutations.index)}): use ids "
+        raise InputError(f"The mutations are of other lines (they begin {some(mutations.index)}): use ids "
                          "of one kind, or leave them out.")
     known = mutations.reindex(lines).notna().any(axis=1).sum()
-    says.append(f"{_n(mutations.shape[1], 'mutation')} and other features, known for {known} of {len(lines)} "
+    says.append(f"{counted(mutations.shape[1], 'mutation')} and other features, known for {known} of "
+                    f"{len(lines)} "
                 "lines")
     return mutations.reindex(lines).sort_index(axis=1).rename_axis("line"), says
 
@@ -420,7 +415,7 @@ def _gene_set_table(gene_sets, genes):
     there = gene_sets.index.isin(genes)
     if not there.any():
         raise InputError("The gene sets hold no gene of the expression (they begin "
-                         f"{_some(gene_sets.index)}): use gene symbols.")
+                         f"{some(gene_sets.index)}): use gene symbols.")
     found = (gene_sets[there] != 0).sum().sum()/(gene_sets != 0).sum().sum()
     says = f"{gene_sets.shape[1]} gene sets, {found:.0%} of whose members are among the genes"
     return gene_sets.sort_index().sort_index(axis=1).rename_axis(index="gene", columns="set"), [says]
@@ -478,12 +473,12 @@ def _checked_tables(expression, responses):
     empty = responses.isna().all(axis=1)
     if empty.all(): raise InputError("No response of any line that has expression is known.")
     if empty.any():
-        says.append(f"{_n(empty.sum(), 'line')} left out: no response is known "
-                    f"({_some(responses.index[empty])})")
+        says.append(f"{counted(empty.sum(), 'line')} left out: no response is known "
+                    f"({some(responses.index[empty])})")
     none = responses.isna().all()
     if none.any():
-        says.append(f"{_n(none.sum(), 'perturbation')} left out: measured in none of the lines "
-                    f"({_some(responses.columns[none])})")
+        says.append(f"{counted(none.sum(), 'perturbation')} left out: measured in none of the lines "
+                    f"({some(responses.columns[none])})")
     responses = responses.loc[~empty, ~none].rename_axis(index="line", columns="perturbation")
     responses = responses.astype(np.float32).astype(np.float64)  # what a file keeps, whatever its format
     return expression[~empty].rename_axis(index="line", columns="gene"), responses, says
@@ -522,11 +517,11 @@ class _Optional(NamedTuple):
 def _summary(expression, responses, lines, perturbations):
     "The sizes of a set, in sentences."
     known = lines.tissue[lines.tissue != ""]
-    tissues = f", {_n(known.nunique(), 'tissue')}" if len(known) else ", tissues unknown"
+    tissues = f", {counted(known.nunique(), 'tissue')}" if len(known) else ", tissues unknown"
     shared = lines.patient.duplicated(keep=False).sum()
     gaps = responses.isna().to_numpy()
-    says = [f"{_n(len(expression), 'line')} ({shared} share a patient with another{tissues})",
-            _n(expression.shape[1], "gene"), _n(responses.shape[1], "perturbation"),
+    says = [f"{counted(len(expression), 'line')} ({shared} share a patient with another{tissues})",
+            counted(expression.shape[1], "gene"), counted(responses.shape[1], "perturbation"),
             f"{gaps.sum():,} of {gaps.size:,} responses missing ({gaps.mean():.1%})"]
     again = perturbations.repeat_of[perturbations.repeat_of.duplicated()].nunique()
     return says + ([f"compounds screened under more than one id: {again}"] if again else [])
@@ -553,13 +548,13 @@ def enough(
                          f"variation (the most measured in {y.notna().mean().max():.0%}): lower least.")
     for left_out, why in ((rare, f"measured in fewer than {least:.0%} of the lines"),
                           (flat, f"one value in more than {NEARLY_ALL:.0%} of the lines")):
-        if left_out.any(): says.append(f"{_n(left_out.sum(), 'perturbation')} left out: {why}")
+        if left_out.any(): says.append(f"{counted(left_out.sum(), 'perturbation')} left out: {why}")
     y = y.loc[:, keep]
     lost = y.isna().all(axis=1)
     if lost.any():
-        says.append(f"{_n(lost.sum(), 'line')} left out: no response to what remains "
-                    f"({_some(y.index[lost])})")
-    says.append(f"{_n(keep.sum(), 'perturbation')} and {_n((~lost).sum(), 'line')} remain")
+        says.append(f"{counted(lost.sum(), 'line')} left out: no response to what remains "
+                    f"({some(y.index[lost])})")
+    says.append(f"{counted(keep.sum(), 'perturbation')} and {counted((~lost).sum(), 'line')} remain")
     key = digest([screen.key, "enough", 2, least])
     return _part(screen, y.index[~lost], y.columns, least, says, key)
 
@@ -570,11 +565,11 @@ def _part(screen, lines, ids, least, says, key):
     if second is not None:
         second = second.loc[second.index.isin(lines), second.columns.isin(ids)]
         rare = second.notna().mean() < least
-        if rare.any(): says = [*says, f"{_n(rare.sum(), 'perturbation')} of the second screen left out: "
+        if rare.any(): says = [*says, f"{counted(rare.sum(), 'perturbation')} of the second screen left out: "
                                       f"measured in fewer than {least:.0%} of its lines"]
         second = second.loc[:, ~rare].dropna(how="all")
-        says = [*says, f"of these the second screen has {_n(second.shape[1], 'perturbation')} and "
-                f"{_n(len(second), 'line')}"]
+        says = [*says, f"of these the second screen has {counted(second.shape[1], 'perturbation')} and "
+                f"{counted(len(second), 'line')}"]
         second = second if second.size else None
     return replace(
         screen, expression=screen.expression.loc[lines], responses=screen.responses.loc[lines, ids],
@@ -758,7 +753,7 @@ def screen_files(
     for table in TABLES:
         fit = fitting_files([p for p in files if p not in found.values()], layout[table], _stem)
         if len(fit) > 1:
-            names = _some([p.name for p in fit])
+            names = some([p.name for p in fit])
             raise InputError(f"{len(fit)} files in {folder} could be the {table} ({names}): name one of them "
                              f"in settings.ini ({table} = …).")
         if not fit and table in NEEDED:
@@ -864,7 +859,7 @@ def _named_as_set(table, layout, columns, file):
         theirs = layout[setting]
         if not theirs: continue
         if theirs not in table:
-            raise InputError(f"{file} has no column {theirs!r}: its columns are {_some(table.columns, 12)}; "
+            raise InputError(f"{file} has no column {theirs!r}: its columns are {some(table.columns, 12)}; "
                              f"correct {setting} in settings.ini.")
         table = table.drop(columns=ours, errors="ignore").assign(**{ours: table[theirs]})
     return table

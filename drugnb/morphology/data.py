@@ -30,15 +30,16 @@ import pandas as pd
 
 from ..core.artefacts import digest, first_line
 from ..core.evaluate import group_counts, interval
-from ..core.settings import InputError, data_folders, project_path, read_settings, typed_path
+from ..core.settings import (
+    counted, data_folders, InputError, project_path, read_settings, some, typed_path)
 from ..core.style import styled
 from drugnb.morphology.images import (
     IMAGE_ENDINGS, find_images, load_pixels, name_parts, plain_site, plain_well, plate_labels, well_name,
     well_position, write_example_images,
 )
 from drugnb.morphology.tables import (
-    Column, batches_of_labels, columns_of, counted, doses_of, feature_names, features_of,
-    find_untreated, one_spelling, plain_column, read_table, some, texts_of, wells_of,
+    Column, batches_of_labels, columns_of, doses_of, feature_names, features_of,
+    find_untreated, one_spelling, plain_column, read_table, texts_of, wells_of,
 )
 from ..studies import find_set
 

@@ -39,19 +39,10 @@ from PIL import Image
 import drugnb
 from ..core.artefacts import atomic, digest, first_line, frame_key, RunFolder
 from ..core.identity import as_text, MISSING
-from ..core.settings import InputError, typed_path
+from ..core.settings import counted, InputError, some, typed_path
 from ..core.style import styled
 
 # %% ../../nbs/morphology/30_images.ipynb #2b5be016
-def _n(n, what):
-    "A count with its noun, for a sentence."
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
-
-def _some(items, most=3):
-    "The first few of some names, for a sentence."
-    items = list(items)
-    return ", ".join(map(str, items[:most])) + (", …" if len(items) > most else "")
-
 def _first_capital(text):
     "A sentence's beginning."
     return text[:1].upper() + text[1:]
@@ -141,7 +132,8 @@ def name_parts(
         if not misses.any(): break
     parts, misses = best
     if misses.any():
-        raise InputError(f"{_n(misses.sum(), 'file name')} of {len(names):,} (e.g. {_some(names[misses])}) "
+        n = counted(misses.sum(), "file name")
+        raise InputError(f"{n} of {len(names):,} (e.g. {some(names[misses])}) "
                          "do not say which well they show: give a table of files, or a pattern with a "
                          "group (?P<well>...).")
     return parts
@@ -192,7 +184,8 @@ def find_images(
     folder = typed_path(folder)
     paths = _image_paths(folder)
     small = paths.str.contains("_thumb", case=False, regex=False).astype(bool)
-    notes = [f"{_n(small.sum(), 'thumbnail')} left out (e.g. {paths[small].iloc[0]})"] if small.any() else []
+    left = counted(small.sum(), "thumbnail")
+    notes = [f"{left} left out (e.g. {paths[small].iloc[0]})"] if small.any() else []
     paths = paths[~small].reset_index(drop=True)
     if paths.empty:
         raise InputError(f"{folder} holds no images ({', '.join(IMAGE_ENDINGS)}): give the folder that does, "
@@ -201,7 +194,7 @@ def find_images(
     for what, name in (("plane", "focal planes"), ("time", "points in time")):
         if what in parts and parts[what].nunique() > 1:
             raise InputError(f"The file names tell {parts[what].nunique()} {name} "
-                             f"({_some(sorted(parts[what].unique()))}): give a table of the files of one.")
+                             f"({some(sorted(parts[what].unique()))}): give a table of the files of one.")
     none = pd.Series("", paths.index)
     table = pd.DataFrame({"path": paths, "plate": plate_labels(paths, parts.get("plate", none)),
                           "well": plain_well(parts["well"]), "site": plain_site(parts.get("site", none))})
@@ -225,7 +218,7 @@ def _require_columns(table, wanted, what):
     table = table.rename(columns={c: str(c).strip().lower() for c in table.columns}).reset_index(drop=True)
     lacks = [c for c in wanted if c not in table]
     if lacks: raise InputError(f"The table of {what} has no column {lacks[0]}: its columns are "
-                               f"{_some(table.columns, 12)}.")
+                               f"{some(table.columns, 12)}.")
     if table.empty: raise InputError(f"The table of {what} has no rows.")
     return table
 
@@ -245,20 +238,22 @@ def file_table(
     table = _require_columns(table, ["path", "well"], "files")
     n = len(table)
     table = table[~table.astype(str).duplicated()].reset_index(drop=True)
-    notes = [f"{_n(n - len(table), 'doubled row')} of the table of files left out"] if n > len(table) else []
+    left = counted(n - len(table), "doubled row")
+    notes = [f"{left} of the table of files left out"] if n > len(table) else []
     files = pd.DataFrame({c: _cells_of(table, c) for c in FILE_COLUMNS})
     for c in ("path", "well"):
         if (files[c] == "").any():
-            raise InputError(f"{_n((files[c] == '').sum(), 'row')} of the table of files have no {c} (e.g. "
+            n = counted((files[c] == "").sum(), "row")
+            raise InputError(f"{n} of the table of files have no {c} (e.g. "
                              f"{files[files[c] == ''].iloc[0].drop(['index', 'row']).to_dict()}).")
     files["well"], files["site"] = plain_well(files["well"]), plain_site(files["site"])
     if (files["index"] == "").all() and files["channel"].str.fullmatch(r"\d+").all():
         files["index"], files["channel"] = files["channel"], ""
     for c in ("channel", "index"):
-        some = files[c] == ""
-        if some.any() and not some.all():
-            raise InputError(f"{_n(some.sum(), 'row')} of the table of files have no {c} (e.g. "
-                             f"{files['path'][some].iloc[0]}), others have: say it for all, or for none.")
+        empty = files[c] == ""
+        if empty.any() and not empty.all():
+            raise InputError(f"{counted(empty.sum(), 'row')} of the table of files have no {c} (e.g. "
+                             f"{files['path'][empty].iloc[0]}), others have: say it for all, or for none.")
     files["index"], files["row"] = _numbers(files["index"], "index"), _numbers(files["row"], "row")
     other = table[[c for c in table.columns if c not in FILE_COLUMNS]]
     again = files.duplicated(keep=False)
@@ -266,7 +261,7 @@ def file_table(
         twice = table[(files == files[again].iloc[0]).all(axis=1)]
         differs = [c for c in other if twice[c].astype(str).nunique() > 1]
         raise InputError(f"{files['path'][again].iloc[0]} is listed {len(twice)} times with different "
-                         f"{_some(differs) or 'spellings'}: keep one row.")
+                         f"{some(differs) or 'spellings'}: keep one row.")
     return files, other, notes
 
 # %% ../../nbs/morphology/30_images.ipynb #7c2b3d1e
@@ -292,8 +287,8 @@ def site_table(
         if several.all(): continue  # a column about files
         if several.any():
             first = np.flatnonzero(at == several.index[several][0])
-            said = _some(pd.unique(other[c].iloc[first]))
-            raise InputError(f"{_n(several.sum(), 'site')} have several values of {c} (e.g. "
+            said = some(pd.unique(other[c].iloc[first]))
+            raise InputError(f"{counted(several.sum(), 'site')} have several values of {c} (e.g. "
                              f"{ids[at[first[0]]]} in {files['path'].iloc[first[0]]}: {said}): keep the "
                              "right one.")
         sites[c] = other[c].groupby(at).first().to_numpy()
@@ -314,7 +309,7 @@ def _stains_of_plates(stains, aliases):
             one = again[again["plate"].eq(again["plate"].iloc[0]) & again[c].eq(again[c].iloc[0])]
             what = f"index {one['index'].iloc[0]}" if c == "index" else f"the stain {one['stain'].iloc[0]}"
             plate = _plate(one["plate"].iloc[0], "all plates")
-            both = _some(one["stain" if c == "index" else "index"])
+            both = some(one["stain" if c == "index" else "index"])
             raise InputError(f"The table of stains has {what} of {plate} more than once ({both}): "
                              "keep the right one.")
     return table.sort_values(["plate", "index"], kind="stable")
@@ -356,7 +351,7 @@ def declared(
         raise InputError(f"The channels name {again[0]!r} twice, or a stain without a name: "
                          f"{', '.join(channels)}.")
     left = {s for p, stains in by_plate.items() for s in _require_same(stains, channels, p, aliases)}
-    said = f"{_n(len(left), 'stain')} not among the channels left out: {_some(sorted(left), 8)}"
+    said = f"{counted(len(left), 'stain')} not among the channels left out: {some(sorted(left), 8)}"
     return tuple(channels), [said] if left else []
 
 # %% ../../nbs/morphology/30_images.ipynb #24187969
@@ -380,19 +375,19 @@ def _by_index(files, channels, stains, aliases):
         if len(missing):
             p = missing["plate"].iloc[0]
             raise InputError("The table of stains has no name for index "
-                             f"{_some(missing['index'][missing['plate'] == p].unique())} of {_plate(p)} "
+                             f"{some(missing['index'][missing['plate'] == p].unique())} of {_plate(p)} "
                              f"(e.g. {missing['path'].iloc[0]}): add it.")
         return found, []
     indices = {p: tuple(sorted(set(i))) for p, i in files.groupby("plate", sort=False)["index"]}
     first, wanted = next(iter(indices.items()))
     if channels is None and len(wanted) == 1: channels = [f"channel {wanted[0]}"]
     if channels is None:
-        raise InputError(f"Nothing names the stains of index {_some(wanted, 8)}: give a table of stains "
+        raise InputError(f"Nothing names the stains of index {some(wanted, 8)}: give a table of stains "
                          "(plate, index, stain), or channels in the order of the index.")
     p = next((p for p, i in indices.items() if i != wanted or len(i) != len(channels)), None)
     if p is not None:
-        raise InputError(f"{_first_capital(_plate(p))} has the index {_some(indices[p], 8)}, and "
-                         f"{_plate(first)} {_some(wanted, 8)}; channels names {', '.join(channels)}: one "
+        raise InputError(f"{_first_capital(_plate(p))} has the index {some(indices[p], 8)}, and "
+                         f"{_plate(first)} {some(wanted, 8)}; channels names {', '.join(channels)}: one "
                          "name is needed for each, the same for all plates.")
     names = dict(zip(wanted, channels))
     said = ", ".join(f"{i} is {n}" for i, n in names.items())
@@ -449,12 +444,13 @@ def channel_axis(
     if len(named) == 1 and len(long) == 3:
         if shape[named[0]] == n: return named[0]
         raise InputError(f"{what} holds {shape[named[0]]} channels ({size}, axes {axes}) where "
-                         f"{_n(n, 'stain')} should be: name them all in channels, or say which axis is which "
+                         f"{counted(n, 'stain')} should be: name them all in channels, or say which axis is "
+                         "which "
                          f"({AXES}).")
     fits = [i for i in range(len(shape)) if shape[i] == n and (unknown or axes[i] not in "YX")]
     if len(shape) == 3 and len(fits) == 1: return fits[0]
     raise InputError(f"{what} is {size} (axes {axes}), and {'several axes' if len(fits) > 1 else 'no axis'} "
-                     f"could hold {_n(n, 'stain')}: say which axis is which ({AXES}).")
+                     f"could hold {counted(n, 'stain')}: say which axis is which ({AXES}).")
 
 # %% ../../nbs/morphology/30_images.ipynb #d937123c
 class Damaged(Exception):
@@ -572,7 +568,7 @@ def _decoded_tiff(tif, what, size):
     "The one image of an open TIFF. Raises for several, and where parts are missing."
     series = [s for s in tif.series if not s.keyframe.is_reduced]
     if len(series) != 1:
-        shapes = _some(" x ".join(map(str, s.shape)) for s in series)
+        shapes = some(" x ".join(map(str, s.shape)) for s in series)
         raise InputError(f"{what} holds {len(series)} images ({shapes}): give files with one image.")
     series, page = series[0], series[0].keyframe
     _segments_whole(series.pages, page, size)
@@ -674,8 +670,8 @@ def _open_zarr(path, what):
     if "multiscales" in found.attrs.get("ome", found.attrs): return _ome_zarr(found, what)
     arrays = dict(found.arrays())
     if len(arrays) != 1:
-        raise InputError(f"{what} is a zarr group of {_n(len(arrays), 'array')} "
-                         f"({_some(sorted(arrays)) or 'none'}): add the array's name to the path.")
+        raise InputError(f"{what} is a zarr group of {counted(len(arrays), 'array')} "
+                         f"({some(sorted(arrays)) or 'none'}): add the array's name to the path.")
     only = next(iter(arrays.values()))
     return Stack(only, _letters(only))
 
@@ -710,8 +706,8 @@ def open_stack(
     except InputError: raise
     except Exception as e: raise Damaged("cannot be decoded", first_line(e)) from e
     if len(images) != 1:
-        raise InputError(f"{what} holds {_n(len(images), 'array')} that could be images "
-                         f"({_some(images) or 'none'}): keep one.")
+        raise InputError(f"{what} holds {counted(len(images), 'array')} that could be images "
+                         f"({some(images) or 'none'}): keep one.")
     only = next(iter(images.values()))
     return Stack(only, _letters(only))
 
@@ -741,7 +737,8 @@ def _require_stored(array, values, row):
         empty = np.logical_and.reduceat(empty, np.arange(0, empty.shape[axis], size), axis=axis)
     if empty.any():
         raise Damaged("cut "
-                      "short", f"{_n(int(empty.sum()), 'chunk')} of {empty.size} hold only the fill value "
+                      "short", f"{counted(int(empty.sum()), 'chunk')} of {empty.size} hold only the fill "
+                      "value "
                                f"{fill}")
 
 # %% ../../nbs/morphology/30_images.ipynb #85d708c6
@@ -1044,7 +1041,7 @@ def _stacked(planes, path):
     shapes = {p.shape for p in planes}
     if len(shapes) > 1:
         raise InputError(f"The stains of the site of {path} differ in size "
-                         f"({_some(' x '.join(map(str, s)) for s in sorted(shapes))}): give files of one "
+                         f"({some(' x '.join(map(str, s)) for s in sorted(shapes))}): give files of one "
                          "size.")
     return np.stack([p.astype(np.float32, copy=False) for p in planes])
 
@@ -1114,10 +1111,10 @@ def cells_of_sites(
     if lost.all():
         raise InputError("No cell of the table of cells lies on a site of the table of files (e.g. "
                          f"{' '.join(keys.iloc[0])} and {sites.index[0]}).")
-    notes = [f"{_n(lost.sum(), 'cell')} on sites without files left out"] if lost.any() else []
+    notes = [f"{counted(lost.sum(), 'cell')} on sites without files left out"] if lost.any() else []
     bare = np.setdiff1d(np.arange(len(sites)), number)
     if len(bare):
-        notes.append(f"{_n(len(bare), 'site')} without cells left out (e.g. {sites.index[bare[0]]})")
+        notes.append(f"{counted(len(bare), 'site')} without cells left out (e.g. {sites.index[bare[0]]})")
     name = _cells_of(table, "cell").to_numpy()
     count = (pd.Series(number).groupby(number).cumcount() + 1).astype(str).to_numpy()
     places = places.assign(cell=np.where(name == "", count, name))[~lost]
@@ -1288,7 +1285,7 @@ def bad_text(
     about = f": {first['detail']}" if first["detail"] else ""
     where = " ".join(filter(None, [first["plate"], first["well"], first["site"], first["channel"]]))
     lost = len(bad.drop_duplicates(SITE))
-    return (f"{_n(len(bad), 'bad file')} on {lost:,} of {_n(n_sites, 'site')} ({kinds}), first "
+    return (f"{counted(len(bad), 'bad file')} on {lost:,} of {counted(n_sites, 'site')} ({kinds}), first "
             f"{first['path'] or 'the missing file'} ({where}; {first['what']}{about})")
 
 # %% ../../nbs/morphology/30_images.ipynb #ce8d6f30
@@ -1315,7 +1312,7 @@ def _one_file_two_sites(plan):
     "Faults for a file, or row, that is listed for several sites."
     for rows in _by_file(plan.files).values():
         if len({r.site for r in rows}) > 1:
-            places = _some(plan.sites.index[sorted({r.site for r in rows})])
+            places = some(plan.sites.index[sorted({r.site for r in rows})])
             yield [(r.site, r.path, r.at, "one file for two sites", places) for r in rows]
 
 # %% ../../nbs/morphology/30_images.ipynb #f3c84369
@@ -1344,7 +1341,7 @@ def _scan(plan, cut, axes, cells, stacks, bad, writer):
         border += int((~inside).sum())
         if writer and len(images): writer.add(images)
         kept.append((site, inside))
-    said = [f"{_n(border, 'cell')} within {cut.crop/2:g} px of a border left out"] if border else []
+    said = [f"{counted(border, 'cell')} within {cut.crop/2:g} px of a border left out"] if border else []
     return gathered, bad, kept, said
 
 # %% ../../nbs/morphology/30_images.ipynb #41ff4896
@@ -1471,8 +1468,9 @@ def _dropped_text(plan, bad, on_bad):
     if lost.all(): raise BadImages(f"{text}: no site is left.", bad)
     left = plan.sites[SITE].assign(lost=lost).groupby(["plate", "well"], sort=False)["lost"].all()
     wells = [" ".join(filter(None, w)) for w in left.index[left]]
-    whole = f"{_n(len(wells), 'well')} lose all their sites ({_some(wells)})"
-    return [f"{text}; {_n(lost.sum(), 'site')} left out; {whole if wells else 'no well loses all its sites'}"]
+    whole = f"{counted(len(wells), 'well')} lose all their sites ({some(wells)})"
+    left = counted(lost.sum(), "site")
+    return [f"{text}; {left} left out; {whole if wells else 'no well loses all its sites'}"]
 
 # %% ../../nbs/morphology/30_images.ipynb #697ab4ce
 def _build(plan, cut, axes, cells, stacks, bad, on_bad, path):

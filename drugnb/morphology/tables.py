@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['ROLES', 'BESIDE', 'PREFIX', 'IN_NAME', 'UNIT_AT_END', 'NAMED', 'GREEK', 'SIGN', 'UNTREATED', 'UNTREATED_TYPES',
-           'MASSES', 'MOST_UM', 'PLACE', 'NUMBERING', 'counted', 'some', 'Column', 'plain_column', 'columns_of',
-           'names_something', 'read_table', 'by_value', 'texts_of', 'wells_of', 'treatment_keys', 'one_spelling',
-           'find_untreated', 'Doses', 'doses_of', 'batches_of_labels', 'Features', 'feature_names', 'features_of']
+           'MASSES', 'MOST_UM', 'PLACE', 'NUMBERING', 'Column', 'plain_column', 'columns_of', 'names_something',
+           'read_table', 'by_value', 'texts_of', 'wells_of', 'treatment_keys', 'one_spelling', 'find_untreated',
+           'Doses', 'doses_of', 'batches_of_labels', 'Features', 'feature_names', 'features_of']
 
 # %% ../../nbs/morphology/30a_tables.ipynb #5b9422e7
 import csv
-import gzip
 import hashlib
 import re
 from io import BytesIO
@@ -24,24 +23,9 @@ import pyarrow.csv
 
 from ..core.artefacts import first_line
 from ..core.identity import AMOUNT, DOSE_UNITS, MISSING, amounts, as_text, broad_core, plain_name
-from ..core.settings import InputError, typed_path
+from ..core.read import table_text
+from ..core.settings import counted, InputError, some, typed_path
 from .images import well_name, well_position
-
-# %% ../../nbs/morphology/30a_tables.ipynb #79a26b0d
-def counted(
-    n: int,  # how many
-    what: str,  # a noun in the singular
-) -> str:  # "1 well", "2,000 wells"
-    "A count with its noun."
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
-
-def some(
-    names,  # of any kind
-    most: int = 3,  # how many of them are shown
-) -> str:  # "a, b, c, …"
-    "The first few of some names."
-    names = list(names)
-    return ", ".join(map(str, names[:most])) + (", …" if len(names) > most else "")
 
 # %% ../../nbs/morphology/30a_tables.ipynb #05c782e6
 class Column(NamedTuple):
@@ -118,17 +102,6 @@ def names_something(
     "Is a column annotation, by its name?"
     return bool(PREFIX.match(name)) or plain_column(name)[0] in NAMED
 
-def _decoded(path):
-    "The text of a file, and its encoding."
-    raw = path.read_bytes()
-    if raw[:2] == b"\x1f\x8b": raw = gzip.decompress(raw)
-    if raw[:4] == b"PK\x03\x04": raise InputError(f"{path.name} is a workbook or archive: save its sheet as "
-                                                  f"CSV.")
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"): return raw.decode("utf-16"), "UTF-16"
-    if b"\0" in raw[:4096]: raise InputError(f"{path.name} is no text: save the table as CSV.")
-    try: return raw.decode("utf-8-sig"), "UTF-8"
-    except UnicodeDecodeError: return raw.decode("cp1252", errors="replace"), "Windows-1252"
-
 def _header(text, file):
     "What separates the columns, and their names. Raises `InputError` for two columns of one name."
     head = text.split("\n", 1)[0].rstrip("\r")
@@ -162,7 +135,7 @@ def read_table(
     if not path.is_file(): raise InputError(f"There is no file {path}.")
     try:
         if path.suffix == ".parquet": return _from_parquet(pd.read_parquet(path)), []
-        text, encoding = _decoded(path)
+        text, encoding = table_text(path)
         sep, names = _header(text, path.name)
         table = _parsed(text, sep, names).to_pandas()
     except InputError: raise

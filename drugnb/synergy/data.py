@@ -14,7 +14,6 @@ __all__ = ['WELL_COLUMNS', 'SINGLE_COLUMNS', 'NUMBERS', 'COMMA', 'SIDES', 'ROLES
 
 # %% ../../nbs/synergy/40_data.ipynb #43adc99d
 import csv
-import gzip
 import re
 from dataclasses import dataclass, field
 from io import StringIO
@@ -28,8 +27,9 @@ from scipy.sparse.csgraph import connected_components
 
 from ..core.artefacts import digest, first_line
 from ..core.identity import AMOUNT, DOSE_UNITS, MISSING, as_text, plain_cell, plain_name
-from ..core.read import fitting_files
-from ..core.settings import InputError, data_folders, read_settings, typed_path
+from ..core.read import fitting_files, table_text
+from ..core.settings import (
+    counted, data_folders, InputError, read_settings, some, typed_path)
 from ..studies import find_set
 
 # %% ../../nbs/synergy/40_data.ipynb #c4dfd675
@@ -51,28 +51,7 @@ WELL_COLUMNS = ["block", "line", "drug_a", "dose_a", "drug_b", "dose_b", "viabil
 SINGLE_COLUMNS = ["line", "drug", "dose", "viability", "plate"]
 NUMBERS = ("dose_a", "dose_b", "dose", "viability")  # their columns that are no text
 
-# %% ../../nbs/synergy/40_data.ipynb #85dce997
-def _n(n, what):
-    "A count with its noun, for a sentence."
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
-
-def _some(ids, most=3):
-    "The first few of some names, for a sentence."
-    ids = list(ids)
-    return ", ".join(map(str, ids[:most])) + (", …" if len(ids) > most else "")
-
 # %% ../../nbs/synergy/40_data.ipynb #09c6f5d5
-def _decoded(path):
-    "The text of a file, and its encoding."
-    raw = path.read_bytes()
-    if raw[:2] == b"\x1f\x8b": raw = gzip.decompress(raw)
-    if raw[:4] == b"PK\x03\x04": raise InputError(f"{path.name} is a workbook or archive: save its sheet as "
-                                                  "CSV.")
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"): return raw.decode("utf-16"), "UTF-16"
-    if b"\0" in raw[:4096]: raise InputError(f"{path.name} is no text: save the table as CSV.")
-    try: return raw.decode("utf-8-sig"), "UTF-8"
-    except UnicodeDecodeError: return raw.decode("cp1252", errors="replace"), "Windows-1252"
-
 def _separated(text, file):
     "What separates the columns, and their names. Raises `InputError` for one column, or two of one name."
     head = text.split("\n", 1)[0].rstrip("\r")
@@ -96,7 +75,7 @@ def read_table(
     if not path.is_file(): raise InputError(f"There is no file {path}.")
     try:
         if path.suffix == ".parquet": return pd.read_parquet(path), []
-        text, encoding = _decoded(path)
+        text, encoding = table_text(path)
         sep, names = _separated(text, path.name)
         table = pd.read_csv(StringIO(text), sep=sep, na_values=list(MISSING), keep_default_na=False,
                             low_memory=False, skipinitialspace=True)
@@ -116,7 +95,8 @@ COMMA = r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?"  # a number with a decimal comma
 def _refuse(file, column, rows, found, what):
     "Raise for cells that cannot be what their column should hold."
     line = int(rows[0]) + 2
-    raise InputError(f"{file} holds {found} in column {column!r}, line {line} ({_n(len(rows), 'such cell')} "
+    n = counted(len(rows), "such cell")
+    raise InputError(f"{file} holds {found} in column {column!r}, line {line} ({n} "
                      "in all), "
                      f"where {what} should be: correct it, or leave it empty.")
 
@@ -124,9 +104,9 @@ def _decimal(text, file, column):
     "Text with decimal commas as text with points. Raises `InputError` where it may be thousands."
     comma = text.str.fullmatch(COMMA).fillna(False)
     if not comma.any(): return text
-    some = text[comma]
-    if text.str.contains(".", regex=False).any() or some.str.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}").all():
-        raise InputError(f"{file} holds {some.iloc[0]!r} in column {column!r}: is the comma decimal or for "
+    commas = text[comma]
+    if text.str.contains(".", regex=False).any() or commas.str.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}").all():
+        raise InputError(f"{file} holds {commas.iloc[0]!r} in column {column!r}: is the comma decimal or for "
                          "thousands? Write it with a point.")
     return text.mask(comma, text.str.replace(",", ".", regex=False))
 
@@ -229,7 +209,7 @@ def columns_of(
     for role, name in (named or {}).items():
         if name and name not in table:
             raise InputError(f"There is no column {name!r} for {role}: the columns are "
-                             f"{_some(table.columns, 12)}.")
+                             f"{some(table.columns, 12)}.")
         if name: found[role] = [Column(name)]
     return found
 
@@ -345,7 +325,7 @@ def _best_spelling(names, keys):
 def _joined(says, what):
     "What was joined, as one sentence."
     if not says: return []
-    return [f"{_n(len(says), what)} written in several ways: {_some(says, 8)}"]
+    return [f"{counted(len(says), what)} written in several ways: {some(says, 8)}"]
 
 # %% ../../nbs/synergy/40_data.ipynb #899cb3c5
 DRUG_IDS = ("nsc", "nscid", "drugid", "cid", "pubchemcid", "drugrecoverid", "recoverid", "id")
@@ -377,7 +357,7 @@ def read_catalogue(
     ids, names, smiles = (_first_column(table, c) for c in (DRUG_IDS, DRUG_NAMES, DRUG_SMILES))
     if ids is None and names is None:
         raise InputError(f"{file} has no column of drugs: call it drug, name or nsc (it has "
-                         f"{_some(table.columns, 8)}).")
+                         f"{some(table.columns, 8)}).")
     blank = pd.Series("", range(len(table)), dtype=object)
     ids, names, smiles = (blank if c is None else c for c in (ids, names, smiles))
     rows = pd.DataFrame({"name": names.where(names != "", ids), "smiles": smiles, "id": ids})
@@ -400,7 +380,7 @@ def _lookups(rows, file):
     alone = keys[~shared & (keys != "")]
     says = ()
     if shared.any(): says = (f"{file}: names of several drugs are met as written only "
-                             f"({_some(rows.name[shared].unique())})",)
+                             f"({some(rows.name[shared].unique())})",)
     return exact, dict(zip(alone, alone.index)), says
 
 # %% ../../nbs/synergy/40_data.ipynb #dcb3d756
@@ -474,7 +454,7 @@ def _value_columns(table, columns, file):
                              "take "
                              "PERCENTGROWTHNOTZ.")
         raise InputError(f"{file} has no column of viability or inhibition: its columns are "
-                         f"{_some(table.columns, 12)}.")
+                         f"{some(table.columns, 12)}.")
     if {"viability", "inhibition"} <= set(columns): _require_complements(table, columns, file)
     return columns[kind], "" if kind == "response" else kind
 
@@ -518,7 +498,8 @@ def _valid(table, columns, file):
     "Rows that NCI does not mark as invalid, and what there is to say."
     if "valid" not in columns: return table, []
     bad = table[columns["valid"][0].name].astype(str).str.upper().eq("N")
-    return table[~bad], [f"{file}: {_n(bad.sum(), 'well')} marked as not valid left out"] if bad.any() else []
+    left = counted(bad.sum(), "well")
+    return table[~bad], [f"{file}: {left} marked as not valid left out"] if bad.any() else []
 
 # %% ../../nbs/synergy/40_data.ipynb #6142e1cc
 def wells_of_table(
@@ -534,7 +515,7 @@ def wells_of_table(
         raise InputError(f"{file} has no column for {role} ({role}, {', '.join(ROLES[role][1:3])} or the "
                          "like): its "
                          "columns are "
-                         f"{_some(table.columns, 12)}.")
+                         f"{some(table.columns, 12)}.")
     table, says = _valid(table, columns, file)
     values, kind = _value_columns(table, columns, file)
     default = "M" if columns["drug_a"][0].name.lower() == "nsc1" else ""
@@ -667,7 +648,7 @@ def singles_of_table(
         raise InputError(f"{file} has no column for {role} ({role}, {', '.join(ROLES[role][1:3])} or the "
                          "like): its "
                          "columns are "
-                         f"{_some(table.columns, 12)}.")
+                         f"{some(table.columns, 12)}.")
     values, kind = _value_columns(table, columns, file)
     known = _oneil_singles(table)
     frame = pd.DataFrame({
@@ -740,11 +721,12 @@ def _refuse_mixed(evidence, odd, what):
     groups, counts = np.unique(evidence.group[odd], return_counts=True)
     worst = groups[counts.argmax()]
     at = np.flatnonzero(odd & (evidence.group == worst))
-    some = [f"{evidence.dose_a[i]:g} + {evidence.dose_b[i]:g} uM reads {evidence.value[i]:g}" for i in at]
+    wells = [f"{evidence.dose_a[i]:g} + {evidence.dose_b[i]:g} uM reads {evidence.value[i]:g}" for i in at]
     raise InputError(
-        f"{evidence.file} mixes fractions and percents: {_n(len(at), 'well')} of {evidence.name[worst]} "
+        f"{evidence.file} mixes fractions and percents: {counted(len(at), 'well')} of {evidence.name[worst]} "
                      f"{what} "
-        f"({_some(some)}; {_n(int(odd.sum()), 'such well')} in {_n(len(groups), 'block')}): correct them.")
+        f"({some(wells)}; {counted(int(odd.sum()), 'such well')} in {counted(len(groups), 'block')}): "
+        "correct them.")
 
 def _unit(evidence):
     "1 where values are fractions, 100 where they are percents. Raises `InputError` for a mixture."
@@ -795,7 +777,7 @@ def _check_untreated(evidence, kind, unit, trend):
     worst = other.index[other][0]
     raise InputError(f"{evidence.file} holds {kind}, but the untreated well of {evidence.name[worst]} reads "
                      f"{u[worst]*unit:g} and values go the other way with dose there "
-                     f"({_n(int(other.sum()), 'such block')}"
+                     f"({counted(int(other.sum()), 'such block')}"
                      "): viability and inhibition are mixed.")
 
 # %% ../../nbs/synergy/40_data.ipynb #d47e6ed0
@@ -855,10 +837,12 @@ def find_scale(
     scale = Scale(kind, unit, ())
     return scale._replace(report=(line, *_off_control(evidence, scale)))
 
+# %% ../../nbs/synergy/40_data.ipynb #5a1c20e5
 def _why(evidence, answers):
     "What has told the scale, for a sentence."
     u, low, high = evidence.value[evidence.untreated], evidence.value.min(), evidence.value.max()
-    if len(u): return f"{_n(len(u), 'untreated well')} read{'s' if len(u) == 1 else ''} {np.median(u):.4g}"
+    n = counted(len(u), "untreated well")
+    if len(u): return f"{n} read{'s' if len(u) == 1 else ''} {np.median(u):.4g}"
     if answers.response: return "as settings say"
     return f"as its column is called; no untreated well, values from {low:.3g} to {high:.3g}"
 
@@ -868,7 +852,7 @@ def _left_out(wells, bad, why, file):
     if not bad.any(): return []
     first = wells[bad].iloc[0]
     n = wells["at"][bad].nunique()
-    return [f"{file}: {_n(n, 'well')} {why} left out (first in line {first['at'] + 2})"]
+    return [f"{file}: {counted(n, 'well')} {why} left out (first in line {first['at'] + 2})"]
 
 # %% ../../nbs/synergy/40_data.ipynb #82860c67
 def settled(
@@ -894,8 +878,8 @@ def settled(
     if sham.any():
         names = wells.drug_a[sham].unique()
         n = wells["at"][sham].nunique()
-        says.append(f"{raw.file}: a drug with itself is a sham, no pair: {_n(n, 'well')} left out "
-                    f"({_some(names)})")
+        says.append(f"{raw.file}: a drug with itself is a sham, no pair: {counted(n, 'well')} left out "
+                    f"({some(names)})")
     lineless = (wells.line == "") & ~undosed & ~empty & ~sham
     if (wells.line == "").all():
         says.append(f"{raw.file} names no cell line: all wells are taken to be of one")
@@ -1005,7 +989,7 @@ def refuse_stray_units(
         raise InputError(
             f"{file}: {own[f'drug_{side}'].iloc[0]} has {n} dose levels in {block} where {n - len(stray)} "
                          "are expected: "
-            f"{_some([f'{d:g}' for d in stray])} uM are 1,000 times others (a stray unit): correct these "
+            f"{some([f'{d:g}' for d in stray])} uM are 1,000 times others (a stray unit): correct these "
                          "wells.")
 
 def _copies(wells, file):
@@ -1013,9 +997,10 @@ def _copies(wells, file):
     again = wells.duplicated(["block", "dose_a", "dose_b", "viability", "plate"])
     if not again.any(): return []
     blocks = wells.block[again].unique()
-    return [f"{file}: {_n(int(again.sum()), 'well')} of {_n(len(blocks), 'block')} repeat another well's "
+    n = counted(int(again.sum()), "well")
+    return [f"{file}: {n} of {counted(len(blocks), 'block')} repeat another well's "
             "doses and value "
-            f"exactly ({_some(blocks)}): no independent replicates"]
+            f"exactly ({some(blocks)}): no independent replicates"]
 
 # %% ../../nbs/synergy/40_data.ipynb #0c700f16
 def _lacking(wells, singles):
@@ -1042,7 +1027,7 @@ def _with_references(wells, singles, file):
     status = wells.block.map(dict.fromkeys(lacks.index, 1) | dict.fromkeys(bad.index, 2)).fillna(0).to_numpy()
     if not (status == 1).any():
         if not len(bad): raise InputError(f"{file} holds no well of two drugs together.")
-        raise InputError(f"{file}: {says[0]} ({_n(len(bad), 'such block')}): add wells with the other "
+        raise InputError(f"{file}: {says[0]} ({counted(len(bad), 'such block')}): add wells with the other "
                          "drug's dose 0, or a "
                          "table singles.csv.")
     says = [f"{s}: left out" for s in says]
@@ -1121,14 +1106,14 @@ def _drug_table(labels, known, own, table, written):
 def _chemistry_says(drugs, bits):
     "What is known of drugs' chemistry, in sentences."
     lacks = drugs.chemistry[drugs.chemistry != ""]
-    if not len(lacks): says = [f"{bits.shape[1]:,} bits of chemistry for {_n(len(drugs), 'drug')}"]
-    elif len(lacks) == len(drugs): says = [f"no chemistry: {lacks.iloc[0]} ({_n(len(drugs), 'drug')})"]
+    if not len(lacks): says = [f"{bits.shape[1]:,} bits of chemistry for {counted(len(drugs), 'drug')}"]
+    elif len(lacks) == len(drugs): says = [f"no chemistry: {lacks.iloc[0]} ({counted(len(drugs), 'drug')})"]
     else:
         says = [f"chemistry of {len(drugs) - len(lacks)} of {len(drugs)} drugs; it cannot help "
-                + _some([f"{d}: {why}" for d, why in lacks.items()], 6)]
+                + some([f"{d}: {why}" for d, why in lacks.items()], 6)]
     same = drugs.smiles[drugs.smiles.duplicated(keep=False) & (drugs.smiles != "")]
     groups = [" = ".join(g.index) for _, g in same.groupby(same)]
-    return [*says, f"drugs of one structure under two labels: {_some(groups)}"] if groups else says
+    return [*says, f"drugs of one structure under two labels: {some(groups)}"] if groups else says
 
 # %% ../../nbs/synergy/40_data.ipynb #489f8cb3
 def _labels(raws, known):
@@ -1162,7 +1147,7 @@ def _range_says(wells):
     if v.max() > 150: says.append(f"viability up to {v.max():.0f} % of control ({wells.block[v.idxmax()]})")
     if v.min() < 0:
         n, where = int((v < 0).sum()), wells.block[v.idxmin()]
-        says.append(f"viability down to {v.min():.1f} % of control ({where}; {_n(n, 'well')} below 0)")
+        says.append(f"viability down to {v.min():.1f} % of control ({where}; {counted(n, 'well')} below 0)")
     tops = pd.concat([wells.groupby(["block", f"drug_{s}"])[f"dose_{s}"].max().rename_axis(["block", "drug"])
                       for s in "ab"]).reset_index(name="top")
     of_drug = tops.groupby("drug").top
@@ -1235,11 +1220,13 @@ def _counts(wells, singles):
     blocks = wells.drop_duplicates("block")
     pairs = blocks.groupby(["line", "drug_a", "drug_b"]).size()
     n_drugs = len({*blocks.drug_a, *blocks.drug_b})
-    says = [f"{_n(len(wells), 'well')} in {_n(len(blocks), 'block')}: {_n(len(pairs), 'pair')} of "
-            f"{_n(n_drugs, 'drug')} in "
-            f"{_n(blocks.line.nunique(), 'line')}"]
-    if (pairs > 1).any(): says.append(f"{_n(int((pairs > 1).sum()), 'pair')} measured in more than one block")
-    if len(singles): says.append(f"{_n(len(singles), 'well')} of single drugs beside them")
+    n = counted(len(pairs), "pair")
+    says = [f"{counted(len(wells), 'well')} in {counted(len(blocks), 'block')}: {n} of "
+            f"{counted(n_drugs, 'drug')} in "
+            f"{counted(blocks.line.nunique(), 'line')}"]
+    again = counted(int((pairs > 1).sum()), "pair")
+    if (pairs > 1).any(): says.append(f"{again} measured in more than one block")
+    if len(singles): says.append(f"{counted(len(singles), 'well')} of single drugs beside them")
     return says
 
 # %% ../../nbs/synergy/40_data.ipynb #8b838f99
@@ -1277,7 +1264,7 @@ def screen_files(
         fit = fitting_files(left, layout[table], _stem) or alone
         if len(fit) > 1:
             raise InputError(f"{len(fit)} files in {folder} could be the {table} "
-                             f"({_some([p.name for p in fit])}): name one "
+                             f"({some([p.name for p in fit])}): name one "
                              f"of them in settings.ini ({table} = …).")
         if fit: found[table] = fit[0]
     if "wells" not in found:
@@ -1385,7 +1372,7 @@ def _score_column(table, column, file):
         raise InputError(f"{file} holds combination indices, where small means synergy: give an excess in "
                          "points.")
     raise InputError(f"{file} has no column of scores (such as bliss_max): its columns are "
-                     f"{_some(table.columns, 12)}.")
+                     f"{some(table.columns, 12)}.")
 
 # %% ../../nbs/synergy/40_data.ipynb #a1b55ff4
 def read_scores(
@@ -1414,6 +1401,6 @@ def read_scores(
     by = pairs.groupby(["line", "drug_a", "drug_b"]).value
     found = pd.DataFrame({"score": by.mean(), "n": by.size(), "spread": by.max() - by.min()}).reset_index()
     several = int((found.n > 1).sum())
-    again = [f"{_n(several, 'pair')} scored more than once: their mean is taken"] if several else []
+    again = [f"{counted(several, 'pair')} scored more than once: their mean is taken"] if several else []
     return Scores(found, measure, (*says, *joined, *left, *again,
-                                   f"{_n(len(found), 'pair')} scored by {measure}"))
+                                   f"{counted(len(found), 'pair')} scored by {measure}"))

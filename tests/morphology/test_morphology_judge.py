@@ -410,13 +410,6 @@ def test_the_title_counts_claims_above_their_shams_in_the_hardest_split():
 # real tables
 
 @pytest.fixture(scope="module")
-def cases():
-    "Small inputs that broke other tools; tests over them are skipped where they are not."
-    folder = data_folders(read_settings(Path(__file__).parents[2]))[-1].with_name("cases")/"morphology"
-    if not folder.is_dir(): pytest.skip("the folder of small inputs that broke other tools is not there")
-    return folder
-
-@pytest.fixture(scope="module")
 def bbbc021():
     "Profiles of wells of BBBC021, and what the wells hold; skipped where they are not."
     folder = data_folders(read_settings(Path(__file__).parents[2]))[-1]/"morphology"
