@@ -5,6 +5,7 @@ import pytest
 
 from drugnb.core.settings import data_folders, read_settings
 
+
 @pytest.fixture(scope="module")
 def cases():
     "Small inputs that broke other tools; tests over them are skipped where they are not."
