@@ -10,7 +10,7 @@ __all__ = ['LOWEST', 'HIGHEST', 'SCALES', 'BLOCK', 'CODES', 'dose_trend', 'viabi
 import numpy as np
 import pandas as pd
 
-from .settings import counted, some
+from .settings import some
 
 # %% ../../nbs/core/04a_plausible.ipynb #98ea99ca
 def dose_trend(
@@ -156,7 +156,7 @@ def expression_fault(
     seen = summary[summary.known > 0]
     if not len(seen): return f"The {where} matrix is empty: every value is missing."
     low, high, enough = seen.least.min(), seen.most.max(), len(matrix)*len(seen) >= 100
-    if low == high: return f"The {where} matrix holds {low:g} everywhere: it is empty, or was filled."
+    if low == high: return f"The {where} matrix holds {low + 0:g} everywhere: it is empty, or was filled."
     remedy = "give z-scores or log fold changes against untreated cells"
     if enough and low >= 0 and high > 30 and _whole(matrix):
         return f"The {where} matrix looks like raw counts (whole numbers from {low:g} to {high:g}): {remedy}."
@@ -193,11 +193,11 @@ def expression_notes(
     n, notes = len(matrix), []
     still = summary.index[(summary.least == summary.most) & (summary.known > 1)]
     sparse = summary.index[(summary.known < n/2) & (summary.known > 0)]
-    if len(still): notes.append(f"{counted(len(still), f'{where} gene')} never change: {some(still, 5)}")
-    if len(sparse): notes.append(f"{counted(len(sparse), f'{where} gene')} are missing in more than half of the "
-                                 f"samples: {some(sparse, 5)}")
+    if len(still): notes.append(f"{where} genes that never change: {len(still)} ({some(still, 5)})")
+    if len(sparse):
+        notes.append(f"{where} genes that more than half of the samples lack: {len(sparse)} ({some(sparse, 5)})")
     if summary.known.sum() < n*len(summary):
         rows = matrix.index[np.isnan(matrix.to_numpy()).mean(1) > 0.5]
-        if len(rows): notes.append(f"{counted(len(rows), f'{where} sample')} lack more than half of the genes: "
-                                   f"{some(rows, 5)}")
+        if len(rows):
+            notes.append(f"{where} samples that lack more than half of the genes: {len(rows)} ({some(rows, 5)})")
     return [f"note: {note}" if 2*len(still) > len(summary) else note for note in notes]
