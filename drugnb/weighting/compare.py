@@ -603,7 +603,8 @@ def model_coverage(
     samples, out = study.samples[study.labelled], study.outside_samples
     inside = coverage(samples.viability, predicted, samples["compound"], level, seed=seed)
     rows = {"held-out compounds": inside}
-    for name, like in (("outside", None), ("outside, weighted by density ratio", study.outside)):
+    there = (("outside", None), ("outside, weighted by density ratio", study.outside))
+    for name, like in there if len(out) else ():
         made = model.predict(study.outside, like, level)
         rows[name] = interval_coverage(out.viability, made, out["compound"], seed)
         rows[name]["outside the domain"] = made.outside_domain.mean()

@@ -4,20 +4,21 @@
 
 # %% auto #0
 __all__ = ['IDENTITY', 'FEW', 'HARDLY_ANY', 'UNITS', 'BESIDE', 'APART', 'INTERCEPTS', 'ENOUGH', 'PLENTY', 'MATRICES',
-           'ANNOTATIONS', 'REQUIRED', 'OPTIONAL', 'CMAP', 'KEYS', 'CALLED', 'READING', 'Study', 'described',
-           'sample_compounds', 'treated_alike', 'joined', 'known_mechanisms', 'left_over', 'match_rows', 'with_units',
+           'ANNOTATIONS', 'REQUIRED', 'OPTIONAL', 'CMAP', 'KEYS', 'CALLED', 'BY_PRODUCTS', 'READING', 'Study',
+           'described', 'sample_compounds', 'treated_alike', 'joined', 'known_mechanisms', 'left_over', 'match_rows',
            'in_units', 'with_compound', 'match', 'chosen_ids', 'merged', 'one_id_each', 'one_gene_each', 'shared_genes',
            'filled', 'checked_expression', 'scale_notes', 'checked_viability', 'is_intercept', 'published_model',
            'label_notes', 'size_notes', 'compound_notes', 'table_keys', 'one_side', 'both_sides', 'assemble',
            'save_study', 'kept_tables', 'load_study', 'find_files', 'unit_in_name', 'with_amounts', 'with_key',
            'read_samples', 'read_compounds', 'read_gene_info', 'gene_column', 'number_column', 'read_coefficients',
-           'read_tables', 'folder_settings', 'files_provenance', 'read_folder', 'open_study']
+           'read_tables', 'folder_settings', 'files_notes', 'files_provenance', 'read_folder', 'open_study']
 
 # %% ../../nbs/00_load.ipynb #a0f91e5a
 import json
 import re
 from configparser import Error as ConfigError
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +32,15 @@ from drugnb.core.artefacts import (
 )
 from drugnb.core.identity import (
     amounts, by_symbol, compound_groups, DOSE_UNITS, gene_symbols, is_missing, named_columns, oriented,
-    plain_name, require_unique, TIME_UNITS, unknown_units,
+    plain_name, require_unique, TIME_UNITS, unknown_units, with_units,
 )
 from drugnb.core.plausible import (
     expression_fault, expression_notes, gene_summary, viability_doubt, viability_fault,
 )
-from ..core.read import find_table, read_annotations, read_matrix, read_table
-from ..core.settings import DEFAULTS, InputError, project_root, read_settings, SAMPLE_COLUMNS, some
+from ..core.read import find_table, read_annotations, read_matrix, read_table, TABLE_ENDINGS
+from drugnb.core.settings import (
+    counted, DEFAULTS, InputError, project_root, read_settings, SAMPLE_COLUMNS, some,
+)
 from ..studies import did_you_mean, find_set
 
 # %% ../../nbs/00_load.ipynb #a372e258
@@ -105,7 +108,7 @@ def treated_alike(
     known = [] if compounds is None else [described(compounds)]
     labels = sample_compounds(samples, outside_samples, *known)
     training, outside = labels[:len(samples)], labels[len(samples):len(samples) + len(outside_samples)]
-    return pd.Index(outside).isin(training[counted])
+    return pd.Index(outside).isin(pd.Index(training[counted]).dropna())
 
 # %% ../../nbs/00_load.ipynb #497e7fba
 def joined(
@@ -162,14 +165,6 @@ def match_rows(
 UNITS = {"dose": DOSE_UNITS, "time": TIME_UNITS}
 BESIDE = {c: tuple(f"{p}{c}{e}" for p in ("", "pert") for e in ("unit", "units")) for c in UNITS}
 
-def with_units(
-    values: pd.Series,  # numbers, or text with a unit or without
-    units: pd.Series,  # unit of each, missing where the value has its own or none is known
-) -> pd.Series:  # text: each value with its unit
-    "Values with the units that stand in a column beside them."
-    alone = ~is_missing(values) & ~is_missing(units) & ~values.astype(str).str.contains(r"[A-Za-zµμ%]", regex=True)
-    return values.astype(object).where(~alone, values.astype(str) + " " + units.astype(str).str.strip())
-
 def in_units(
     table: pd.DataFrame,  # annotation, perhaps with `dose` and `time`, as numbers or text
     what: str,  # what the rows are, for sentences
@@ -186,6 +181,7 @@ def in_units(
             at = f", {example.index[0]} for one ({example.iloc[0]})" if len(example) else ""
             raise InputError(f"The {column} of some {what} has the unit {some(unknown, 5)}{at}: give it in "
                              f"{'uM' if column == 'dose' else 'hours'}, leave it empty, or leave these rows out.")
+        table = table.drop(columns=beside)  # it is the unit of what was given
         table[column], lost = amounts(given, units)
         if lost.any():
             first = some((f"{i}: {v}" for i, v in given[lost].items()), 5)
@@ -263,7 +259,7 @@ def one_id_each(
     spelt = pd.DataFrame({"id": ids, "given": given.to_numpy()})[side < 2].drop_duplicates()
     several = spelt[spelt.id.duplicated(keep=False) & (spelt.id != spelt.given)].sort_values(["id", "given"])
     names = [f"{i} ({some(g, 2)})" for i, g in several.groupby("id").given]
-    notes = [f"{len(names)} compounds stand under several ids and count once each: {some(names, 5)}"] if names else []
+    notes = [f"several ids for one compound, which counts once: {some(names, 5)} ({len(names)} in all)"] if names else []
     ends = np.cumsum([len(t) for t in tables])
     return (samples.assign(compound=ids[:ends[0]]), outside_samples.assign(compound=ids[ends[0]:ends[1]]),
             merged(compounds.set_axis(pd.Index(ids[ends[1]:], name=compounds.index.name))), notes)
@@ -387,13 +383,13 @@ def checked_viability(
     return table, [note for note in [viability_doubt(table, where)] if note]
 
 # %% ../../nbs/00_load.ipynb #d0f672a7
-INTERCEPTS = ("intercept", "const", "constant", "bias", "offset", "b0", "beta0", "(intercept)")
+INTERCEPTS = ("intercept", "const", "constant", "bias", "offset", "b0", "beta0")  # plain names
 
 def is_intercept(
     names,  # of the rows of a model
 ) -> np.ndarray:  # one truth value a name
     "Which rows are the intercept, in any spelling."
-    return plain_name(pd.Series(names, dtype=object)).isin([plain_name(pd.Series([i]))[0] for i in INTERCEPTS]).to_numpy()
+    return plain_name(pd.Series(names).astype(str)).isin(INTERCEPTS).to_numpy()
 
 def published_model(
     coefficients: pd.Series,  # gene, named in any way -> coefficient; a row for the intercept in any spelling
@@ -411,7 +407,7 @@ def published_model(
     if share < HARDLY_ANY:
         raise InputError(f"Of the {n} genes of the published coefficients ({some(genes)}) {len(found)} are genes of "
                          f"this study ({some(shared)}): name them by Entrez id or symbol, or remove the table.")
-    lost = left_over(genes, found, "not found")
+    lost = left_over(genes.sort_values(), found, "not found")
     notes = [f"published coefficients: {len(found)} of {n} genes found" + (f" ({lost})" if lost else "")]
     if share < FEW: notes[0] = f"note: {notes[0]}; the others count as unchanged"
     if len(given) < len(coefficients):
@@ -441,11 +437,10 @@ def size_notes(
         sets |= {"outside": study.outside_samples, "unseen outside": study.outside_samples[study.unseen]}
     notes = []
     for which, samples in sets.items():
-        n, head = samples["compound"].nunique(), f"note: the {len(samples)} {which} samples are of"
-        if n < ENOUGH: notes.append(f"{head} {n} compounds, fewer than {ENOUGH}: there are no intervals and no p")
-        elif n < PLENTY:
-            notes.append(f"{head} {n} compounds, fewer than {PLENTY}: their 95% intervals hold the truth about "
-                         "nine times in ten")
+        n = samples["compound"].nunique()
+        head = f"note: {counted(len(samples), f'{which} sample')} of {counted(n, 'compound')}, fewer than"
+        if 0 < n < ENOUGH: notes.append(f"{head} {ENOUGH}: there are neither intervals nor p")
+        elif 0 < n < PLENTY: notes.append(f"{head} {PLENTY}: 95% intervals hold the truth about nine times in ten")
     return notes
 
 def compound_notes(
@@ -533,6 +528,7 @@ def assemble(
     published, notes = None, []
     if coefficients is not None:
         coefficients, notes = published_model(coefficients, outside.columns, gene_info)
+        if ordered: coefficients = coefficients.sort_index()
         published = coefficients.to_frame("coefficient")
     keys = keys or table_keys(signatures, samples, outside, outside_samples, known, published)
     kept = outside_samples.viability.notna()
@@ -663,10 +659,6 @@ def read_samples(
     if "compound" not in table and "name" in table: table = table.assign(compound=table["name"])
     if "compound" not in table: read_annotations(path, columns, ["id", "compound"])
     said = list(table.attrs.get("report", []))
-    lost = is_missing(pd.Series(table.index))
-    if lost.any():
-        said.append(f"{path.name}: {lost.sum()} rows without an id left out")
-        table = table[~lost.to_numpy()]
     require_unique(table.index, path.name)
     table, notes = with_amounts(with_key(table), settings, path.name)
     table.attrs = {"report": [*said, *notes]}
@@ -680,8 +672,7 @@ def read_compounds(
     "A table of compounds. Raises `InputError` for a column that is missing."
     settings_of = {"compound": "compound", "mechanism": "mechanism", "name": "compound_name"}
     columns = {ours: settings[key] for ours, key in settings_of.items()}
-    table = with_key(read_annotations(path, columns, ["compound", "mechanism"]))
-    return merged(table[~is_missing(pd.Series(table.index)).to_numpy()])
+    return merged(with_key(read_annotations(path, columns, ["compound", "mechanism"])))
 
 def read_gene_info(
     path: Path,  # column `pr_gene_symbol` or `gene_symbol`, and any number of columns of other ids
@@ -771,6 +762,7 @@ def read_tables(
                     ordered=ordered)
 
 # %% ../../nbs/00_load.ipynb #987bda32
+BY_PRODUCTS = ("matching.csv",)  # of `drugnb build`, which is no table of a study
 READING = tuple(k for k in DEFAULTS if k not in ("data", "runs", "saved"))  # settings of files and columns
 
 def folder_settings(
@@ -794,6 +786,19 @@ def folder_settings(
     return {**settings, **own}, [said + ignored]
 
 # %% ../../nbs/00_load.ipynb #e539befd
+def files_notes(
+    folder: Path,  # of the tables
+    files: dict[str, Path | None],  # from `find_files`
+    settings: dict[str, str],  # see `read_settings`
+) -> list[str]:  # sentences
+    "Optional files that are not there, and tables that are not read."
+    missing = {t: settings[t] for t in ("outside", "compounds") if not files[t]}
+    notes = [f"note: no file {pattern} in {folder.name}" for pattern in missing.values()]
+    tables = [p for p in sorted(folder.glob("*")) if p.name.lower().endswith(TABLE_ENDINGS) and p.is_file()]
+    maps = {p for p in tables if fnmatch(p.name, settings["saved_maps"] + ".*")}
+    unread = [p.name for p in tables if p not in {*files.values(), *maps} and p.name not in BY_PRODUCTS]
+    return notes + ([f"tables in {folder.name} that are not read: {some(unread, 5)}"] if unread else [])
+
 def files_provenance(
     name: str,  # the study's name
     files: dict[str, Path | None],  # from `find_files`
@@ -821,7 +826,7 @@ def read_folder(
     if study is None:
         by_position = any(p.suffix == ".pkl" for p in maps)  # a pickled map knows no ids
         study = read_tables(name, files, s, ordered=not by_position)
-        study = replace(study, report=(*said, *study.report))
+        study = replace(study, report=(*said, *files_notes(folder, files, s), *study.report))
         if keeps: save_study(study, store, made_from)
     return replace(study, saved_maps=tuple(maps))
 
