@@ -203,7 +203,7 @@ def figure_clusters(
     return fig
 
 # %% ../../nbs/06_figures.ipynb #e97fe025
-PLACES = {"r_outside": "the outside set", "r_compound": "held-out compounds of training"}  # judged on what
+PLACES = {"r_outside": "the outside set", "r_compound": "held-out compounds"}  # judged on what
 
 def _gain_title(table):
     "What weighting gains over the unweighted model, by what was left out for its choice."
@@ -259,7 +259,7 @@ def figure_predicted(
     axes[0, 0].set_ylabel("measured viability")
     slopes = table.slope[models]
     title = f"Measured on predicted viability has slope {slopes.min():.2f} to {slopes.max():.2f} (ideal: 1)"
-    fig.suptitle(title, fontsize=11, fontweight="bold")
+    fig.suptitle(fill(title, 24*len(models)), fontsize=11, fontweight="bold")
     return fig
 
 # %% ../../nbs/06_figures.ipynb #610ed2f7
@@ -292,7 +292,7 @@ def figure_choice(
 ) -> plt.Figure:
     "The r that each way of choosing promises, and the r that its model delivers."
     rows, judged = promises(grid, comparison, optimism), judged_by(grid)
-    where = "outside" if judged == "r_outside" else "on held-out compounds, the choice nested"
+    where = "outside" if judged == "r_outside" else "nested"
     fig, ax = plt.subplots(figsize=(6.8, 1.3 + 0.6*len(rows)))
     for i, (promised, delivered) in enumerate(rows.to_numpy()):
         ax.annotate("", (delivered, i), (promised, i), arrowprops=dict(arrowstyle="->", color="0.5"))
@@ -309,7 +309,7 @@ def figure_choice(
     title = f"Chosen with compounds left out:\nr = {promised:.2f} promised, {delivered:.2f} delivered {where}"
     ax.set(yticks=range(len(rows)), yticklabels=[fill(name, 22) for name in rows.index],
            ylim=(len(rows) - 0.5, -0.5), xlabel="Pearson r", title=title)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22), ncols=3)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.66/len(rows)), ncols=3)
     return fig
 
 # %% ../../nbs/06_figures.ipynb #c8b6601d
@@ -336,8 +336,8 @@ def figure_robustness(
                     cbar_kws={"label": f"Pearson r on {PLACES[shown]}"}, ax=ax)
         ax.set(xlabel="coarseness (multiple of the setting)", ylabel="", title=m)
     above = by_clustering(robustness).above
-    title = (f"Cluster weights chosen in training exceed unweighted (white, r = {plain:.2f})\n"
-             f"in {above.sum()} of {len(above)} clusterings")
+    first = fill(f"Cluster weights chosen in training exceed unweighted (white, r = {plain:.2f})", 42*len(models))
+    title = f"{first}\nin {above.sum()} of {len(above)} clusterings"
     fig.suptitle(title, fontsize=11, fontweight="bold")
     return fig
 
