@@ -149,6 +149,15 @@ def _line(stream):
     "The values of the next line. Only tabs separate them."
     return [_bare(cell) for cell in stream.readline().rstrip(b"\r\n").split(b"\t")]
 
+class _Lines:
+    "Lines of a stream, and how many bytes they have taken so far."
+    def __init__(self, stream): self.stream, self.at = io.BufferedReader(stream), 0
+
+    def readline(self):
+        line = self.stream.readline()
+        self.at += len(line)
+        return line
+
 def read_counts(
     stream,  # a GCT file, opened for reading bytes, at its beginning
     name: str,  # of the file, for messages
@@ -247,10 +256,10 @@ def _body(path, start, counts, columns):
 def _opened(path):
     "A GCT file as far as its header: counts, header and annotations of columns, where the rows begin."
     stream, _, _ = utf8_stream(path)
-    with io.BufferedReader(stream) if isinstance(stream, pa.NativeFile) else stream as lines:
-        counts = read_counts(lines, path.name)
-        counts, head = _head(lines, counts, path.name)
-        return counts, head, lines.tell()
+    with stream:
+        lines = _Lines(stream)
+        counts, head = _head(lines, read_counts(lines, path.name), path.name)
+    return counts, head, lines.at
 
 def _column_notes(counts, head, columns):
     "The annotations of columns."

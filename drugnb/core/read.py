@@ -9,6 +9,7 @@ __all__ = ['PLAIN', 'PACKED', 'TABLE_ENDINGS', 'CODE', 'TRUTH', 'INDEX', 'INDEX_
            'matrix_columns', 'gene_names', 'refuse_dates', 'read_matrix']
 
 # %% ../../nbs/core/04_read.ipynb #8b76d366
+import io
 import re
 from datetime import datetime, time
 from decimal import Decimal
@@ -167,11 +168,11 @@ def _parsed(rows, layout, kinds, file, decimal="."):
 def _whole_text(path):
     "A text in UTF-8, its layout and its encoding; letters of another encoding may lie beyond the sample."
     for again in (False, True):
-        stream, _, encoding = utf8_stream(path, again)
+        stream, start, encoding = utf8_stream(path, again)
         with stream: raw = stream.read()
         try: raw.decode()
         except UnicodeDecodeError: continue
-        return raw, text_layout(raw[:SAMPLE], path, len(raw) <= SAMPLE), encoding
+        return raw, text_layout(start, path, len(start) == len(raw)), encoding
 
 def _text_table(path, texts):
     "A text as a table."
@@ -198,7 +199,7 @@ def _sheet(path):
     except ImportError as e:
         raise InputError(f"Reading {path.name} needs openpyxl: pip install 'drugnb[excel]'.") from e
     def sheets(**how):
-        book = openpyxl.load_workbook(path, read_only=True, **how)
+        book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), read_only=True, **how)
         shown = [s for s in book.worksheets if s.sheet_state == "visible"]
         return {s.title: [list(map(_cell, row)) for row in s.iter_rows(values_only=True)] for s in shown}
     full = {title: rows for title, rows in sheets(data_only=True).items() if any(map(any, rows))}
@@ -277,8 +278,8 @@ def hdf5_kind(
 
 def _numbers_rows(column):
     "Does a column only number the rows, from 0 or from 1, in any order?"
-    numbers = np.sort(pd.to_numeric(column, errors="coerce").to_numpy(float))
-    return any(np.array_equal(numbers, np.arange(start, start + len(numbers))) for start in (0, 1))
+    found = set(column.map(as_text))
+    return any(found == set(map(str, range(start, start + len(column)))) for start in (0, 1))
 
 def _without_numbering(table, file):
     "A table without empty rows and without a first column that only numbers the rows."
@@ -366,15 +367,15 @@ BESIDE = ("description", "chr", "chrom", "chromosome", "start", "end", "strand",
 DEFAULT_ENTRY = "isdefaultentryformodel"  # of DepMap: which of a model's profiles stands for it
 
 def cell_kinds(
-    cells: pd.DataFrame,  # some rows of a table, as text
+    cells: np.ndarray,  # some rows of a table, as text
 ) -> list[str]:  # of each column: text, number, whole (numbers) or empty
     "What the columns of a table hold, by some of their rows."
-    flat = pd.Series(cells.to_numpy(object).ravel(order="F"))
+    flat = pd.Series(cells.astype(object).ravel(order="F"))
     known = ~is_missing(flat).to_numpy()
     comma = flat.str.fullmatch(COMMA.pattern).fillna(False).astype(bool)
     plain = flat.mask(comma, flat.str.replace(",", ".", regex=False))
     number = pd.to_numeric(plain, errors="coerce").to_numpy(float)
-    shape = (cells.shape[1], len(cells))
+    shape = cells.shape[::-1]
     there, numbers = known.reshape(shape).sum(1), (known & ~np.isnan(number)).reshape(shape).sum(1)
     whole = (known & (number == np.floor(number))).reshape(shape).sum(1)
     tests = [there == 0, numbers <= there//10, whole == there]
@@ -399,8 +400,8 @@ def matrix_columns(
     if unnamed or kinds[0] == "whole" and (1 in texts or not texts): ids.append(0)
     ids = [i for i in dict.fromkeys(ids) if plain[i] not in BESIDE]
     others = {*texts, *ids, *(i for i, p in enumerate(plain) if p in BESIDE)}
-    for i in range(max(texts, default=0)):  # empty columns among the first that are text
-        if kinds[i] == "empty" and all(j in others for j in range(i)): others.add(i)
+    lead = next((i for i in range(len(names)) if i not in others and kinds[i] != "empty"), 0)
+    if len(texts) > 1: others |= {i for i in range(lead) if names[i] not in genes}  # empty ones among them
     return ids, [i for i in range(len(names)) if i not in others]
 
 # %% ../../nbs/core/04_read.ipynb #5d244bc0
@@ -438,7 +439,8 @@ CELLS = 50_000  # of the first rows, by which columns are told apart
 def _roles(layout, file):
     "Which columns of a text are ids, which numbers, and the decimal mark of these."
     width = len(layout.names)
-    cells = pd.DataFrame(layout.rows[:max(3, CELLS//width)]).reindex(columns=range(width)).fillna("")
+    rows = [row[:width] + [""]*(width - len(row)) for row in layout.rows[:max(3, CELLS//width)]]
+    cells = np.array(rows, dtype=object)
     if not len(cells): raise InputError(f"{file} has a header but no rows.")
     ids, numbers = matrix_columns(layout.names, cell_kinds(cells))
     if not ids:
@@ -448,7 +450,7 @@ def _roles(layout, file):
     if len(named) > len(numbers)//2:
         raise InputError(f"{file} has numbers ({some(named)}) in its first line, where names should be: add "
                          "a header.")
-    return ids, numbers, decimal_mark(list(cells[numbers].to_numpy().ravel()), file)
+    return ids, numbers, decimal_mark(list(cells[:, numbers].ravel()), file)
 
 def _text_numbers(rows, layout, file):
     "Numbers, the columns beside them, and what is said: the rows of a text as a matrix."
@@ -475,7 +477,7 @@ def _rows_of(path, mend):
         raw, layout, _ = _whole_text(path)
         return pa.BufferReader(mended_rows(raw[layout.start:], layout, path.name)), layout
     stream, start, _ = utf8_stream(path)
-    layout = text_layout(start, path, len(start) < SAMPLE)
+    layout = text_layout(start, path, len(start) % SAMPLE > 0)
     stream.read(layout.start)
     return stream, layout
 
@@ -507,7 +509,8 @@ def _kind_of(column, first):
         if column.dtype.kind == "f" and not first: return "number"
         known = column.dropna()
         return "whole" if len(known) and (known.astype(float) % 1 == 0).all() else "number"
-    return cell_kinds(column.head(1000).astype(str).where(column.head(1000).notna(), "").to_frame())[0]
+    cells = column.head(1000)
+    return cell_kinds(cells.astype(str).where(cells.notna(), "").to_numpy()[:, None])[0]
 
 def _number_column(column, ids, name, file):
     "A stored column as numbers. Raises `InputError` for a text."
