@@ -4403,6 +4403,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'drugnb.weighting.use.check': ('use.html#check', 'drugnb/weighting/use.py'),
                                       'drugnb.weighting.use.contenders': ('use.html#contenders', 'drugnb/weighting/use.py'),
                                       'drugnb.weighting.use.predict': ('use.html#predict', 'drugnb/weighting/use.py'),
+                                      'drugnb.weighting.use.refuse_too_few': ('use.html#refuse_too_few', 'drugnb/weighting/use.py'),
                                       'drugnb.weighting.use.results': ('use.html#results', 'drugnb/weighting/use.py'),
                                       'drugnb.weighting.use.shared': ('use.html#shared', 'drugnb/weighting/use.py'),
                                       'drugnb.weighting.use.summary': ('use.html#summary', 'drugnb/weighting/use.py')},

@@ -30,18 +30,18 @@ def dose_trend(
 # %% ../../nbs/core/04a_plausible.ipynb #7bd2223e
 LOWEST, HIGHEST = -0.5, 3.0  # a viability, as a share of untreated cells
 SCALES = {  # what a column may hold instead, and how viability is made of it
-    "constant": ("is the same in every row", "name the column of the measured viabilities"),
+    "constant": ("does not vary", "name the column of the measured viabilities"),
     "percent": ("looks like percentages of untreated cells", "divide it by 100 so that 1 is untreated"),
     "percent inhibition": ("looks like percent inhibition (0 is untreated, 100 is all dead)",
                            "give 1 - x/100 instead, so that 1 is untreated"),
     "percentages": ("looks like percentages",
                     "divide it by 100 if 100 is untreated, and give 1 - x/100 if 0 is untreated (inhibition)"),
-    "inhibition": ("looks like inhibition (0 is untreated, 1 is all dead): it rises with dose",
+    "inhibition": ("looks like inhibition (0 is untreated, 1 is all dead), since it rises with dose",
                    "give 1 - x instead, so that 1 is untreated"),
     "percent growth": ("looks like percent growth as of NCI-60 (100 untreated, 0 no growth, -100 all dead)",
                        "give (x + 100)/200, or the share of untreated cells from the count at time zero"),
-    "growth rate": ("looks like growth rates or growth inhibition values (1 untreated, 0 no growth, -1 all "
-                    "dead)", "give (x + 1)/2, or the share of untreated cells"),
+    "growth rate": ("looks like growth rate inhibition (1 untreated, 0 no growth, -1 all dead)",
+                    "give (x + 1)/2, or the share of untreated cells"),
     "log fold change": ("looks like log fold changes (0 is untreated, many are below 0)",
                         "give 2**x if these are log2 fold changes, so that 1 is untreated"),
     "mixed": ("mixes two scales, shares about 1 and percentages", "divide the percentages by 100"),
@@ -101,9 +101,10 @@ def viability_fault(
     if not kind: return ""
     looks, remedy = SCALES[kind]
     odd = known[(known < LOWEST) | (known > HIGHEST)]
-    if kind in ("code", "stray"): what = f"{some((f'{v:g} of {i}' for i, v in odd.items()), 3)}; {len(odd)} in all"
-    else: what = f"{known.min():.3g} to {known.max():.3g}, median {known.median():.3g}"
-    return f"The {where} viability {looks} ({what}): {remedy}."
+    first = some((f"{v:g} of {i}" for i, v in odd.items()), 3)
+    what = f"it runs from {known.min():.3g} to {known.max():.3g} (median {known.median():.3g})"
+    if kind in ("code", "stray"): what = f"{first} ({len(odd)} in all)"
+    return f"The {where} viability {looks}: {what}; {remedy}."
 
 def viability_doubt(
     table: pd.DataFrame,  # a row a sample: viability (numbers), compound; dose and cell where known

@@ -202,10 +202,12 @@ def with_compound(
     if nameless.all():
         raise InputError(f"None of the {what} has a compound: the column is empty, "
                          "or settings.ini names another.")
-    table = table.assign(compound=compound.astype(str))
-    if not nameless.any(): return matrix, table, []
-    lost = f"{nameless.sum()} {what} without a compound left out: {some(table.index[nameless], 5)}"
-    return matrix[~nameless], table[~nameless], [lost]
+    by_name, notes = is_missing(table["compound"]) & ~nameless, []
+    if by_name.any(): notes.append(f"{by_name.sum()} {what} have no compound id and are known by their name: "
+                                   f"{some(table.index[by_name], 5)}")
+    if nameless.any(): notes.append(f"{nameless.sum()} {what} without a compound left out: "
+                                    f"{some(table.index[nameless], 5)}")
+    return matrix[~nameless], table.assign(compound=compound.astype(str))[~nameless], notes
 
 # %% ../../nbs/00_load.ipynb #10c8b145
 def match(
@@ -726,7 +728,8 @@ def read_coefficients(
     "A published model. Raises `InputError` for a table without a column of the study's genes and of numbers."
     table = read_table(path)
     if gene_symbols(table.columns, gene_info).isin(known).sum() > len(table) and len(table) < 3:
-        table = table.T.rename_axis("gene").reset_index().dropna()  # a row of coefficients, a column a gene
+        table = table.T.reset_index()  # a row of coefficients, a column a gene
+        table = table.set_axis(["gene", *map(str, range(1, table.shape[1]))], axis=1)
     column, _ = gene_column(table, known, gene_info)
     if column is None:
         raise InputError(f"{path.name} holds no gene of this study in any of its columns ({some(table.columns, 6)}): "

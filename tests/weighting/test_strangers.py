@@ -52,7 +52,7 @@ REFUSED = {  # what a stranger has -> how the tables are spoilt, words of the se
     "two scales": (viability(lambda v: v.where(v.index > 250, 100*v)), ["mixes two scales"]),
     "a code of its own": (viability(lambda v: v.where(v.index > 40, -999)), ["-999", "leave these cells empty"]),
     "luminescence": (viability(lambda v: 40_000*v + 300), ["raw signal", "untreated wells"]),
-    "one value": (viability(lambda v: 0*v + 1), ["the same in every row"]),
+    "one value": (viability(lambda v: 0*v + 1), ["does not vary"]),
     "stray values": (viability(lambda v: v.where(v.index > 1, [12.0, 7.0] + [0.0]*(len(v) - 2))), ["12 of s00000", "correct them"]),
     "outside in percent": (column("meta_", viability=lambda t: 100*t.viability), ["outside viability", "divide it by 100"]),
     "counts": (values("lm_", counts), ["training matrix looks like raw counts", "z-scores"]),
