@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..core.artefacts import RunFolder, load_frame, save_csv
 from ..core.read import read_matrix
-from ..core.settings import InputError, numbers, REQUIRED_RUN, typed_path
+from ..core.settings import counted, InputError, numbers, REQUIRED_RUN, typed_path
 from .embed import check_perplexity, map_name, saved_path
 from .load import open_study, Study
 
@@ -28,8 +28,8 @@ def refuse_too_few(
         n = samples["compound"].nunique()
         if 0 < n < 3:
             hint = " (or take the outside set away: training only)" if which == "outside" else ""
-            raise InputError(f"The {len(samples)} {which} samples are of {n} compound{'s' if n > 1 else ''}: three or "
-                             f"more are needed{hint}.")
+            raise InputError(f"The {len(samples)} {which} samples are of {counted(n, 'compound')}: three or more "
+                             f"are needed{hint}.")
 
 def check(
     source: str,  # see `load.open_study`
