@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MISSING', 'MATRIX_MISSING', 'EXCEL_ERRORS', 'NO_NUMBER', 'MARKS', 'MONTHS', 'EXCEL_DATE', 'SYMBOLS', 'GENE_IDS',
-           'BESIDE', 'IS_ID', 'BROAD', 'SALTS', 'NAMELESS', 'SALT_END', 'SIGN', 'STEREO_END', 'PLACEHOLDER',
+           'BESIDE', 'IS_ID', 'BROAD', 'SALTS', 'NAMELESS', 'SALT_END', 'NO_DRUG', 'SIGN', 'STEREO_END', 'PLACEHOLDER',
            'COMPOUND_COLUMNS', 'ROUTES', 'CCLE_TISSUES', 'LINES_APART', 'LINE_IDS', 'LINE_NAMES', 'DOSE_UNITS',
            'TIME_UNITS', 'AMOUNT', 'as_text', 'require_unique', 'is_missing', 'without_missing', 'excel_dates',
            'oriented', 'landmark_genes', 'gene_symbols', 'repeated_genes', 'by_symbol', 'broad_core', 'compound_ids',
@@ -259,8 +259,11 @@ SALTS = (  # words at the end of a name that stand for what crystallises with th
 NAMELESS = ("unknown", "unnamed", "untitled", "noname", "undisclosed", "proprietary", "notavailable",
             "compound")
 SALT_END = re.compile(
-    r"(?:[\s\-_.,;/(\[]+(?:(?:mono|di|tri|tetra|penta|hemi|sesqui|bis|\d+)[\s-]*)?"
+    r"(?:[\s\-_.,;/(\[]+(?:(?:mono|di|tri|tetra|penta|hemi|sesqui|bis)[\s-]*|[2-4])?"
     rf"(?:{'|'.join(SALTS)})[)\]]*)+$", re.IGNORECASE)
+NO_DRUG = re.compile(  # what may be left of a name without its salt, and is no compound's name
+    rf"(?i)(?:(?:mono|di|tri|tetra)?(?:{'|'.join(SALTS)}|carbon|silicon|silver|(?:iso|n-|tert-)?"
+    r"(?:methyl|ethyl|propyl|butyl|amyl|hexyl|octyl|allyl|vinyl|benzyl|phenyl|acetyl|benzoyl))[\s\-_]*)+")
 SIGN = re.compile(r"\(\s*(\+\s*[/,]?\s*-|±|[-+])\s*\)|^(\+\s*/\s*-|±|\+)-?(?=\w)")
 STEREO_END = re.compile(r"(.*\w)[\s,-]*\((\d*[RSEZ](?:,\s*\d*[RSEZ])*)\)-?", re.IGNORECASE)
 
@@ -284,7 +287,7 @@ def _named(text):
     signs = "".join(sorted("±" if len(s) > 1 else s for s in signs))
     bare = SIGN.sub("-", text).strip(" -")
     base = SALT_END.sub("", bare)
-    salt = bare[len(base):] if re.search(r"\w", base) else ""
+    salt = bare[len(base):] if re.search(r"\w", base) and not NO_DRUG.fullmatch(base) else ""
     base = STEREO_END.sub(r"\2-\1", bare[:len(bare) - len(salt)]).lower()
     base = re.sub(r"(?<=\d)[\W_]+(?=\d)", "~", base)
     base = re.sub(r"[^\w~]|_", "", base) or bare.lower()
@@ -318,7 +321,7 @@ def _facts(ids, names, keys):
 def _told_apart(base, form):
     "Keys that are equal where the bases are, unless a base has several forms: then forms must be equal too."
     known = form.where((form != "") & (base != ""))
-    several = known.groupby(base).transform("nunique") > 1
+    several = known.groupby(base, sort=False).transform("nunique") > 1
     return base.where(~several, base + "/" + form)
 
 def _structures(facts):
@@ -328,20 +331,19 @@ def _structures(facts):
 PLACEHOLDER = (20, 1/3)  # a name of more ids than this, and than this share of all, names no compound
 
 def _name_keys(facts):
-    "What names are compared by: with the structure where holders of a name contradict each other."
+    "What names are compared by."
     parted = facts.name.where(facts.name.str.contains("~", regex=False), "")
     keys = _told_apart(facts.name.str.replace("~", ""), parted)
-    keys = keys.where(~keys.isin(_conflicting(keys, facts)), keys + "/" + facts.skeleton + facts.stereo)
     ids = facts.id.where(facts.id != "")
     most = max(PLACEHOLDER[0], PLACEHOLDER[1]*ids.nunique())
-    return keys.where((facts.name != "") & (ids.groupby(keys).transform("nunique") <= most), "")
+    return keys.where((facts.name != "") & (ids.groupby(keys, sort=False).transform("nunique") <= most), "")
 
 def _conflicting(groups, facts):
     "The groups in which keys contradict each other."
     told = facts.assign(group=groups)
     told = told[(told.group != "") & (told.skeleton != "")]
-    skeletons = told.groupby(["group", "salt"]).skeleton.nunique()
-    forms = told[told.stereo != ""].groupby(["group", "skeleton"]).stereo.nunique()
+    skeletons = told.groupby(["group", "salt"], sort=False).skeleton.nunique()
+    forms = told[told.stereo != ""].groupby(["group", "skeleton"], sort=False).stereo.nunique()
     found = [counts.index[counts > 1].get_level_values("group") for counts in (skeletons, forms)]
     return found[0].union(found[1])
 
@@ -349,11 +351,11 @@ def _conflicting(groups, facts):
 def _agreed(facts, node):
     "The facts with one structure an id: none where its keys contradict each other."
     bones = facts.skeleton.where(facts.skeleton != "")
-    clear = bones.groupby(node).transform("nunique") == 1
-    facts = facts.assign(skeleton=bones.groupby(node).transform("first").where(clear, ""))
+    clear = bones.groupby(node, sort=False).transform("nunique") == 1
+    facts = facts.assign(skeleton=bones.groupby(node, sort=False).transform("first").where(clear, ""))
     turns = facts.stereo.where((facts.stereo != "") & clear)
-    clear = turns.groupby(node).transform("nunique") == 1
-    return facts.assign(stereo=turns.groupby(node).transform("first").where(clear, ""))
+    clear = turns.groupby(node, sort=False).transform("nunique") == 1
+    return facts.assign(stereo=turns.groupby(node, sort=False).transform("first").where(clear, ""))
 
 def _joined(node, *keys):
     "One number a row, equal for rows of one node and for nodes that a key joins, however many steps apart."
@@ -372,7 +374,7 @@ def _label(facts, joined):
     label = pd.Series(np.nan, facts.index, dtype=object)
     for column, prefix in (("id", ""), ("name", "name "), ("skeleton", "InChIKey ")):
         text = facts[column].where(facts[column] != "").sort_values()
-        label = label.fillna(prefix + text.groupby(joined).transform("first"))
+        label = label.fillna(prefix + text.groupby(joined, sort=False).transform("first"))
     return label
 
 # %% ../../nbs/core/02_identity.ipynb #f42130e7
@@ -391,6 +393,8 @@ def compound_groups(
     node = pd.factorize(own)[0]
     facts = _agreed(facts, node)
     structures, names = _structures(facts), _name_keys(facts)
+    split = names.isin(_conflicting(names, facts))
+    names = names.where(~split, names + "/" + facts.skeleton + facts.stereo)
     joined = _joined(node, structures, names)
     wrong = joined.isin(_conflicting(joined, facts))
     joined = _joined(node, structures, names.where(~wrong, ""))
