@@ -9,8 +9,8 @@ __all__ = ['MISSING', 'MATRIX_MISSING', 'EXCEL_ERRORS', 'NO_NUMBER', 'MARKS', 'M
            'TIME_UNITS', 'AMOUNT', 'as_text', 'require_unique', 'is_missing', 'without_missing', 'excel_dates',
            'oriented', 'landmark_genes', 'gene_symbols', 'repeated_genes', 'by_symbol', 'broad_core', 'compound_ids',
            'first_block', 'plain_name', 'compound_names', 'compound_groups', 'group_codes', 'match_compounds',
-           'unclear_compounds', 'plain_cell', 'shared_lines', 'named_columns', 'match_lines', 'amount_parts', 'amounts',
-           'unknown_units', 'with_units']
+           'unclear_compounds', 'plain_cell', 'shared_lines', 'named_columns', 'match_lines', 'plain_units',
+           'amount_parts', 'amounts', 'unknown_units', 'with_units']
 
 # %% ../../nbs/core/02_identity.ipynb #2158438d
 import re
@@ -626,7 +626,9 @@ def _as_numbers(texts):
     plain = texts.mask(decimal, swapped).mask(english, texts.str.replace(",", ""))
     return pd.to_numeric(plain, errors="coerce").astype(float)
 
-def _plain_units(units):
+def plain_units(
+    units: pd.Series,  # as written: "µM", "nmol L^-1", "(uM)"
+) -> pd.Series:  # "um", "nmol/l", "um"
     "Units as `DOSE_UNITS` and `TIME_UNITS` write them."
     plain = units.str.lower().str.replace("[µμ\ufffd]", "u", regex=True)
     plain = plain.str.replace(r"[\s()\[\]]|\.$", "", regex=True)
@@ -651,7 +653,7 @@ def amounts(
 ) -> tuple[pd.Series, pd.Series]:  # amounts (float64); True where a value is there but is no such amount
     "Amounts in one unit: missing where the value is missing, not positive or in no known unit."
     parts = amount_parts(values)
-    number = parts.number*_plain_units(parts.unit).map(units).astype(float)
+    number = parts.number*plain_units(parts.unit).map(units).astype(float)
     number = number.where(np.isfinite(number) & (number > 0))
     return number, ~is_missing(values) & number.isna()
 
@@ -661,7 +663,7 @@ def unknown_units(
 ) -> pd.Index:  # units as written, sorted
     "Units of amounts that are none of the known ones: a table with them is refused by name."
     parts = amount_parts(values)
-    strange = parts.number.notna() & ~_plain_units(parts.unit).isin(units)
+    strange = parts.number.notna() & ~plain_units(parts.unit).isin(units)
     return pd.Index(sorted(parts.unit[strange].unique()), dtype=object)
 
 def with_units(
