@@ -476,6 +476,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'drugnb.core.identity._several': ('core/identity.html#_several', 'drugnb/core/identity.py'),
                                       'drugnb.core.identity._stands_for_missing': ( 'core/identity.html#_stands_for_missing',
                                                                                     'drugnb/core/identity.py'),
+                                      'drugnb.core.identity._stripped': ('core/identity.html#_stripped', 'drugnb/core/identity.py'),
                                       'drugnb.core.identity._structures': ('core/identity.html#_structures', 'drugnb/core/identity.py'),
                                       'drugnb.core.identity._told_apart': ('core/identity.html#_told_apart', 'drugnb/core/identity.py'),
                                       'drugnb.core.identity._told_by_id': ('core/identity.html#_told_by_id', 'drugnb/core/identity.py'),

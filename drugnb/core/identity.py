@@ -49,8 +49,9 @@ def require_unique(
 
 # %% ../../nbs/core/02_identity.ipynb #c39677f1
 def _any_case(*marks):
-    "Marks as written, in lower, in upper case and with one capital, each once."
-    return tuple(dict.fromkeys(c for m in marks for c in (m, m.lower(), m.upper(), m.capitalize())))
+    "Marks as written, in lower, in upper case and with one capital, each once; Null is a genotype, Na sodium."
+    cases = dict.fromkeys(c for m in marks for c in (m, m.lower(), m.upper(), m.capitalize()))
+    return tuple(c for c in cases if c not in ("Null", "Na"))
 
 MISSING = _any_case(
     "", "-666", "-666.0", "-666.00", "-666.000", "-666.000000", "NA", "N/A", "n.a.", "#N/A", "#N/A N/A",
@@ -59,13 +60,13 @@ MISSING = _any_case(
 MATRIX_MISSING = tuple(m for m in MISSING if not m.startswith("-666"))
 EXCEL_ERRORS = ("#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!")
 NO_NUMBER = -666  # what CMap's files write for a missing number
-MARKS = frozenset(m.casefold() for m in MISSING + EXCEL_ERRORS)
+MARKS = frozenset(MISSING + EXCEL_ERRORS)
 
 def _stands_for_missing(value):
     "Whether one stored value is missing or stands for it."
     if not isinstance(value, str | bytes): return bool(pd.isna(value) or value == NO_NUMBER)
     text = as_text(value).replace("\N{MINUS SIGN}", "-")
-    return text.casefold() in MARKS or re.fullmatch(rf"{NO_NUMBER}(\.0*)?", text) is not None
+    return text in MARKS or re.fullmatch(rf"{NO_NUMBER}(\.0*)?", text) is not None
 
 # %% ../../nbs/core/02_identity.ipynb #cf7b59d8
 def is_missing(
@@ -146,7 +147,7 @@ def _known_symbols(extra):
     for other in sorted(c for c in extra.columns.astype(str) if c != column and GENE_IDS.search(c)):
         names = extra[other].map(as_text).str.split("|")
         more = {n.strip(): s for s, found in zip(present, names) for n in found} | more
-    return {n: s for n, s in more.items() if n.casefold() not in MARKS} | known
+    return {n: s for n, s in more.items() if n not in MARKS} | known
 
 # %% ../../nbs/core/02_identity.ipynb #019790cc
 BESIDE = (  # a symbol with its id beside it
@@ -221,7 +222,7 @@ def compound_ids(
     codes, kinds = pd.factorize(values)
     text = pd.Series([as_text(k) for k in kinds] + [""], dtype=object)
     text = broad_core(text.str.replace(r"^([-+]?\d+)\.0+$", r"\1", regex=True)).astype(object)
-    text = text.mask(text.str.casefold().isin(MARKS))
+    text = text.mask(text.isin(MARKS))
     return pd.Series(text.to_numpy()[codes], values.index, dtype=object, name=values.name)
 
 # %% ../../nbs/core/02_identity.ipynb #bb5c07ac
@@ -518,13 +519,17 @@ LINES_APART = {  # stripped, these are other lines' names
     "T.T": "TDOTT", "T-T": "TDOTT", "TT_OESOPHAGUS": "TDOTT", "KMH-2": "KMHDASH2", "KMH2_THYROID": "KMHDASH2",
     "MS-1": "MSDASH1", "MS1_SKIN": "MSDASH1"}
 
+def _stripped(names):
+    "Names in capitals, letters and digits only, without a tissue of CCLE's behind them."
+    names = names.str.replace(rf"_(?:{'|'.join(CCLE_TISSUES)})$", "", regex=True)
+    return names.str.replace(r"[^A-Z0-9]", "", regex=True)
+
 def plain_cell(
     names,  # names of cell lines in any style
 ) -> pd.Series:  # upper case, letters and digits only; "" where missing
     "Cell lines stripped of what differs between catalogues: 'A-375' and 'A375_SKIN' are both 'A375'."
     names = pd.Series(names).fillna("").astype(str).str.strip().str.upper()
-    stripped = names.str.replace(rf"_(?:{'|'.join(CCLE_TISSUES)})$", "", regex=True)
-    return names.map(LINES_APART).fillna(stripped.str.replace(r"[^A-Z0-9]", "", regex=True))
+    return names.map(LINES_APART).fillna(_stripped(names))
 
 def shared_lines(
     names: pd.Series,  # names of cell lines, as written
@@ -559,7 +564,7 @@ def _line_keys(known):
         keys = pd.concat(columns).rename("key").rename_axis("known").reset_index()
         return keys[~keys.key.isin(MISSING)]
     names = pairs(LINE_NAMES)
-    stripped = names.assign(key=plain_cell(names.key).to_numpy())
+    stripped = names.assign(key=_stripped(names.key.str.upper()).to_numpy())
     own = pd.DataFrame({"known": known.index, "key": known.index})
     other = pairs(LINE_IDS + LINE_NAMES)
     other = other.assign(key=other.key.str.upper())
@@ -589,7 +594,7 @@ def match_lines(
     found = pd.DataFrame({"known": "", "route": ""}, wanted)
     for route, keys in _line_keys(known).items():
         open_ = wanted[found.route == ""]
-        asked = {"id": open_, "other id": open_.str.upper(), "name": plain_cell(open_).to_numpy()}[route]
+        asked = {"id": open_, "other id": open_.str.upper(), "name": _stripped(open_.str.upper())}[route]
         hits = pd.DataFrame({"wanted": open_, "key": asked}).merge(keys, on="key")
         hits = hits.drop_duplicates(["wanted", "known"])
         times = hits.wanted.value_counts()

@@ -137,7 +137,7 @@ LINES = pd.DataFrame({"CellLineName": ["TT", "T.T", "A-375", "NIH:OVCAR-3", None
     ("SIDM05", "ACH-5", "other id"), ("A-375", "ACH-3", "other id"), ("a375", "ACH-3", "name"), ("t.t", "ACH-2", "other id"),
     ("A375_SKIN", "ACH-3", "other id"),
     ("OVCAR-3", "", ""), ("nih ovcar3", "ACH-4", "name"), ("T.T", "ACH-2", "other id"), ("TT_OESOPHAGUS", "ACH-2", "other id"),
-    ("T-T", "ACH-2", "name"), ("TT_LUNG", "ACH-1", "name"), ("3", "", ""), ("", "", ""), ("NA", "", ""),
+    ("T-T", "", "several"), ("TT_LUNG", "", "several"), ("3", "", ""), ("", "", ""), ("NA", "", ""),
 ])
 def test_a_line_is_found_by_what_is_its_own_alone(wanted, known, route):
     found = match_lines([wanted], LINES).iloc[0]
