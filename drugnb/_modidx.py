@@ -470,6 +470,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'drugnb.core.identity._named': ('core/identity.html#_named', 'drugnb/core/identity.py'),
                                       'drugnb.core.identity._names_and_salts': ( 'core/identity.html#_names_and_salts',
                                                                                  'drugnb/core/identity.py'),
+                                      'drugnb.core.identity._own_ids': ('core/identity.html#_own_ids', 'drugnb/core/identity.py'),
                                       'drugnb.core.identity._pairs': ('core/identity.html#_pairs', 'drugnb/core/identity.py'),
                                       'drugnb.core.identity._present_symbols': ( 'core/identity.html#_present_symbols',
                                                                                  'drugnb/core/identity.py'),

@@ -349,6 +349,11 @@ def _conflicting(groups, facts):
     return found[0].union(found[1])
 
 # %% ../../nbs/core/02_identity.ipynb #4d5ff9b4
+def _own_ids(facts):
+    "The facts with the structure in ids that are not Broad's and have keys that contradict each other."
+    several = ~facts.id.str.startswith("BRD-") & facts.id.isin(_conflicting(facts.id, facts))
+    return facts.assign(id=facts.id.where(~several, facts.id + "/" + facts.skeleton + facts.stereo))
+
 def _agreed(facts, node):
     "The facts with one structure an id: none where its keys contradict each other."
     bones = facts.skeleton.where(facts.skeleton != "")
@@ -375,7 +380,7 @@ def _label(facts, joined):
     label = pd.Series(np.nan, facts.index, dtype=object)
     for column, prefix in (("id", ""), ("name", "name "), ("skeleton", "InChIKey ")):
         text = facts[column].where(facts[column] != "").sort_values()
-        label = label.fillna(prefix + text.groupby(joined, sort=False).transform("first"))
+        label = label.where(label.notna(), prefix + text.groupby(joined, sort=False).transform("first"))
     return label
 
 # %% ../../nbs/core/02_identity.ipynb #f42130e7
@@ -389,7 +394,7 @@ def compound_groups(
     codes = np.vstack([pd.factorize(column)[0] for column in columns])
     if not codes.size: return pd.Series([], table.index, dtype=object)
     _, first, row = np.unique(codes, axis=1, return_index=True, return_inverse=True)
-    facts = _facts(*(column.iloc[first].reset_index(drop=True) for column in columns))
+    facts = _own_ids(_facts(*(column.iloc[first].reset_index(drop=True) for column in columns)))
     own = facts.id.where(facts.id != "", "\n" + facts.name + "\n" + facts.skeleton + facts.stereo)
     node = pd.factorize(own)[0]
     facts = _agreed(facts, node)
