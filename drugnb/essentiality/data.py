@@ -23,7 +23,7 @@ from drugnb.core.identity import (
     LINE_IDS, LINE_NAMES, MISSING, as_text, by_symbol, compound_groups, gene_symbols, landmark_genes,
     match_compounds, match_lines, named_columns, plain_cell, require_unique,
 )
-from ..core.read import fitting_files, read_matrix, separator, SUFFIXES
+from ..core.read import fitting_files, read_matrix, separator, TABLE_ENDINGS
 from ..core.settings import counted, InputError, read_settings, some
 from ..core.worlds import gene_names, programmes
 from ..studies import find_set
@@ -740,7 +740,7 @@ GMT = (".gmt", ".gmt.gz")
 
 def _stem(path):
     "A table's name without its ending; None where it does not end as a table does."
-    return next((path.name[:-len(s)] for s in (*GMT, *SUFFIXES) if path.name.lower().endswith(s)), None)
+    return next((path.name[:-len(s)] for s in (*GMT, *TABLE_ENDINGS) if path.name.lower().endswith(s)), None)
 
 # %% ../../nbs/essentiality/20_data.ipynb #514d0474
 def screen_files(

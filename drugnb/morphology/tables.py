@@ -23,7 +23,7 @@ import pyarrow.csv
 
 from ..core.artefacts import first_line
 from ..core.identity import AMOUNT, DOSE_UNITS, MISSING, amounts, as_text, broad_core, plain_name
-from ..core.read import table_text
+from ..core.text import table_text
 from ..core.settings import counted, InputError, some, typed_path
 from .images import well_name, well_position
 

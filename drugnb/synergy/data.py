@@ -27,7 +27,8 @@ from scipy.sparse.csgraph import connected_components
 
 from ..core.artefacts import digest, first_line
 from ..core.identity import AMOUNT, DOSE_UNITS, MISSING, as_text, plain_cell, plain_name
-from ..core.read import fitting_files, table_text
+from ..core.read import fitting_files
+from ..core.text import table_text
 from ..core.settings import (
     counted, data_folders, InputError, read_settings, some, typed_path)
 from ..studies import find_set
