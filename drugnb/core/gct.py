@@ -62,7 +62,7 @@ def _table(ids, columns):
     return pd.DataFrame(arrays, index=ids)
 
 # %% ../../nbs/core/03_gct.ipynb #b72114fe
-MISSING_TEXTS = [m for m in (*MISSING, *EXCEL_ERRORS) if not re.fullmatch(r"-?[\d.]+", m)]  # missing among numbers
+MISSING_TEXTS = [m for m in (*MISSING, *EXCEL_ERRORS) if not re.fullmatch(r"-?[\d.]+", m)]  # no numbers
 
 def blank_codes(
     values: np.ndarray,  # numbers, changed in place

@@ -186,7 +186,7 @@ def _parsed(rows, layout, kinds, file, decimal="."):
             rows, pa.csv.ReadOptions(column_names=names, block_size=block),
             pa.csv.ParseOptions(delimiter=layout.separator, invalid_row_handler=refuse),
             pa.csv.ConvertOptions(column_types=types, include_columns=[str(i) for i in kinds],
-                                  null_values=MISSING_TEXTS, strings_can_be_null=False, decimal_point=decimal))
+                                  null_values=MISSING_TEXTS, decimal_point=decimal))
     except pa.ArrowInvalid as e:
         if not odd: raise
         cells, begin = counted(odd[0].actual_columns, "cell"), odd[0].text[:40].strip()
