@@ -280,6 +280,7 @@ def _gct(path):
     of_columns = _column_notes(counts, head, columns)
     return number_frame(matrix, ids, columns, path), _table(ids, of_rows), of_columns
 
+# %% ../../nbs/core/03_gct.ipynb #ee83a8de
 def read_gct(
     path: Path | str,  # a GCT file, version 1.2 or 1.3, also gzipped
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:  # float32 matrix; notes on rows; notes on columns
