@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['MISSING', 'MATRIX_MISSING', 'EXCEL_ERRORS', 'NO_NUMBER', 'MARKS', 'MONTHS', 'EXCEL_DATE', 'SYMBOLS', 'GENE_IDS',
-           'BESIDE', 'IS_ID', 'BROAD', 'SALTS', 'NAMELESS', 'SALT_END', 'NO_DRUG', 'SIGN', 'STEREO_END', 'PLACEHOLDER',
-           'COMPOUND_COLUMNS', 'ROUTES', 'CCLE_TISSUES', 'LINES_APART', 'LINE_IDS', 'LINE_NAMES', 'DOSE_UNITS',
-           'TIME_UNITS', 'AMOUNT', 'as_text', 'require_unique', 'is_missing', 'without_missing', 'excel_dates',
-           'oriented', 'landmark_genes', 'gene_symbols', 'repeated_genes', 'by_symbol', 'broad_core', 'compound_ids',
-           'first_block', 'plain_name', 'compound_names', 'compound_groups', 'group_codes', 'match_compounds',
-           'unclear_compounds', 'plain_cell', 'shared_lines', 'named_columns', 'match_lines', 'plain_units',
-           'amount_parts', 'amounts', 'unknown_units', 'with_units']
+           'BESIDE', 'IS_ID', 'BROAD', 'SALTS', 'NAMELESS', 'SALT_END', 'NO_DRUG', 'SIGN', 'CODE_END', 'STEREO_END',
+           'PLACEHOLDER', 'COMPOUND_COLUMNS', 'ROUTES', 'CCLE_TISSUES', 'LINES_APART', 'LINE_IDS', 'LINE_NAMES',
+           'DOSE_UNITS', 'TIME_UNITS', 'AMOUNT', 'as_text', 'require_unique', 'is_missing', 'without_missing',
+           'excel_dates', 'oriented', 'landmark_genes', 'gene_symbols', 'repeated_genes', 'by_symbol', 'broad_core',
+           'compound_ids', 'first_block', 'plain_name', 'compound_names', 'compound_groups', 'group_codes',
+           'match_compounds', 'unclear_compounds', 'plain_cell', 'shared_lines', 'named_columns', 'match_lines',
+           'plain_units', 'amount_parts', 'amounts', 'unknown_units', 'with_units']
 
 # %% ../../nbs/core/02_identity.ipynb #2158438d
 import re
@@ -49,7 +49,7 @@ def require_unique(
 
 # %% ../../nbs/core/02_identity.ipynb #c39677f1
 def _any_case(*marks):
-    "Marks as written, in lower, in upper case and with one capital, each once; Null is a genotype, Na sodium."
+    "Marks as written, in lower, in upper case and with one capital; but Null is a genotype, Na sodium."
     cases = dict.fromkeys(c for m in marks for c in (m, m.lower(), m.upper(), m.capitalize()))
     return tuple(c for c in cases if c not in ("Null", "Na"))
 
@@ -256,44 +256,58 @@ SALTS = (  # words at the end of a name that stand for what crystallises with th
     "isethionate", "maleate", "fumarate", "tartrate", "bitartrate", "citrate", "malate", "succinate",
     "lactate", "gluconate", "oxalate", "phosphate", "sulfate", "sulphate", "bisulfate", "nitrate",
     "trifluoroacetate", "tfa", "pamoate", "embonate", "xinafoate", "meglumine", "tromethamine", "trometamol",
-    "olamine", "erbumine", "hydrate", "anhydrous", "solvate", "salt", "free base", "free acid")
+    "olamine", "erbumine", "hydrate", "anhydrous", "dmso", "solvate", "salt", "free base",
+    "free acid")
 NAMELESS = ("unknown", "unnamed", "untitled", "noname", "undisclosed", "proprietary", "notavailable",
             "compound")
 SALT_END = re.compile(
-    r"(?:[\s\-_.,;/(\[]+(?:(?:mono|di|tri|tetra|penta|hemi|sesqui|bis)[\s-]*|[2-4])?"
+    r"(?:[\s\-_.,;/(\[]+(?:(?:(?:mono|di|tri|tetra|penta|hemi|sesqui|bis)[\s-]*)+|[2-4])?"
     rf"(?:{'|'.join(SALTS)})[)\]]*)+$", re.IGNORECASE)
 NO_DRUG = re.compile(  # what may be left of a name without its salt, and is no compound's name
     rf"(?i)(?:(?:mono|di|tri|tetra)?(?:{'|'.join(SALTS)}|carbon|silicon|silver|(?:iso|n-|tert-)?"
     r"(?:methyl|ethyl|propyl|butyl|amyl|hexyl|octyl|allyl|vinyl|benzyl|phenyl|acetyl|benzoyl))[\s\-_]*)+")
 SIGN = re.compile(r"\(\s*(\+\s*[/,]?\s*-|±|[-+])\s*\)|^(\+\s*/\s*-|±|\+)-?(?=\w)")
+CODE_END = re.compile(  # as in Gefitinib (ZD1839) and Tanespimycin (17-AAG)
+    r"(.*\w.*?)\s*\(([^()]*(?:[A-Z]{2,}-?\d{2,}|\b[A-Za-z]{2,}-?\d{3,}|\b\d{2,}-[A-Z]{2,})[^()]*)\)")
 STEREO_END = re.compile(r"(.*\w)[\s,-]*\((\d*[RSEZ](?:,\s*\d*[RSEZ])*)\)-?", re.IGNORECASE)
 
 # %% ../../nbs/core/02_identity.ipynb #d8ea0f71
 def _latin(text):
     "Text with Greek letters spelt out, one kind of dash and no accents."
-    text = unicodedata.normalize("NFKD", text)
+    text = unicodedata.normalize("NFKD", re.sub("[™®©]", "", text))
     if text.isascii(): return text
     spelt = [unicodedata.name(c, "").split() for c in text]
     letters = [s[3].lower() if s[:1] == ["GREEK"] and len(s) == 4 else "-" if unicodedata.category(c) == "Pd"
                or s[:1] == ["MINUS"] else c for c, s in zip(text, spelt)]
     return "".join(c for c in letters if not unicodedata.combining(c[0]))
 
+def _signs(text):
+    "The signs of a name, each once, and the name without them."
+    text = re.sub(r"^\(?rac(?:emic)?\)?[-\s]+", "(±)", text, flags=re.IGNORECASE)
+    signs = {a or b for a, b in SIGN.findall(text)}
+    return "".join(sorted({"±" if len(s) > 1 else s for s in signs})), SIGN.sub("-", text).strip(" -")
+
+def _without_salt(name):
+    "A name without the salt at its end, and the salt."
+    base = SALT_END.sub("", name)
+    if base == name or not re.search(r"\w", base) or NO_DRUG.fullmatch(base): return name, ""
+    return base, re.sub(r"[\W_]", "", name[len(base):]).lower()
+
 def _named(text):
     "What a name is compared by, and its salt."
     if _stands_for_missing(text): return "", ""
     text = _latin(as_text(text))
     if broad := re.match(BROAD, text): return f"brd{broad[1].lower()}{broad[2]}", ""
-    text = re.sub(r"^\(?rac(?:emic)?\)?[-\s]+", "(±)", text, flags=re.IGNORECASE)
-    signs = {a or b for a, b in SIGN.findall(text)}
-    signs = "".join(sorted("±" if len(s) > 1 else s for s in signs))
-    bare = SIGN.sub("-", text).strip(" -")
-    base = SALT_END.sub("", bare)
-    salt = bare[len(base):] if re.search(r"\w", base) and not NO_DRUG.fullmatch(base) else ""
-    base = STEREO_END.sub(r"\2-\1", bare[:len(bare) - len(salt)]).lower()
-    base = re.sub(r"(?<=\d)[\W_]+(?=\d)", "~", base)
-    base = re.sub(r"[^\w~]|_", "", base) or bare.lower()
+    signs, bare = _signs(text)
+    bare, salt = _without_salt(bare)
+    if code := CODE_END.fullmatch(bare):
+        bare, before = _without_salt(code[1])
+        salt = before + salt
+    bare = STEREO_END.sub(r"\2-\1", bare)
+    base = re.sub(r"(?<=\d)[\W_]+(?=\d)", "~", bare.lower())
+    base = re.sub(r"[^\w~]|_", "", base) or text.lower()
     if base in NAMELESS: return "", ""
-    return base + (" " + signs if signs else ""), re.sub(r"[\W_]", "", salt).lower()
+    return base + (" " + signs if signs else ""), salt
 
 # %% ../../nbs/core/02_identity.ipynb #fe5ea3a2
 def _names_and_salts(names):
@@ -422,13 +436,15 @@ def _entries(wanted, known):
     columns = [both[c].reset_index(drop=True) if c in both else pd.Series(np.nan, range(len(both)))
                for c in ("name", "inchikey")]
     label = both.index.to_series().reset_index(drop=True)
-    return _facts(label, *columns).assign(label=label, ours=np.arange(len(both)) < len(wanted))
+    written = columns[0].astype(object).where(columns[0].notna(), "").astype(str)
+    return _facts(label, *columns).assign(label=label, written=written, ours=np.arange(len(both)) < len(wanted))
 
 def _all_names(entries, wanted, known):
     "Every name and synonym with the facts of its entry, a row each; the entry's number as index."
     columns = [t["synonyms"] if "synonyms" in t else pd.Series(np.nan, t.index) for t in (wanted, known)]
     synonyms = pd.concat(columns).reset_index(drop=True).astype("string")
-    synonyms = synonyms.str.split(r"[|;]|,(?!\d)|(?<!\d),", regex=True).explode().dropna()
+    codes = entries.written.str.extract(CODE_END)[1].astype("string")
+    synonyms = pd.concat([synonyms, codes]).str.split(r"[|;]|,(?!\d)|(?<!\d),", regex=True).explode().dropna()
     more = _names_and_salts(synonyms[synonyms.str.len() > 2].astype(object))
     more = entries.drop(columns=["name", "salt"]).join(more, how="inner").assign(first=False)
     names = pd.concat([entries.assign(first=True), more])
