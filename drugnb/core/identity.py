@@ -258,7 +258,7 @@ SALTS = (  # words at the end of a name that stand for what crystallises with th
     "trifluoroacetate", "tfa", "pamoate", "embonate", "xinafoate", "meglumine", "tromethamine", "trometamol",
     "olamine", "erbumine", "hydrate", "anhydrous", "dmso", "solvate", "salt", "free base",
     "free acid")
-NAMELESS = ("unknown", "unnamed", "untitled", "noname", "undisclosed", "proprietary", "notavailable",
+NAMELESS = ("", "unknown", "unnamed", "untitled", "noname", "undisclosed", "proprietary", "notavailable",
             "compound")
 SALT_END = re.compile(
     r"(?:[\s\-_.,;/(\[]+(?:(?:(?:mono|di|tri|tetra|penta|hemi|sesqui|bis)[\s-]*)+|[2-4])?"
@@ -305,7 +305,7 @@ def _named(text):
         salt = before + salt
     bare = STEREO_END.sub(r"\2-\1", bare)
     base = re.sub(r"(?<=\d)[\W_]+(?=\d)", "~", bare.lower())
-    base = re.sub(r"[^\w~]|_", "", base) or text.lower()
+    base = re.sub(r"[^\w~]|_", "", base)
     if base in NAMELESS: return "", ""
     return base + (" " + signs if signs else ""), salt
 
@@ -437,7 +437,8 @@ def _entries(wanted, known):
                for c in ("name", "inchikey")]
     label = both.index.to_series().reset_index(drop=True)
     written = columns[0].astype(object).where(columns[0].notna(), "").astype(str)
-    return _facts(label, *columns).assign(label=label, written=written, ours=np.arange(len(both)) < len(wanted))
+    ours = np.arange(len(both)) < len(wanted)
+    return _facts(label, *columns).assign(label=label, written=written, ours=ours)
 
 def _all_names(entries, wanted, known):
     "Every name and synonym with the facts of its entry, a row each; the entry's number as index."
