@@ -643,6 +643,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'drugnb.core.text._lines': ('core/text.html#_lines', 'drugnb/core/text.py'),
                                   'drugnb.core.text._numbers': ('core/text.html#_numbers', 'drugnb/core/text.py'),
                                   'drugnb.core.text._quoted': ('core/text.html#_quoted', 'drugnb/core/text.py'),
+                                  'drugnb.core.text._require_row_names': ('core/text.html#_require_row_names', 'drugnb/core/text.py'),
                                   'drugnb.core.text._whole_cells': ('core/text.html#_whole_cells', 'drugnb/core/text.py'),
                                   'drugnb.core.text.decimal_mark': ('core/text.html#decimal_mark', 'drugnb/core/text.py'),
                                   'drugnb.core.text.file_kind': ('core/text.html#file_kind', 'drugnb/core/text.py'),
