@@ -156,7 +156,7 @@ def test_repeats_are_merged_and_counted(raw):
     assert s.repeats.sum() == every.repeats[every.dose.notna()].sum(), "wells count through both mergings"
     assert report.signatures[report.outcome.str.startswith("matched")].sum() == 431
     assert any("431 signatures are 3" in o for o in report.outcome)
-    odd = "4 doses in GSE92742_Broad_LINCS_sig_info.txt.gz are not concentrations and count as unknown"
+    odd = "GSE92742_Broad_LINCS_sig_info.txt.gz: 1 dose not a positive concentration (given in ng): unknown"
     assert odd in set(report.outcome)
 
 def test_the_study_runs_from_the_built_folder_and_knows_mechanisms(raw, tmp_path):
