@@ -196,8 +196,8 @@ def _without_labels(raw, response, reports):
     "What to raise where no signature has a viability."
     why = pd.concat(reports).groupby("outcome").signatures.sum() if reports else pd.Series(dtype=int)
     each = ", ".join(f"{n:,} {outcome}" for outcome, n in why.items()) or "there are none of compounds"
-    return InputError(f"No signature in {raw} gets a viability from {response.name} ({each}): are names, "
-                      "cell lines and doses of both written alike?")
+    return InputError(f"No signature in {raw} gets a viability from {response.name} ({each}): check "
+                      "that names, cell lines and doses of both are written alike.")
 
 def _unknown_lines(samples, measured):
     "A sentence on the samples whose line the response does not have."

@@ -59,6 +59,11 @@ def _header(path):
     except (ValueError, OSError, EOFError, zlib.error) as e:
         raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
 
+def _stripped(values):
+    "Text without blanks around it; each different text once."
+    codes, found = pd.factorize(values, use_na_sentinel=False)
+    return pd.Series(pd.Series(found, dtype=object).str.strip().to_numpy()[codes], values.index)
+
 def _read(
     path: Path | str,  # a table; tabs in .txt and .tsv, commas else; gzipped or not
     text: list[str] = (),  # columns to read as text, `name` or `name|other name`
@@ -78,7 +83,7 @@ def _read(
     except (ValueError, OSError, EOFError, zlib.error) as e:
         raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
     table = table.rename(columns={theirs: ours for ours, theirs in places.items()})
-    for c in table.columns.difference(list(numbers)): table[c] = table[c].str.strip()
+    for c in table.columns.difference(list(numbers)): table[c] = _stripped(table[c])
     names = [c.split("|")[0] for c in [*text, *numbers, *optional]]
     empty = {c: pd.Series(None, table.index, dtype=str) for c in names if c not in table}
     return table.assign(**empty)[names]
@@ -146,12 +151,16 @@ AMOUNTS = ["pert_dose", "pert_dose_unit", "pert_idose", "pert_time", "pert_time_
 IN_ID = r"^[^:]+:BRD-[^:]+:(?P<dose>\d+\.?\d*(?:[eE]-?\d+)?)(?::(?P<time>\d+)[hH]?)?$"
 ROUNDED = 2  # factor within which the dose in an id and a rounded one are the same dose
 
+def _in_id(ids, pattern, what):
+    "A number that some ids hold, by id."
+    return pd.to_numeric(pd.Series(ids, ids).str.extract(pattern)[what], errors="coerce")
+
 def _doses(t):
     "Doses in micromolar, and sentences on those of compounds that are no concentration or come from the id."
     said = _joined(t.pert_dose, t.pert_dose_unit, t.pert_idose)
     dose, odd = amounts(said, DOSE_UNITS)
-    in_id = pd.to_numeric(t.index.to_series().str.extract(IN_ID).dose, errors="coerce")
-    near = t.pert_dose.isna() & (np.log2(in_id/dose).abs() <= np.log2(ROUNDED))
+    in_id = _in_id(t.index[t.pert_dose.isna()], IN_ID, "dose").reindex(t.index)
+    near = np.log2(in_id/dose).abs() <= np.log2(ROUNDED)
     exact, odd = near & ~np.isclose(in_id, dose) & t.drug, odd & t.drug
     notes = []
     if exact.any():
@@ -165,9 +174,8 @@ def _doses(t):
 def _times(t):
     "Times in hours, and a sentence on those of compounds that are not known."
     time, _ = amounts(_joined(t.pert_time, t.pert_time_unit, t.pert_itime), TIME_UNITS)
-    ids = t.index.to_series()
-    in_id = ids.str.extract(r"^[^:]*_(\d+)[hH](?::|$)")[0].fillna(ids.str.extract(IN_ID).time)
-    time = time.fillna(in_id.astype(float))
+    for pattern in (r"^[^:]*_(?P<time>\d+)[hH](?::|$)", IN_ID):
+        time = time.fillna(_in_id(t.index[time.isna()], pattern, "time"))
     lost = (time.isna() & t.drug).sum()
     return time, [f"{counted(lost, 'time')} unknown"] if lost else []
 
@@ -182,7 +190,8 @@ def _sig_info(path):
                          "a signature needs its dose.")
     if wells == "nsample": repeats = pd.to_numeric(t.nsample, errors="coerce")
     else: repeats = t.distil_id.str.count(r"\|").add(1)
-    return t.assign(repeats=repeats.fillna(1).astype(int), drug=t.pert_type.isna() | t.pert_type.eq("trt_cp"))
+    repeats = repeats.where(repeats.notna(), 1).astype(int)
+    return t.assign(repeats=repeats, drug=t.pert_type.isna() | t.pert_type.eq("trt_cp"))
 
 def read_sig_info(
     path: Path | str,  # `GSE92742_Broad_LINCS_sig_info.txt.gz`, that of GSE70138, or `siginfo_beta.txt`
@@ -192,7 +201,7 @@ def read_sig_info(
     t = _sig_info(path)
     (dose, of_doses), (time, of_times) = _doses(t), _times(t)
     samples = pd.DataFrame({"compound": t.pert_id, "name": t.pert_iname, "cell": t.cell_id, "dose": dose,
-                            "time": time, "plate": t.index.str.split("_").str[0], "pert_type": t.pert_type,
+                            "time": time, "plate": t.index.str.split("_", n=1).str[0], "pert_type": t.pert_type,
                             "repeats": t.repeats}, index=t.index.rename("id"))
     notes = [f"{path.name}: {note}" for note in [*of_doses, *of_times]]
     samples.attrs["report"] = [f"{counted(len(samples), 'signature')} in {path.name}", *notes]
@@ -200,8 +209,8 @@ def read_sig_info(
 
 # %% ../../nbs/sources/04_layouts.ipynb #e5ff8f7c
 def _together(values):
-    "The different values of each id, in order of first appearance, joined by |."
-    each = values.dropna().reset_index().drop_duplicates()
+    "The different values of each id, in alphabetical order, joined by |."
+    each = values.dropna().reset_index().drop_duplicates().sort_values(values.name)
     return each.groupby("pert_id", sort=False)[values.name].agg("|".join)
 
 def read_pert_info(
@@ -215,7 +224,8 @@ def read_pert_info(
               optional=["inchi_key_prefix", "canonical_smiles", *more])
     t = t.dropna(subset="pert_id").set_index("pert_id")
     first = t.groupby(level=0, sort=False).first()
-    skeleton = first_block(first.inchi_key).fillna(first_block(first.inchi_key_prefix))
+    whole, prefix = first_block(first.inchi_key), first_block(first.inchi_key_prefix)
+    skeleton = whole.where(whole.notna(), prefix)
     compounds = pd.DataFrame({"name": first.pert_iname, "inchikey": first.inchi_key, "inchikey14": skeleton,
                               "smiles": first.canonical_smiles}).rename_axis("compound")
     for theirs, ours in more.items():
@@ -332,7 +342,7 @@ def _drugs(release):
     "The treated samples of a release with the names of their lines, and sentences."
     samples = read_sig_info(release.info)
     report, kinds = samples.attrs["report"], samples.pert_type.value_counts()
-    others = kinds[kinds.index != "trt_cp"]
+    others = kinds.drop("trt_cp", errors="ignore").sort_index().sort_values(ascending=False, kind="stable")
     if len(others):
         each = some((f"{k} {n:,}" for k, n in others.items()), 5)
         report = [*report, f"{release.info.name}: {others.sum():,} not of compounds, and not used ({each})"]
