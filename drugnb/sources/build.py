@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from drugnb.core.identity import (
-    amounts, compound_groups, DOSE_UNITS, match_compounds, plain_cell, plain_name,
+    amounts, compound_groups, DOSE_UNITS, match_compounds, plain_cell, plain_name, shared_lines,
 )
 from ..core.read import find_table, read_annotations
 from ..core.settings import counted, InputError, some
@@ -134,12 +134,11 @@ def ambiguous_lines(
     *spelt,  # names of cell lines, a series a table
 ) -> pd.Index:  # plain names
     "Plain names under which one table has several lines."
-    found = pd.Index([])
+    several = pd.Index([])
     for names in spelt:
-        each = pd.Series(pd.unique(names.dropna().astype(str).str.strip().str.upper()))
-        plain = plain_cell(each)
-        found = found.union(pd.Index(plain[plain.duplicated(keep=False).to_numpy()].unique()))
-    return found
+        each = pd.Series(names.dropna().astype(str).str.strip().str.upper().unique(), dtype=object)
+        several = several.append(shared_lines(each, each))
+    return pd.Index(plain_cell(several).unique())
 
 def line_keys(
     names: pd.Series,  # of cell lines, as spelt
@@ -162,7 +161,7 @@ def find_structures(
     return pd.concat(found).groupby(level=0, sort=False).first()
 
 GENE_TABLES = rf"GSE\d+_Broad_LINCS_gene_info{DATE}\.txt|geneinfo_beta\.txt"
-GENE_NAMES = {"gene": "gene", "symbol": "pr_gene_symbol", "ensembl": "ensembl"}  # as `gene_symbols` wants them
+GENE_NAMES = {"gene": "gene", "symbol": "pr_gene_symbol", "ensembl": "ensembl"}  # as `gene_symbols` has it
 
 def find_genes(
     raw: Path,  # the folder with all files
