@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import scipy.io
 import scipy.sparse
 
@@ -27,21 +26,34 @@ from ..core.artefacts import first_line
 from ..core.gct import read_gctx
 from drugnb.core.identity import (
     amounts, as_text, broad_core, DOSE_UNITS, first_block, landmark_genes, MISSING, oriented, plain_cell,
-    require_unique, TIME_UNITS, unknown_units,
+    plain_name, require_unique, TIME_UNITS, unknown_units,
 )
-from ..core.read import find_table, read_annotations, read_matrix, separator
+from ..core.read import find_table, read_annotations, read_matrix, read_table
 from ..core.settings import counted, DEFAULTS, InputError, SAMPLE_COLUMNS, some
+from ..core.text import file_kind, SAMPLE, text_layout, utf8_stream
 
 # %% ../../nbs/sources/04_layouts.ipynb #4ac9ab2f
 ROWS = 200_000  # of a table, read at a time
 
-def _how(path):
-    "How pandas reads a public table: tabs in .txt and .tsv, where quotes mean nothing unless it begins so."
-    if not path.exists(): raise InputError(f"There is no file {path}.")
-    with pa.input_stream(path, compression="detect") as stream: quoted = stream.read(1) == b'"'
-    sep = separator(path)
-    quoting = csv.QUOTE_NONE if sep == "\t" and not quoted else csv.QUOTE_MINIMAL
-    return dict(sep=sep, quoting=quoting, encoding_errors="replace")
+def _layout(path):
+    "How a plain text table is written, and whether quotes mean something in it; None for any other file."
+    if not path.is_file(): raise InputError(f"There is no file {path}.")
+    try:
+        if file_kind(path) != "text": return None, False
+        stream, start, encoding = utf8_stream(path)
+        with stream: layout = text_layout(start, path, len(start) % SAMPLE > 0)
+    except (OSError, EOFError, zlib.error) as e:
+        raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
+    plain = encoding != "UTF-16" and layout.separator in ("\t", ",")
+    return layout if plain else None, layout.separator == "," or start[:1] == b'"'
+
+def _blocks(path, layout, quoted, types):
+    "Some columns of a plain text table, a block of rows at a time."
+    names = [name or f"column {i}" for i, name in enumerate(layout.names)]
+    return pd.read_csv(
+        path, sep=layout.separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, header=None,
+        skiprows=1, names=names, index_col=False, usecols=list(types), dtype=types, na_values=list(MISSING),
+        keep_default_na=False, encoding_errors="replace", chunksize=ROWS)
 
 def _named_columns(header, wanted):
     "The file's name of each wanted column that it has; wanted as `name` or `name|other name`, in any case."
@@ -52,20 +64,32 @@ def _named_columns(header, wanted):
             if hits: places.setdefault(names.split("|")[0], hits[0])
     return places
 
-def _header(path):
-    "The column names of a public table. Raises `InputError` for a file that is not there."
-    try: return pd.read_csv(path, nrows=0, **_how(path)).columns
-    except InputError: raise
-    except (ValueError, OSError, EOFError, zlib.error) as e:
-        raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
-
+# %% ../../nbs/sources/04_layouts.ipynb #72fe55de
 def _stripped(values):
     "Text without blanks around it; each different text once."
     codes, found = pd.factorize(values, use_na_sentinel=False)
     return pd.Series(pd.Series(found, dtype=object).str.strip().to_numpy()[codes], values.index)
 
+def _columns(path, places, numbers):
+    "Some columns of a table of any kind, as text but for the numbers."
+    layout, quoted = _layout(path)
+    types = {theirs: float if ours in numbers else str for ours, theirs in places.items()}
+    try:
+        if layout: return pd.concat(_blocks(path, layout, quoted, types), ignore_index=True)[list(types)]
+        texts = [theirs for theirs, kind in types.items() if kind is str]
+        table = read_table(path, set(plain_name(pd.Series(texts, dtype=str))))[list(types)]
+        return table.astype({theirs: float for theirs, kind in types.items() if kind is float})
+    except InputError: raise
+    except (ValueError, OSError, EOFError, zlib.error) as e:
+        raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
+
+def _header(path):
+    "The column names of a table. Raises `InputError` for a file that is not there."
+    layout, _ = _layout(path)
+    return layout.names if layout else list(read_table(path).columns)
+
 def _read(
-    path: Path | str,  # a table; tabs in .txt and .tsv, commas else; gzipped or not
+    path: Path | str,  # a table of any kind, gzipped or not
     text: list[str] = (),  # columns to read as text, `name` or `name|other name`
     numbers: list[str] = (),  # columns to read as numbers
     optional: list[str] = (),  # text columns that may be absent, and are then all missing
@@ -75,14 +99,7 @@ def _read(
     header = _header(path)
     places = _named_columns(header, [*text, *numbers, *optional])
     _require_columns(header, [c for c in [*text, *numbers] if c.split("|")[0] not in places], path)
-    types = {theirs: float if ours in numbers else str for ours, theirs in places.items()}
-    try:
-        blocks = pd.read_csv(path, usecols=list(types), dtype=types, na_values=list(MISSING),
-                             keep_default_na=False, chunksize=ROWS, **_how(path))
-        table = pd.concat(blocks, ignore_index=True)
-    except (ValueError, OSError, EOFError, zlib.error) as e:
-        raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
-    table = table.rename(columns={theirs: ours for ours, theirs in places.items()})
+    table = _columns(path, places, numbers).set_axis(list(places), axis=1)
     for c in table.columns.difference(list(numbers)): table[c] = _stripped(table[c])
     names = [c.split("|")[0] for c in [*text, *numbers, *optional]]
     empty = {c: pd.Series(None, table.index, dtype=str) for c in names if c not in table}
@@ -200,9 +217,10 @@ def read_sig_info(
     path = Path(path)
     t = _sig_info(path)
     (dose, of_doses), (time, of_times) = _doses(t), _times(t)
+    plate = t.index.str.split("_", n=1).str[0]
     samples = pd.DataFrame({"compound": t.pert_id, "name": t.pert_iname, "cell": t.cell_id, "dose": dose,
-                            "time": time, "plate": t.index.str.split("_", n=1).str[0], "pert_type": t.pert_type,
-                            "repeats": t.repeats}, index=t.index.rename("id"))
+                            "time": time, "plate": plate, "pert_type": t.pert_type, "repeats": t.repeats},
+                           index=t.index.rename("id"))
     notes = [f"{path.name}: {note}" for note in [*of_doses, *of_times]]
     samples.attrs["report"] = [f"{counted(len(samples), 'signature')} in {path.name}", *notes]
     return samples

@@ -369,3 +369,19 @@ def test_a_second_build_that_fails_leaves_the_first_as_it_was(beta, tmp_path, mo
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
     with pytest.raises(OSError, match="space"): build_folder(raw, tmp_path/"mine")
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+@pytest.mark.parametrize("form", ["xlsx", "csv;", "tsv", "utf16", "quoted"])
+def test_tables_that_were_saved_again_in_another_form_are_read(tmp_path, form):
+    mini_gdsc(tmp_path, seed=3)
+    before = read_gdsc(tmp_path)
+    for path in sorted(tmp_path.glob("*.csv")):
+        table = pd.read_csv(path)
+        if form == "xlsx":
+            pytest.importorskip("openpyxl")
+            table.to_excel(path.with_suffix(".xlsx"), index=False)
+            path.unlink()
+        elif form == "csv;": table.to_csv(path, sep=";", decimal=",", index=False)
+        elif form == "tsv": table.to_csv(path, sep="\t", index=False)
+        elif form == "utf16": table.to_csv(path, index=False, encoding="utf-16")
+        else: table.to_csv(path, index=False, quoting=1)
+    pd.testing.assert_frame_equal(read_gdsc(tmp_path), before)

@@ -179,6 +179,14 @@ def test_published_counts_of_mixseq_need_doses(raw, tmp_path):
     assert len(meta) == 4 and (meta.viability - truth).abs().max() < 0.25 and (meta.dose_um == 1).all()
     assert "outside, ctrp" in set(report.table) and tables["lfc_with_viab_calced.parquet"].shape == (30, 4)
 
+def test_without_mixseq_there_is_a_training_set_alone(raw, tmp_path, capsys):
+    for d in ("mixseq", "prepared"): shutil.rmtree(raw/d)
+    main(["build", str(raw), str(tmp_path/"mine")])
+    assert "no outside set in these files (MIX-seq): training only" in capsys.readouterr().out
+    assert not [p for p in (tmp_path/"mine").iterdir() if p.name.startswith(("lfc", "meta"))]
+    study = read_folder(tmp_path/"mine")
+    assert len(study.signatures) > 300 and not len(study.outside)
+
 def test_gdsc_matches_by_name(raw):
     shutil.rmtree(raw/"ctrp")
     tables, report = folder_tables(raw)
@@ -187,7 +195,7 @@ def test_gdsc_matches_by_name(raw):
 
 @pytest.mark.parametrize("spoil, said", [
     (lambda raw: shutil.rmtree(raw/"lincs"), "sig_info"),
-    (lambda raw: [shutil.rmtree(raw/d) for d in ("mixseq", "prepared")], "neither a condition of MIX-seq"),
+    (lambda raw: [p.unlink() for p in raw.rglob("matrix.mtx") if shutil.rmtree(raw/"prepared", True) or "DMSO" in str(p)], "has a vehicle"),
     (lambda raw: [shutil.rmtree(raw/d) for d in ("ctrp", "gdsc")],
      "no viabilities of ctrp or ctrp-curves or gdsc"),
     (lambda raw: next((raw/"lincs").glob("GSE92742*gctx")).write_bytes(b"x"), "GSE92742_Broad_LINCS_Level5"),
