@@ -34,14 +34,14 @@ def test_the_rebuilt_set_is_the_prepared_one_up_to_named_differences(rebuilt, da
     x = changed.loc["lm_700.csv.gz", "all values"]
     assert x.both == 700*978 and x.differ == 0 and x.only_ours == x.only_theirs == 0
     x = changed.loc["lfc_with_viab_calced.csv", "all values"]
-    assert x.both == 110*978 and x.differ == 0 and x.only_theirs == 0
+    assert x.both == 103*978 and x.differ == 0 and x.only_theirs == 7*978
     counts = {("siginfo_700.csv", "viability"): [228, 0, 42, 66],
-              ("siginfo_700.csv", "viability_prism"): [365, 0, 12, 0],
-              ("meta_with_viab_calced.csv", "viability"): [110, 1, 4, 0]}
+              ("siginfo_700.csv", "viability_prism"): [353, 0, 0, 12],
+              ("meta_with_viab_calced.csv", "viability"): [103, 0, 0, 7]}
     for which, wanted in counts.items():
         assert changed.loc[which, ["both", "differ", "only_ours", "only_theirs"]].tolist() == wanted, which
-    explained = {"inchikey14", "viability", "viability_prism", "all values", "moa", "target", "cpd_name"}
-    odd = changed[(changed.differ > 0) | (changed.only_theirs > 0)]
+    explained = {"inchikey14", "viability", "viability_prism", "moa", "target", "cpd_name"}
+    odd = changed[(changed.differ > 0) | (changed.only_theirs > 0)].drop(["lfc_with_viab_calced.csv", "meta_with_viab_calced.csv"])
     assert {c for _, c in odd.index} <= explained, odd
 
 def test_the_committed_report_is_what_a_rebuilding_says(rebuilt, data):
@@ -63,14 +63,15 @@ def test_the_compounds_that_differ_are_those_that_the_notebook_names(rebuilt, da
     assert len(gained) == 7 and "BRD-K65182930" in gained
     meta, before = (pd.read_csv(f/"weighting/meta_with_viab_calced.csv", index_col=0)
                     for f in (rebuilt, data))
-    other = (meta.viability - before.viability).abs() > 1e-4
-    assert meta.loc[other[other].index].pert_iname.tolist() == ["parthenolide"]
+    assert ((meta.viability - before.viability).abs() < 1e-4)[meta.index].all()
+    assert set(before.pert_iname[~before.index.isin(meta.index)]) == {
+        "blebbistatin", "brd-k26664453", "parthenolide", "quinine hemisulfate salt monohydrate", "curcumin", "tipifarnib-p1"}
 
 def test_the_named_set_opens_from_what_was_fetched(rebuilt, monkeypatch):
     monkeypatch.setenv("DRUGNB_DATA", str(rebuilt))
     study = open_study("l1000-a375")
     assert study.signatures.shape == (700, 978) and study.labelled.sum() == 270
-    assert study.outside.shape == (114, 978)
+    assert study.outside.shape == (103, 978)
     assert study.coefficients.index.isin(study.genes).sum() == 978
 
 def test_fetching_again_makes_the_same_bytes(rebuilt, mirror, monkeypatch, capsys):
