@@ -229,6 +229,7 @@ def _beta_tables(world):
         "cellinfo": pd.DataFrame({"cell_iname": list(MINI_CELLS), "cellosaurus_id": "CVCL_0132",
                                   "ccle_name": list(MINI_CELLS.values()), "cell_lineage": "skin"})}
 
+# %% ../../nbs/sources/03_miniatures.ipynb #22645d14
 def mini_cmap2020(
     folder: Path | str,  # made if it is not there
     seed: int = 0,  # of the random draws

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from drugnb.command import main
-from drugnb.core.identity import landmark_genes
 from drugnb.core.settings import InputError
 from drugnb.sources.build import (
     ambiguous_lines,
@@ -138,7 +137,8 @@ def test_real_rows_of_the_release_are_read(mirror, tmp_path):
     values = pd.DataFrame(np.random.default_rng(0).normal(size=(len(samples), len(genes))), samples.index, genes.index)
     put_gctx(tmp_path/"level5_beta_trt_cp_n496x163.gctx", values)
     assert (len(genes), genes.landmark.sum(), len(compounds)) == (163, 64, 45)
-    assert compounds.target["BRD-K82746043"] == "BCL2|BCL2L1|BCL2L2" and compounds.mechanism["BRD-K13646352"] == "FLT3 inhibitor|KIT inhibitor|PKC inhibitor"
+    assert compounds.target["BRD-K82746043"] == "BCL2|BCL2L1|BCL2L2"
+    assert compounds.mechanism["BRD-K13646352"] == "FLT3 inhibitor|KIT inhibitor|PKC inhibitor"
     signatures, samples = read_lincs(tmp_path)
     assert signatures.shape == (396, 64) and samples.dose.notna().all() and samples.time.isin([6, 24, 48, 72, 96]).all()
     exact = {"CPC006_A375_24H:BRD-A17883755-001-02-0:177.6": 177.6, "LPROT003_A375_6H:BRD-A17883755:1": 1.0,
@@ -193,23 +193,39 @@ def test_a_signature_in_two_releases_is_read_once_from_the_newer(releases):
 def test_gdsc2_goes_before_gdsc1(releases):
     table, notes = without_older(read_gdsc(releases[0]))
     both = table.groupby(["name", "cell"]).set.agg(set)
-    assert notes[0].startswith("12 curves of GDSC1") and both.map(len).eq(1).all() and table.set.value_counts().to_dict() == {"GDSC2": 24, "GDSC1": 12}
+    assert notes[0].startswith("12 curves of GDSC1") and both.map(len).eq(1).all()
+    assert table.set.value_counts().to_dict() == {"GDSC2": 24, "GDSC1": 12}
     alone = table[table.set == "GDSC1"]
     pd.testing.assert_frame_equal(without_older(alone)[0], alone)
     assert without_older(alone)[1] == []
 
+def replaced(name, *pairs):
+    "Spoil a file: replace text by text."
+    def spoil(raw):
+        path = raw/name
+        for old, new in pairs: path.write_text(path.read_text().replace(old, new))
+    return spoil
+
+def rewritten(name, how):
+    "Spoil the rows of a file: how(number, row)."
+    return lambda raw: text(raw/name, lambda t: "\n".join(how(i, r) if i else r for i, r in enumerate(t.splitlines())))
+
+def matrix(raw): return next((raw/"CMAP_2020").glob("level5_beta_trt*"))
+
+INFO, GENES, CELLS, LFC = "CMAP_2020/siginfo_beta.txt", "CMAP_2020/geneinfo_beta.txt", "ctrp/v20.meta.per_cell_line.txt", "mixseq/lfc_with_viab_calced.csv"
+
 @pytest.mark.parametrize("spoil, said", [
     (lambda raw: shutil.copytree(raw/"CMAP_2020", raw/"copy"), "2 tables of signatures .* are of one release"),
-    (lambda raw: next((raw/"CMAP_2020").glob("level5_beta_trt*")).unlink(), "no file like level5_beta_trt_cp_….gctx"),
-    (lambda raw: next((raw/"CMAP_2020").glob("level5_beta_trt*")).rename(raw/"level5_beta_trt_cp_n1x1.gctx.gz"), "still compressed"),
-    (lambda raw: shutil.copy(next((raw/"CMAP_2020").glob("level5_beta_trt*")), raw/"CMAP_2020/level5_beta_trt_cp_landmark_only.gctx"), "2 files"),
-    (lambda raw: text(raw/"CMAP_2020/siginfo_beta.txt", lambda t: t.replace("trt_cp", "trt_xpr")), "no signature of a compound"),
-    (lambda raw: text(raw/"CMAP_2020/siginfo_beta.txt", lambda t: t.replace("_A375_", "_X1_").replace("_PC3_", "_X2_").replace("_MCF7_", "_X3_")), "share no signature"),
-    (lambda raw: text(raw/"CMAP_2020/geneinfo_beta.txt", lambda t: t.replace("landmark", "inferred")), "marks no gene as a landmark"),
-    (lambda raw: text(raw/"CMAP_2020/geneinfo_beta.txt", lambda t: "\n".join(r.replace("\t", "9\t", 1) if i else r for i, r in enumerate(t.splitlines()))), "has none of the 30 landmark genes"),
-    (lambda raw: text(raw/"ctrp/v20.meta.per_cell_line.txt", lambda t: t.replace("A375", "X1").replace("MCF7", "X2").replace("PC3", "X3")), "No signature in .* gets a viability from ctrp .216 not measured in this cell line"),
-    (lambda raw: text(raw/"CMAP_2020/siginfo_beta.txt", lambda t: t.replace("uM", "mg/kg")), "No signature in .* gets a viability from ctrp .216 dose unknown"),
-    (lambda raw: text(raw/"mixseq/lfc_with_viab_calced.csv", lambda t: "\n".join(r if i == 0 else f"ENSG0{i:010d}" + r[r.index(","):] for i, r in enumerate(t.splitlines()))), "share no gene"),
+    (lambda raw: matrix(raw).unlink(), "no file like level5_beta_trt_cp_….gctx"),
+    (lambda raw: matrix(raw).rename(raw/"level5_beta_trt_cp_n1x1.gctx.gz"), "still compressed"),
+    (lambda raw: shutil.copy(matrix(raw), raw/"CMAP_2020/level5_beta_trt_cp_landmark_only.gctx"), "2 files"),
+    (replaced(INFO, ("trt_cp", "trt_xpr")), "no signature of a compound"),
+    (replaced(INFO, ("_A375_", "_X1_"), ("_PC3_", "_X2_"), ("_MCF7_", "_X3_")), "share no signature"),
+    (replaced(GENES, ("landmark", "inferred")), "marks no gene as a landmark"),
+    (rewritten(GENES, lambda i, r: r.replace("\t", "9\t", 1)), "has none of the 30 landmark genes"),
+    (replaced(CELLS, ("A375", "X1"), ("MCF7", "X2"), ("PC3", "X3")), "viability from ctrp .216 not measured in this cell line"),
+    (replaced(INFO, ("uM", "mg/kg")), "No signature in .* gets a viability from ctrp .216 dose unknown"),
+    (rewritten(LFC, lambda i, r: f"ENSG0{i:010d}" + r[r.index(","):]), "share no gene"),
 ])
 def test_what_cannot_become_a_study_is_refused_before_anything_is_written(beta, spoil, said, tmp_path):
     raw, _ = beta
@@ -342,7 +358,7 @@ def test_the_table_of_doses_as_people_write_it(tmp_path, table, found):
         return
     _, samples, _, notes = outside_part(tmp_path, nothing, find_response(tmp_path))
     doses = samples.groupby("name").dose.first()
-    assert doses.to_dict() == {n: pytest.approx(d) for n, d in zip(("Bortezomib", "Trametinib"), found) if d}
+    assert doses.to_dict() == {n: pytest.approx(d) for n, d in zip(("Bortezomib", "Trametinib"), found, strict=True) if d}
     if None in found: assert "doses.csv gives no dose of Bortezomib" in notes
 
 def test_names_in_the_table_of_doses_that_are_not_there_are_said(tmp_path):
@@ -353,13 +369,23 @@ def test_names_in_the_table_of_doses_that_are_not_there_are_said(tmp_path):
     assert "doses.csv names what is not in MIX-seq here: trametinb" in notes and "doses.csv gives no dose of Trametinib" in notes
     assert read_doses(tmp_path/"doses.csv").dose.tolist() == [1.11, 1.11]
 
+@pytest.mark.parametrize("form", ["csv", "tsv", "parquet", "txt.gz"])
+def test_annotations_that_were_saved_again_are_found(beta, form):
+    raw, truth = beta
+    for path in (raw/"CMAP_2020").glob("*_beta.txt"):
+        table = pd.read_csv(path, sep="\t", dtype=str)
+        new = path.with_name(path.name.replace("txt", form))
+        if form == "parquet": table.to_parquet(new, index=False)
+        else: table.to_csv(new, sep="," if form == "csv" else "\t", index=False)
+        path.unlink()
+    signatures, samples = read_lincs(raw)
+    assert samples.dose[truth["samples"].index].equals(truth["samples"].dose) and len(find_structures(raw)) == 12
+
 def test_responses_that_are_not_read_are_named(releases):
     raw, _ = releases
     mini_ctrp(raw/"ctrp", seed=3)
     assert find_response(raw).measured.attrs["report"][0] == "viabilities are of ctrp; not read: ctrp-curves, gdsc (--response)"
-    assert find_response(raw, "gdsc").measured.attrs["report"][0].endswith("not read: ctrp, ctrp-curves (--response)")
-
-def test_the_landmarks_are_those_of_the_release(): assert len(landmark_genes()) == 978
+    assert find_response(raw, "GDSC").measured.attrs["report"][0].endswith("not read: ctrp, ctrp-curves (--response)")
 
 def test_a_second_build_that_fails_leaves_the_first_as_it_was(beta, tmp_path, monkeypatch):
     raw, _ = beta

@@ -253,7 +253,7 @@ FAULTS = [
     (read_ctrp_curves, "ctrp", no_column("p4_baseline", CURVES), [CURVES, "'p4_baseline'"]),
     (read_gdsc, "gdsc", no_column("LN_IC50", "GDSC1*"), ["GDSC1", "'LN_IC50'"]),
     (read_gdsc, "gdsc", copied("GDSC1*", "GDSC1_fitted_dose_response_24Jul22.csv"), ["2 files", "GDSC1"]),
-    (read_gdsc, "gdsc", lambda d: [p.with_suffix(".xlsx").write_bytes(b"PK\x03\x04") for p in d.glob("*.csv") if not p.unlink()], ["GDSC1", "xlsx", "damaged"]),
+    (read_gdsc, "gdsc", lambda d: [p.rename(p.with_suffix(".xlsx")).write_bytes(b"PK\3\4") for p in d.glob("*.csv")], ["GDSC1", "xlsx", "damaged"]),
     (read_gdsc, "ctrp", lambda d: None, ["GDSC2_fitted_dose_response"]),
     (read_mixseq, "mixseq", no_column("singlet_ID", "Bor*/class*"), ["classifications.csv", "'singlet_ID'"]),
     (read_mixseq, "mixseq", gone("Bor*/barcodes.tsv"), ["Bortezomib_24hr_expt1", "barcodes.tsv"]),
