@@ -786,7 +786,8 @@ def verdict(
     there = set(table.index.get_level_values("compounds"))
     none = ["There is no outside set, so nothing says how a model does on another assay."]
     return [*(_said_outside(table.loc["all"]) if "all" in there else none),
-            *_said_optimism(tables["optimism"]), *(_said_inside(table.loc["inside"]) if "inside" in there else []),
+            *_said_optimism(tables["optimism"]),
+            *(_said_inside(table.loc["inside"]) if "inside" in there else []),
             *_said_robustness(tables["robustness"]), *_said_masking(tables["masking"])]
 
 # %% ../../nbs/05a_compare.ipynb #9a597b44

@@ -245,7 +245,7 @@ def figure_predicted(
     "Predicted against measured viability, for the models chosen here."
     table = headline(comparison)
     models = list(table.index[table.role.isin(["unweighted", "weighted"]) & (table.chosen != "")])
-    if not models: return _empty_figure("With two folds no choice is nested:\nthere are no predictions to show.")
+    if not models: return _empty_figure("With two folds no choice is nested:\nthere is nothing to show.")
     fig, axes = plt.subplots(1, len(models), figsize=(2.7*len(models), 3.3), sharey=True, squeeze=False)
     for ax, model in zip(axes[0], models):
         ax.scatter(outside[model], outside.viability, s=8, alpha=0.6, rasterized=True)
@@ -336,8 +336,8 @@ def figure_robustness(
                     cbar_kws={"label": f"Pearson r on {PLACES[shown]}"}, ax=ax)
         ax.set(xlabel="coarseness (multiple of the setting)", ylabel="", title=m)
     above = by_clustering(robustness).above
-    first = fill(f"Cluster weights chosen in training exceed unweighted (white, r = {plain:.2f})", 42*len(models))
-    title = f"{first}\nin {above.sum()} of {len(above)} clusterings"
+    first = f"Cluster weights chosen in training exceed unweighted (white, r = {plain:.2f})"
+    title = f"{fill(first, 42*len(models))}\nin {above.sum()} of {len(above)} clusterings"
     fig.suptitle(title, fontsize=11, fontweight="bold")
     return fig
 

@@ -32,7 +32,7 @@ from drugnb.core.artefacts import (
 )
 from drugnb.core.identity import (
     amounts, by_symbol, compound_groups, DOSE_UNITS, gene_symbols, is_missing, named_columns, oriented,
-    plain_name, require_unique, TIME_UNITS, unknown_units, with_units,
+    plain_name, repeated_genes, require_unique, TIME_UNITS, unknown_units, with_units, without_missing,
 )
 from drugnb.core.plausible import (
     expression_fault, expression_notes, gene_summary, viability_doubt, viability_fault,
@@ -61,7 +61,7 @@ class Study:
     map_key: str = ""  # identifies the signatures alone, which is all a map depends on
     @property
     def genes(self) -> pd.Index:
-        "Genes that both sides measure, in the training table's order; all of training without an outside set."
+        "Genes that both sides measure, in training's order; without an outside set, those of training."
         return self.outside.columns
 
     @property
@@ -144,7 +144,7 @@ def match_rows(
     table: pd.DataFrame,  # annotation, one row a sample, indexed by id
     what: str,  # what the rows are, for sentences
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:  # samples x genes, annotation in that order, sentences
-    "Matrix and annotation of the ids that both know. Raises `InputError` when they share none, or hardly any."
+    "Matrix and annotation of the ids that both know. Raises `InputError` when they share hardly any."
     table = table.set_axis(table.index.astype(str))
     matrix = oriented(matrix, table.index)
     both = matrix.index[matrix.index.isin(table.index)]
@@ -179,8 +179,9 @@ def in_units(
         if len(unknown):
             example = given[given.astype(str).str.contains(unknown[0], regex=False)]
             at = f", {example.index[0]} for one ({example.iloc[0]})" if len(example) else ""
+            ours = {"dose": "uM", "time": "hours"}[column]
             raise InputError(f"The {column} of some {what} has the unit {some(unknown, 5)}{at}: give it in "
-                             f"{'uM' if column == 'dose' else 'hours'}, leave it empty, or leave these rows out.")
+                             f"{ours}, leave it empty, or leave these rows out.")
         table = table.drop(columns=beside)  # it is the unit of what was given
         table[column], lost = amounts(given, units)
         if lost.any():
@@ -196,16 +197,18 @@ def with_compound(
     what: str,  # what the rows are, for sentences
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:  # both, without those rows; a sentence if there were any
     "The rows that have a compound. Raises `InputError` when none has."
-    compound = table["compound"].astype(object).mask(is_missing(table["compound"]))
-    if "name" in table: compound = compound.fillna(table["name"].astype(object).mask(is_missing(table["name"])))
+    compound = without_missing(table["compound"]).astype(object)
+    if "name" in table:
+        compound = compound.where(compound.notna(), without_missing(table["name"]).astype(object))
     nameless = compound.isna()
     if nameless.all():
         raise InputError(f"None of the {what} has a compound: the column is empty, "
                          "or settings.ini names another.")
-    table = table.assign(compound=compound.astype(str))
-    if not nameless.any(): return matrix, table, []
-    lost = f"{nameless.sum()} {what} without a compound left out: {some(table.index[nameless], 5)}"
-    return matrix[~nameless], table[~nameless], [lost]
+    by_name = is_missing(table["compound"]) & ~nameless
+    said = {f"{what} have no compound id and are known by their name": by_name,
+            f"{what} without a compound left out": nameless}
+    notes = [f"{at.sum()} {text}: {some(table.index[at], 5)}" for text, at in said.items() if at.any()]
+    return matrix[~nameless], table.assign(compound=compound.astype(str))[~nameless], notes
 
 # %% ../../nbs/00_load.ipynb #10c8b145
 def match(
@@ -229,9 +232,10 @@ def chosen_ids(
 ) -> pd.Series:  # label -> id, all different
     "The one id of each compound, whatever the order of the rows."
     rows = pd.DataFrame({"label": labels, "side": side, "id": ids.to_numpy()}).drop_duplicates()
-    first = rows.sort_values(["side", "id", "label"]).drop_duplicates("label").set_index("label")["id"]
-    again = first.sort_index().groupby(first.sort_index()).cumcount()
-    return first.where(again.reindex(first.index) == 0, first + " (" + (again.reindex(first.index) + 1).astype(str) + ")")
+    first = rows.sort_values(["side", "id", "label"]).drop_duplicates("label")
+    first = first.sort_values(["id", "label"]).set_index("label")["id"]
+    again = first.groupby(first).cumcount()  # two compounds that one id would stand for
+    return first.where(again == 0, first + " (" + (again + 1).astype(str) + ")")
 
 def merged(
     compounds: pd.DataFrame,  # indexed by compound, perhaps with several rows for one, a row a target
@@ -259,7 +263,8 @@ def one_id_each(
     spelt = pd.DataFrame({"id": ids, "given": given.to_numpy()})[side < 2].drop_duplicates()
     several = spelt[spelt.id.duplicated(keep=False) & (spelt.id != spelt.given)].sort_values(["id", "given"])
     names = [f"{i} ({some(g, 2)})" for i, g in several.groupby("id").given]
-    notes = [f"several ids for one compound, which counts once: {some(names, 5)} ({len(names)} in all)"] if names else []
+    head = "several ids for one compound, which counts once"
+    notes = [f"{head}: {some(names, 5)} ({len(names)} in all)"] if names else []
     ends = np.cumsum([len(t) for t in tables])
     return (samples.assign(compound=ids[:ends[0]]), outside_samples.assign(compound=ids[ends[0]:ends[1]]),
             merged(compounds.set_axis(pd.Index(ids[ends[1]:], name=compounds.index.name))), notes)
@@ -273,20 +278,17 @@ def one_gene_each(
     "A matrix with one column a gene."
     symbols, notes = gene_symbols(matrix.columns, gene_info), []
     size = np.abs(matrix.to_numpy()).max(axis=0, initial=0, where=~np.isnan(matrix.to_numpy()))
-    empty, twice = matrix.isna().all().to_numpy(), symbols.duplicated(keep=False)
-    alive = pd.Index(symbols[(size > 0) & ~empty])
-    drop = empty | (twice & (size == 0) & symbols.isin(alive))
-    if empty.any(): notes.append(f"{empty.sum()} {where} genes have no value and are left out: "
-                                 f"{some(matrix.columns[empty], 5)}")
-    zeros = drop & ~empty
-    if zeros.any(): notes.append(f"{zeros.sum()} {where} columns are 0 throughout beside another of the same gene "
-                                 f"and are left out: {some(matrix.columns[zeros], 5)}")
-    if drop.any(): matrix, symbols = matrix.loc[:, ~drop], symbols[~drop]
-    again = symbols[symbols.duplicated()].unique()
+    empty = matrix.isna().all().to_numpy()
+    zeros = ~empty & (size == 0) & symbols.isin(symbols[size > 0])
+    said = {"genes have no value and are left out": empty,
+            "columns are 0 throughout beside another of the same gene and are left out": zeros}
+    for text, these in said.items():
+        if these.any(): notes.append(f"{these.sum()} {where} {text}: {some(matrix.columns[these], 5)}")
+    if (empty | zeros).any(): matrix, symbols = matrix.loc[:, ~(empty | zeros)], symbols[~(empty | zeros)]
+    again = repeated_genes(matrix.columns, gene_info)
     if len(again):
-        first = [f"{g} ({some(matrix.columns[symbols == g])})" for g in sorted(again)[:5]]
-        notes.append(f"{len(again)} {where} genes have several columns, which are averaged: {some(first, 5)}"
-                     + (", …" if len(again) > 5 else ""))
+        first = some((f"{g} ({some(sorted(matrix.columns[symbols == g]))})" for g in again), 5)
+        notes.append(f"{len(again)} {where} genes have several columns, which are averaged: {first}")
     return by_symbol(matrix, gene_info), notes
 
 # %% ../../nbs/00_load.ipynb #77a854ee
@@ -354,16 +356,16 @@ def scale_notes(
     ratio = (sd.outside/sd.training).median()
     if 1/APART <= ratio <= APART: return []
     wider = f"{ratio:.2g} times as widely" if ratio > 1 else f"{1/ratio:.2g} times less widely"
-    return [f"note: outside expression is spread {wider} as training expression (a gene's standard deviation is "
-            f"{sd.outside.median():.2g} and {sd.training.median():.2g}), so predictions outside are scaled "
-            "likewise; are both z-scores, or both log fold changes?"]
+    return [f"note: outside expression is spread {wider} as training expression (standard deviation of a "
+            f"gene {sd.outside.median():.2g} and {sd.training.median():.2g}), and predictions with it; "
+            "are both z-scores, or both log fold changes?"]
 
 # %% ../../nbs/00_load.ipynb #04a2d1fd
 def checked_viability(
     table: pd.DataFrame,  # annotation with `viability`
     where: str,  # whose it is, for messages
 ) -> tuple[pd.DataFrame, list[str]]:  # viability as float64, missing where unknown; a sentence where in doubt
-    "The annotation with usable viabilities. Raises `InputError` for text, infinity, other scales or no label."
+    "The annotation with usable viabilities. Raises `InputError` for what is no label, or on another scale."
     given = table.viability.mask(is_missing(table.viability))
     numbers = pd.to_numeric(given, errors="coerce")
     text = table.index[numbers.isna() & given.notna()]
@@ -405,13 +407,14 @@ def published_model(
     found, n = genes[genes.isin(shared)], len(genes)
     share = len(found)/max(min(n, len(shared)), 1)
     if share < HARDLY_ANY:
-        raise InputError(f"Of the {n} genes of the published coefficients ({some(genes)}) {len(found)} are genes of "
-                         f"this study ({some(shared)}): name them by Entrez id or symbol, or remove the table.")
+        raise InputError(f"Of the {n} genes of the published coefficients ({some(genes)}) {len(found)} are "
+                         f"genes of this study ({some(shared)}): use Entrez ids or symbols, or remove the table.")
     lost = left_over(genes.sort_values(), found, "not found")
     notes = [f"published coefficients: {len(found)} of {n} genes found" + (f" ({lost})" if lost else "")]
     if share < FEW: notes[0] = f"note: {notes[0]}; the others count as unchanged"
     if len(given) < len(coefficients):
-        notes.append(f"{len(coefficients) - len(given)} published coefficients have no value and are left out")
+        left = len(coefficients) - len(given)
+        notes.append(f"{left} published coefficients have no value and are left out")
     if "intercept" not in named.index: notes.append("published coefficients: no intercept, so it counts as 0")
     return named, notes
 
@@ -424,8 +427,10 @@ def label_notes(
     known, lost = samples.viability.notna().sum(), outside_samples.index[outside_samples.viability.isna()]
     notes = [f"{known} of {len(samples)} training signatures have a viability; "
              "the others are kept for the map only"]
-    return notes + ([f"{len(lost)} outside samples without viability left out: {some(lost, 5)}"] if len(lost) else [])
+    if len(lost): notes.append(f"{len(lost)} outside samples without viability left out: {some(lost, 5)}")
+    return notes
 
+# %% ../../nbs/00_load.ipynb #6787dd3c
 ENOUGH, PLENTY = 10, 20  # compounds below which there are no intervals, and below which they are too narrow
 
 def size_notes(
@@ -440,7 +445,7 @@ def size_notes(
         n = samples["compound"].nunique()
         head = f"note: {counted(len(samples), f'{which} sample')} of {counted(n, 'compound')}, fewer than"
         if 0 < n < ENOUGH: notes.append(f"{head} {ENOUGH}: there are neither intervals nor p")
-        elif 0 < n < PLENTY: notes.append(f"{head} {PLENTY}: 95% intervals hold the truth about nine times in ten")
+        elif 0 < n < PLENTY: notes.append(f"{head} {PLENTY}: 95% intervals hold the truth nine times in ten")
     return notes
 
 def compound_notes(
@@ -449,13 +454,13 @@ def compound_notes(
     "For how many compounds a mechanism is known, and how many outside samples are of unseen ones."
     compounds, known, unseen = study.samples["compound"], study.mechanism(study.samples).notna(), study.unseen
     if len(study.compounds):
-        notes = [f"a mechanism is known for {known.sum()} training signatures, of {compounds[known].nunique()} of "
-                 f"{compounds.nunique()} compounds"]
+        notes = [f"a mechanism is known for {known.sum()} training signatures, "
+                 f"of {compounds[known].nunique()} of {compounds.nunique()} compounds"]
         if known.mean() < HARDLY_ANY:
             notes[0] = f"note: {notes[0]} (the table of compounds begins {some(study.compounds.index)})"
     else: notes = ["note: there is no table of compounds, so no mechanism is known"]
     if not len(study.outside):
-        return [*notes, "note: there is no outside set; every model is judged on held-out compounds of training"]
+        return [*notes, "note: there is no outside set; models are judged on held-out compounds of training"]
     return [*notes, f"{len(unseen)} outside samples, {unseen.sum()} of compounds unseen in training"]
 
 # %% ../../nbs/00_load.ipynb #d7538200
@@ -479,8 +484,8 @@ def one_side(
     matrix, table, matched = match(matrix, table, what)
     matrix, named = one_gene_each(matrix, gene_info, where)
     if ordered:
-        ids = table.index.sort_values()
-        matrix, table = matrix.loc[ids, matrix.columns.sort_values()], table.loc[ids, table.columns.sort_values()]
+        ids, genes = table.index.sort_values(), matrix.columns.sort_values()
+        matrix, table = matrix.loc[ids, genes], table.loc[ids, table.columns.sort_values()]
     return matrix, table, [*matched, *named]
 
 # %% ../../nbs/00_load.ipynb #f9e839b9
@@ -516,7 +521,7 @@ def assemble(
     keys: tuple[str, str] | None = None,  # (key, map key), where exact values should not define them
     ordered: bool = False,  # samples and genes in alphabetical order?
 ) -> Study:
-    "A checked `Study` from its tables. Raises `InputError` where they do not fit or are not what they should be."
+    "A checked `Study` from its tables. Raises `InputError` where they do not fit or hold something else."
     training = one_side(signatures, samples, "signatures", "training", gene_info, ordered)
     there = None
     if outside is not None:
@@ -596,11 +601,12 @@ def find_files(
     "The files of a study. Raises `InputError` for one that is missing, or that several files could be."
     files = {t: find_table(folder, settings[t], required=False) for t in (*REQUIRED, *OPTIONAL)}
     for matrix, table in (("signatures", "siginfo"), ("outside", "outside_info")):
-        if files[matrix] and not files[table] and files[matrix].suffix == ".h5ad": files[table] = files[matrix]
+        both = files[matrix] and files[matrix].suffix == ".h5ad"  # a matrix with its own annotation
+        if both and not files[table]: files[table] = files[matrix]
         one = files[matrix] or files[table]
         missing = [t for t in (matrix, table) if not files[t]]
         if one and missing and table == "outside_info":
-            raise InputError(f"{one.name} is there but no {settings[missing[0]]}: an outside set needs both its "
+            raise InputError(f"{one.name} is there but no {settings[missing[0]]}: an outside set needs its "
                              "matrix and its annotation; add it, or take the other away (training only).")
     for t in REQUIRED: files[t] = files[t] or find_table(folder, settings[t])
     return files
@@ -629,8 +635,8 @@ def with_amounts(
         named = settings[column]
         if there and (column not in table or (named == rounded and there[0] == exact)):
             first = table[there[0]]
-            if column in table: notes.append(f"{what}: {exact} is read where it is known, since {rounded} is rounded")
-            else: notes.append(f"{what}: {there[0]} is read, since there is no column {named}")
+            why = f"{rounded} is rounded" if column in table else f"there is no column {named}"
+            notes.append(f"{what}: {there[0]} is read, since {why}")
             table, named = table.assign(**{column: first}), there[0]
         unit = unit_in_name(named, UNITS[column])
         if column in table and unit and not named_columns(table, BESIDE[column]):
@@ -712,10 +718,10 @@ def number_column(
     for choice in (called, broken, usable):
         if len(choice) == 1: return choice[0]
         if len(choice) > 1:
-            raise InputError(f"{name} holds several columns of numbers ({some(choice, 6)}): call the one of the "
-                             "coefficients 'coefficient'.")
-    raise InputError(f"{name} should hold a column of genes and a column of numbers, one row a gene; its columns "
-                     f"are {some(table.columns, 6)}.")
+            raise InputError(f"{name} holds several columns of numbers ({some(choice, 6)}): call the one of "
+                             "the coefficients 'coefficient'.")
+    raise InputError(f"{name} should hold a column of genes and a column of numbers, one row a gene; "
+                     f"its columns are {some(table.columns, 6)}.")
 
 # %% ../../nbs/00_load.ipynb #ffea0c02
 def read_coefficients(
@@ -726,17 +732,19 @@ def read_coefficients(
     "A published model. Raises `InputError` for a table without a column of the study's genes and of numbers."
     table = read_table(path)
     if gene_symbols(table.columns, gene_info).isin(known).sum() > len(table) and len(table) < 3:
-        table = table.T.rename_axis("gene").reset_index().dropna()  # a row of coefficients, a column a gene
+        table = table.T.reset_index()  # a row of coefficients, a column a gene
+        table = table.set_axis(["gene", *map(str, range(1, table.shape[1]))], axis=1)
     column, _ = gene_column(table, known, gene_info)
     if column is None:
-        raise InputError(f"{path.name} holds no gene of this study in any of its columns ({some(table.columns, 6)}): "
+        raise InputError(f"{path.name} holds no gene of this study in any column ({some(table.columns, 6)}): "
                          "name genes by Entrez id or symbol, or remove the table.")
     names = table[column].map(_id_text).where(~is_missing(table[column]), "")
     intercept = table.apply(is_intercept).any(axis=1)
     rest = table.drop(columns=column)
     values = pd.to_numeric(rest[number_column(rest, path.name)], errors="coerce")
     kept = intercept | (names != "")
-    return pd.Series(values[kept].to_numpy(float), pd.Index(names.mask(intercept, "intercept")[kept], name="gene"))
+    genes = pd.Index(names.mask(intercept, "intercept")[kept], name="gene")
+    return pd.Series(values[kept].to_numpy(float), genes)
 
 # %% ../../nbs/00_load.ipynb #665043ae
 def read_tables(
@@ -785,7 +793,7 @@ def folder_settings(
     ignored = f" (not used here: {some(others)})" if others else ""
     return {**settings, **own}, [said + ignored]
 
-# %% ../../nbs/00_load.ipynb #e539befd
+# %% ../../nbs/00_load.ipynb #dae867d1
 def files_notes(
     folder: Path,  # of the tables
     files: dict[str, Path | None],  # from `find_files`
@@ -799,6 +807,7 @@ def files_notes(
     unread = [p.name for p in tables if p not in {*files.values(), *maps} and p.name not in BY_PRODUCTS]
     return notes + ([f"tables in {folder.name} that are not read: {some(unread, 5)}"] if unread else [])
 
+# %% ../../nbs/00_load.ipynb #e539befd
 def files_provenance(
     name: str,  # the study's name
     files: dict[str, Path | None],  # from `find_files`
