@@ -27,7 +27,7 @@ from ..core.artefacts import first_line
 from ..core.gct import read_gctx
 from drugnb.core.identity import (
     amounts, as_text, broad_core, DOSE_UNITS, first_block, landmark_genes, MISSING, oriented, plain_cell,
-    plain_name, require_unique, TIME_UNITS, unknown_units,
+    require_unique, TIME_UNITS, unknown_units,
 )
 from ..core.read import find_table, read_annotations, read_matrix, read_table
 from ..core.settings import counted, DEFAULTS, InputError, SAMPLE_COLUMNS, some
@@ -77,8 +77,8 @@ def _columns(path, places, numbers):
     types = {theirs: float if ours in numbers else str for ours, theirs in places.items()}
     try:
         if layout: return pd.concat(_blocks(path, layout, quoted, types), ignore_index=True)[list(types)]
-        texts = [theirs for theirs, kind in types.items() if kind is str]
-        table = read_table(path, set(plain_name(pd.Series(texts, dtype=str))))[list(types)]
+        def is_text(column): return types.get(column) is str
+        table = read_table(path, is_text)[list(types)]
         return table.astype({theirs: float for theirs, kind in types.items() if kind is float})
     except InputError: raise
     except (ValueError, OSError, EOFError, zlib.error) as e:
