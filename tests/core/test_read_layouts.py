@@ -75,6 +75,8 @@ def test_layouts_that_are_read(tmp_path, layout):
     pd.testing.assert_frame_equal(found, PLAIN, check_names=False)
 
 REFUSED = {  # layout: name, content, words of the sentence
+    "words among numbers": ("m.csv", "id,X9,MYC\na,1,1\nb,2,1\nc,no,1\nd,no,1\ne,no,1\n", "'no' in row 'c', column 'X9'"),
+    "rows without a last cell": ("m.csv", "id,TP53,MYC\ns1,1\ns2,2\n", "no row has a cell (MYC)"),
     "one column": ("m.csv", "gene\nTP53\n", "one column"), "empty": ("m.csv", "", "empty"), "header alone": ("m.csv", "id,TP53\n", "no rows"),
     "comments alone": ("m.csv", "# nothing\n", "no table"),
     "two separators": ("m.dat", "id\tx,y\ns1\t1,2\n", "tabs or by commas"), "thousands": ("m.csv", 'id,TP53\ns1,"1,234"\n', "thousands"),
@@ -280,7 +282,20 @@ def test_what_is_unusual_is_said(tmp_path):
     assert "2 empty rows of t.csv left out" in said(NOTES + ",,\n,,\n")
     assert "1 row of t.csv without an id left out" in said(NOTES + ",9,0.5\n")
 
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
+@pytest.mark.parametrize("start", [0, 1])
+def test_numbers_of_rows_are_no_column_and_other_numbers_are(tmp_path, order, start):
+    text = ",gene,coefficient\n" + "".join(f"{i + start},G{i},0.5\n" for i in order)
+    assert list(read_table(put(tmp_path, "t.csv", text))) == ["gene", "coefficient"]
+    entrez = read_table(put(tmp_path, "t.csv", ",coefficient\n7157,0.5\n4609,1\n"))
+    assert list(entrez) == ["Unnamed: 0", "coefficient"] and entrez.iloc[:, 0].tolist() == [7157, 4609]
+
+def test_a_last_column_without_cells_is_said(tmp_path):
+    found = read_table(put(tmp_path, "t.csv", "block,value,layer\n1,0.5\n2,1\n"))
+    assert list(found) == ["block", "value"] and found.attrs["report"] == ["no row of t.csv has a cell of layer"]
+
 BAD = {
+    "a cell too many": ("sig_id,viability\n1,A1,3\n", "every column one name"),
     "no such column": (NOTES.replace("viability", "viabilty"), "did you mean 'viabilty'"),
     "two that fit": (NOTES.replace("sig_id,pert_id", "Sig_ID,SIG.ID"), "no column 'sig_id'"),
     "two of one name": (NOTES.replace("pert_id", "viability"), "2 columns called 'viability'"),
