@@ -16,7 +16,7 @@ import json
 import os
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,7 @@ def atomic(
 
 # %% ../../nbs/core/01_artefacts.ipynb #f2964bb3
 PACKAGES = ["drugnb", "numpy", "pandas", "scikit-learn", "openTSNE"]
-LAYOUT = 2  # of what stages leave behind; a run folder of another layout is recomputed
+LAYOUT = 3  # of what stages leave behind; a run folder of another layout is recomputed
 
 def digest(
     thing,  # anything JSON can hold
@@ -163,7 +163,9 @@ def load_matrix(
         why = first_line(e)
         raise InputError(f"{path} is not a whole Arrow file ({why}): remove it and run again.") from e
     columns = json.loads(table.schema.metadata[b"columns"])
-    values = table["values"].chunk(0).flatten().to_numpy().reshape(-1, len(columns))
+    kind, parts = table.schema.field("values").type.value_type.to_pandas_dtype(), table["values"].chunks
+    flat = parts[0].flatten().to_numpy() if parts else np.empty(0, kind)
+    values = flat.reshape(len(table), len(columns))
     frame = pd.DataFrame(values, table["id"].to_pylist(), columns, copy=False)
     return frame, json.loads(table.schema.metadata[b"drugnb"])
 
@@ -296,7 +298,8 @@ def write_tables(
     made_from: dict,  # what they were made from
     kinds: list[str],  # patterns of the names that a reader of the folder would take for its tables
 ) -> Path:  # the folder
-    "Write a study's tables. Raises `InputError` for a folder that holds tables of somebody else's."
+    """Write a study's tables, all or none of them.
+    Raises `InputError` for a folder that holds tables of somebody else's."""
     folder = typed_path(folder)
     log = folder/"made_from.json"
     ours = json.loads(log.read_text())["tables"] if log.exists() else []
@@ -304,9 +307,12 @@ def write_tables(
     if theirs:
         raise InputError(f"{folder} holds a table that drugnb did not make ({theirs[0]}): "
                          "choose another folder.")
-    for name in ours: (folder/name).unlink(missing_ok=True)
-    with atomic(log) as part: part.write_text(json.dumps({**made_from, "tables": list(tables)}, indent=1))
-    for name, table in tables.items(): write_table(table, folder/name)
+    with ExitStack() as all_or_none:
+        for name, table in tables.items():
+            write_table(table, all_or_none.enter_context(atomic(folder/name)))
+        for name in set(ours).difference(tables): (folder/name).unlink(missing_ok=True)
+        with atomic(log) as part:
+            part.write_text(json.dumps({**made_from, "tables": list(tables)}, indent=1))
     return folder
 
 # %% ../../nbs/core/01_artefacts.ipynb #5e80b6b5
