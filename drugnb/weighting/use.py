@@ -127,7 +127,7 @@ def predict(
 def build(
     raw: str,  # folder with the files, as nbs/sources/04_layouts.ipynb lists them, in subfolders or not
     folder: str,  # where the tables go; made if it is not there
-    response: str = "",  # ctrp (nearest dose), ctrp-curves or gdsc (1 and 2); the first that is there if left out
+    response: str = "",  # ctrp (nearest dose), ctrp-curves or gdsc; the first that is there if left out
 ):
     "Make a study's tables from files of L1000 (GEO, CMap 2020), of CTRP or GDSC, and of MIX-seq (if there)."
     from drugnb.core.artefacts import report_text
