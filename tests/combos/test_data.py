@@ -121,7 +121,7 @@ def test_a_dose_that_is_not_understood_is_reported_and_not_averaged():
     more = pd.DataFrame([[5.0, 5]], ["d"], profiles.columns, dtype="f4")
     found = assemble_combos("", pd.concat([profiles, more]), pd.concat([
         conditions, pd.DataFrame({"drug_a": ["x"], "drug_b": [None], "dose_a": ["1"], "dose_b": [None]}, ["d"])]))
-    assert "1 conditions with a dose that is not understood ('low') left out" in found.report
+    assert "1 condition with a dose that is not understood ('low') left out" in found.report
     assert found.singles.index.tolist() == ["y@2", "x@1"] and found.singles.loc["x@1"].tolist() == [5, 5]
     with pytest.raises(InputError, match="one drug alone.*dose_a a number or text"):
         assemble_combos("", *two_drugs(dose_a=["low", "high", "1"]))
