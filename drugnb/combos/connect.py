@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'FLAT', 'CACHE', 'METHODS', 'BY_TOP', 'BY_EXTREMES', 'MIN_REFERENCES', 'REFINE', 'LEAST_PROFILES',
-           'FOR_WIDTH', 'genes_in_columns', 'some_names', 'matched', 'top_genes', 'Shelf', 'ks', 'wtcs', 'xsum', 'xcos',
-           'zhang', 'unit', 'centred', 'unit_centred', 'cosine', 'pearson', 'spearman', 'score_named', 'score_by',
+           'FOR_WIDTH', 'genes_in_columns', 'matched', 'top_genes', 'Shelf', 'ks', 'wtcs', 'xsum', 'xcos', 'zhang',
+           'unit', 'centred', 'unit_centred', 'cosine', 'pearson', 'spearman', 'score_named', 'score_by',
            'extremes_within', 'score_drugs', 'lamb', 'ncs', 'tau', 'permutation_p', 'query_drugs', 'run_query',
            'enrichment', 'mechanisms', 'class_colours', 'class_legend', 'figure_ranking']
 
@@ -21,17 +21,15 @@ from scipy.stats import false_discovery_control, rankdata
 
 from .data import Combos
 from .null import Permuter, gene_structure
+from .signatures import compares_groups, query_of_table, read_signatures
 from ..core.identity import gene_symbols, group_codes, landmark_genes
 from ..core.read import read_matrix
-from ..core.settings import InputError, typed_path
+from ..core.settings import InputError, counted, some, typed_path
 from ..core.style import styled
 
 # %% ../../nbs/combos/11_connect.ipynb #63e9ff73
 def _finite_numbers(table, what):
-    "A table of finite numbers out of a series, a frame or a file. Raises `InputError` for anything else."
-    if isinstance(table, str | Path): table = read_matrix(typed_path(table))
-    if isinstance(table, pd.Series):
-        table = table.to_frame("query" if table.name is None else str(table.name)).T
+    "A frame of finite numbers. Raises `InputError` for anything else."
     if not isinstance(table, pd.DataFrame):
         kind = type(table).__name__
         raise InputError(f"The {what} should be a data frame, a series or a file's path, not of type {kind}.")
@@ -44,6 +42,21 @@ def _finite_numbers(table, what):
         raise InputError(f"The {what} should hold finite numbers: there are infinite ones.")
     return table
 
+def _profiles(table):
+    "Profiles as a frame of numbers."
+    return _finite_numbers(read_matrix(typed_path(table)) if isinstance(table, str | Path) else table, "profiles")
+
+def _query(table, profiles):
+    "A query as a frame of numbers; in a table of differential expression it is the fold change."
+    known = {*_symbols(profiles.columns), *_symbols(profiles.index)}
+    if isinstance(table, str | Path): table = read_signatures(typed_path(table), known=known)
+    if isinstance(table, pd.Series):
+        table = table.to_frame("query" if table.name is None else str(table.name)).T
+    if isinstance(table, pd.DataFrame) and compares_groups(table): table = query_of_table(table, known=known)
+    return _finite_numbers(table, "query")
+
+def _symbols(names): return gene_symbols(names.astype(str).tolist()).to_numpy(object)
+
 # %% ../../nbs/combos/11_connect.ipynb #a416063a
 def _columns_hold_genes(query, profiles):
     "Whether the columns share at least half of the query's names, and no other two sides share any."
@@ -51,8 +64,6 @@ def _columns_hold_genes(query, profiles):
     (columns, rows), (other_columns, other_rows) = sides
     elsewhere = columns & other_rows or rows & other_columns or rows & other_rows
     return len(columns & other_columns) >= len(columns)/2 and not elsewhere
-
-def _symbols(names): return gene_symbols(names.astype(str).tolist()).to_numpy(object)
 
 def _sides_with_genes(symbols, others):
     "Which side of the query and of the profiles holds genes, by their symbols: 0 for columns, 1 for rows."
@@ -77,21 +88,14 @@ def genes_in_columns(
     profiles: pd.DataFrame | str | Path,  # treatments x genes, effects, in either orientation
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # queries and profiles x genes, by present symbol
     "Both as tables of numbers with genes in columns. Raises `InputError` for text, infinite or repeated values."
-    query, profiles = _finite_numbers(query, "query"), _finite_numbers(profiles, "profiles")
+    profiles = _profiles(profiles)
+    query = _query(query, profiles)
     said = [list(t.attrs.get("report", [])) for t in (query, profiles)]
     turned = _turned(query, profiles)
     for table, report in zip(turned, said): table.attrs = {"report": report}
     return turned[0], turned[1]
 
 # %% ../../nbs/combos/11_connect.ipynb #d8e2505b
-def some_names(
-    names,  # to be shown
-    most: int = 5,  # of them
-) -> str:
-    "The first names, and how many there are beyond."
-    names = list(map(str, names))
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
 def _one_column_a_gene(table, what, notes):
     "Rows by name, and columns of one gene averaged. Raises `InputError` for a name that occurs twice."
     again = table.index[table.index.duplicated()]
@@ -100,7 +104,7 @@ def _one_column_a_gene(table, what, notes):
     table = table.set_axis(table.index.astype(str), axis=0)
     if table.columns.is_unique: return table
     twice = table.columns[table.columns.duplicated()].unique()
-    notes.append(f"genes with several columns in the {what} are averaged: {some_names(twice)}")
+    notes.append(f"genes with several columns in the {what} are averaged: {some(twice)}")
     return table.T.groupby(level=0, sort=False).mean().T
 
 def _sets_whole(queries, notes):
@@ -110,7 +114,7 @@ def _sets_whole(queries, notes):
     lacks = queries.isna().any(axis=1)
     if not (of_one_size & lacks).any(): return queries
     named = queries.index[of_one_size & lacks]
-    notes.append(f"{some_names(named)}: a set, so genes that it does not list count as unmoved")
+    notes.append(f"{some(named)}: a set, so genes that it does not list count as unmoved")
     return queries.mask(queries.isna() & of_one_size.to_numpy()[:, None], 0)
 
 def _note_sides(query, queries, notes):
@@ -138,8 +142,8 @@ def _genes_of(query, queries, notes):
         has = row.index[row.notna()]
         inside = has.isin(queries.columns)
         genes[name] = {"used": has[inside].tolist(), "lost": has[~inside].tolist()}
-    lost = dict.fromkeys(g for of in genes.values() for g in of["lost"])
-    if lost: notes.append(f"genes of the query that the profiles lack: {some_names(lost)}")
+    lost = list(dict.fromkeys(g for of in genes.values() for g in of["lost"]))
+    if lost: notes.append(f"{counted(len(lost), 'gene')} of the query that the profiles lack: {some(lost, 5)}")
     return genes
 
 def matched(

@@ -129,7 +129,8 @@ def _drugs_and_study(conditions):
 def _one_spelling(rows, report):
     "Drugs of one name under one spelling (the first in the alphabet), those joined in the report."
     names = pd.Series(sorted({*rows.drug_a, *rows.drug_b} - {""}), dtype=object)
-    first = names.groupby(compound_names(names).to_numpy()).transform("first")
+    plain = compound_names(names)
+    first = names.groupby(plain.where(plain != "", names).to_numpy()).transform("first")
     other = dict(zip(names[names != first], first[names != first]))
     if other: report.append(f"drugs spelt in several ways are one: {some([f'{a} is {b}' for a, b in other.items()])}")
     return rows.replace({"drug_a": other, "drug_b": other}) if other else rows

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FOLD_CHANGES', 'STATISTICS', 'ADJUSTED', 'RAW', 'OTHERS', 'CLUSTERS', 'GENES', 'DIRECTIONS', 'SIDE', 'HEADERS',
-           'fold_changes', 'statistics_beside', 'gene_column', 'query_of_table', 'signed_set', 'query_of_sets',
-           'read_gmt', 'read_genes', 'read_signatures']
+           'fold_changes', 'statistics_beside', 'compares_groups', 'gene_column', 'query_of_table', 'signed_set',
+           'query_of_sets', 'read_gmt', 'read_genes', 'read_signatures']
 
 # %% ../../nbs/combos/10a_signatures.ipynb #a8f0d14f
 import re
@@ -59,6 +59,14 @@ def statistics_beside(
     "Columns that only a table of differential expression has: averages, statistics, p-values."
     known = {*STATISTICS, *ADJUSTED, *RAW, *OTHERS}
     return [c for c, p in _plain_columns(table).items() if p in known and c in _numeric(table)]
+
+def compares_groups(
+    table: pd.DataFrame,  # of any kind
+) -> bool:
+    "Whether this is a table of differential expression, a row a gene."
+    beside = statistics_beside(table)
+    tested = {*_plain_columns(table[beside]).values()} & {*ADJUSTED, *RAW}
+    return bool(beside and fold_changes(table)) or bool(tested and len(beside) > 1)
 
 # %% ../../nbs/combos/10a_signatures.ipynb #c849441e
 def _with_columns(table):
@@ -114,7 +122,7 @@ def _query(values, genes, name, says):
                     + (f", {len(apart)} of them with opposite signs ({some(apart, 3)})" if len(apart) else ""))
     if len(known) >= 20 and (known > 0).all() and known.nunique() > 1:
         says.append(f"all {len(known):,} values of {name} are above 0: are they effects?")
-    return values.groupby(level=0, sort=False).mean()
+    return values.groupby(level=0, sort=False).mean().rename_axis(None)
 
 def _wanted(table, column):
     "The columns that are asked for by name. Raises `InputError` for one that is not there, or not of numbers."
@@ -335,7 +343,7 @@ def read_signatures(
     if _ends(path, ".grp") or text and max(map(len, _lines(path)), default=0) < 2:
         return query_of_sets({name: read_genes(path, known)}, name)
     table = _with_columns(read_table(path))
-    if statistics_beside(table) and fold_changes(table) or _looks_tested(table):
+    if compares_groups(table):
         found = query_of_table(table, name, column, fdr, known)
     else:
         if fdr: raise InputError(f"{path.name} is no table of differential expression: --fdr has nothing to go by.")
@@ -343,8 +351,3 @@ def read_signatures(
         if found is None: found = _plain_table(table, path, name, column, known)
     found.attrs["report"] = [*table.attrs.get("report", []), *found.attrs.get("report", [])]
     return found
-
-def _looks_tested(table):
-    "Whether a table has p-values beside two or more other statistics."
-    plain = set(_plain_columns(table).values())
-    return bool(plain & {*ADJUSTED, *RAW}) and len(plain & {*ADJUSTED, *RAW, *STATISTICS, *OTHERS}) >= 2
