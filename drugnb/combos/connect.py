@@ -44,7 +44,8 @@ def _finite_numbers(table, what):
 
 def _profiles(table):
     "Profiles as a frame of numbers."
-    return _finite_numbers(read_matrix(typed_path(table)) if isinstance(table, str | Path) else table, "profiles")
+    if isinstance(table, str | Path): table = read_matrix(typed_path(table))
+    return _finite_numbers(table, "profiles")
 
 def _query(table, profiles):
     "A query as a frame of numbers; in a table of differential expression it is the fold change."
@@ -87,7 +88,7 @@ def genes_in_columns(
     query: pd.Series | pd.DataFrame | str | Path,  # effect of each gene; a set of genes as +1, -1 and 0
     profiles: pd.DataFrame | str | Path,  # treatments x genes, effects, in either orientation
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # queries and profiles x genes, by present symbol
-    "Both as tables of numbers with genes in columns. Raises `InputError` for text, infinite or repeated values."
+    "Both as tables of numbers with genes in columns. Raises `InputError` for text or infinite values."
     profiles = _profiles(profiles)
     query = _query(query, profiles)
     said = [list(t.attrs.get("report", [])) for t in (query, profiles)]
@@ -122,7 +123,8 @@ def _note_sides(query, queries, notes):
     for side, sign in (("up", 1), ("down", -1)):
         had, has = ((sign*t > 0).any(axis=1) for t in (query, queries))
         other = "down" if side == "up" else "up"
-        for which, why in ((had & ~has, "none of its {} genes is among the profiles"), (~had, "it has no {} genes")):
+        reasons = {"none of its {} genes is among the profiles": had & ~has, "it has no {} genes": ~had}
+        for why, which in reasons.items():
             for name in queries.index[which & (sign*queries < 0).any(axis=1)][:3]:
                 notes.append(f"{name}: {why.format(side)}, so its {other} genes alone are scored")
 
@@ -143,16 +145,18 @@ def _genes_of(query, queries, notes):
         inside = has.isin(queries.columns)
         genes[name] = {"used": has[inside].tolist(), "lost": has[~inside].tolist()}
     lost = list(dict.fromkeys(g for of in genes.values() for g in of["lost"]))
-    if lost: notes.append(f"{counted(len(lost), 'gene')} of the query that the profiles lack: {some(lost, 5)}")
+    n = counted(len(lost), "gene")
+    if lost: notes.append(f"{n} of the query that the profiles lack: {some(lost, 5)}")
     return genes
 
+# %% ../../nbs/combos/11_connect.ipynb #0fba21b7
 def matched(
     query: pd.Series | pd.DataFrame | str | Path,  # effect of each gene; a set of genes as +1, -1 and 0
     profiles: pd.DataFrame | str | Path,  # treatments x genes, effects
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # queries and profiles, over the profiles' genes
-    """A query and profiles over the same genes; the queries' `attrs` hold found (share by query), report, notes
-    (more sentences) and genes (by query: used and lost). Raises `InputError` for text, infinite values,
-    repeated names, or no gene in common."""
+    """A query and profiles over the same genes; the queries' `attrs` hold found (share by query), report,
+    notes (more sentences) and genes (by query: used and lost). Raises `InputError` for text, infinite
+    values, repeated names, or no gene in common."""
     query, profiles = genes_in_columns(query, profiles)
     notes = [*query.attrs["report"], *profiles.attrs["report"]]
     query, profiles = (_one_column_a_gene(t, w, notes) for t, w in ((query, "query"), (profiles, "profiles")))
@@ -166,7 +170,8 @@ def matched(
     genes = _genes_of(query, queries, notes)
     _note_sides(query, queries, notes)
     queries = _sets_whole(queries, notes)
-    queries.attrs = {"found": dict(zip(queries.index, (found/total).tolist())), "notes": notes, "genes": genes,
+    share = dict(zip(queries.index, (found/total).tolist()))
+    queries.attrs = {"found": share, "notes": notes, "genes": genes,
                      "report": _match_report(found, total, profiles, gaps)}
     return queries, profiles.fillna(0) if gaps else profiles
 
@@ -440,13 +445,14 @@ def score_by(
     n_top: int = 100,  # genes to each side that stand for a query: ks, wtcs, xsum, zhang
     n_extreme: int = 500,  # genes to each side that stand for a drug: xsum, xcos
 ):
-    "The score of that name as a function of whole queries and profiles. Raises `InputError` for another name."
+    "A score as a function of whole queries and profiles. Raises `InputError` for a name that there is not."
     score = score_named(method)
     def scored(queries, profiles):
         x = top_genes(queries, n_top) if method in BY_TOP else np.asarray(queries, np.float64)
         return score(x, profiles, n_extreme) if method in BY_EXTREMES else score(x, profiles)
     return scored
 
+# %% ../../nbs/combos/11_connect.ipynb #2fd6be36
 def extremes_within(
     n_extreme: int,  # genes to each side, as asked for
     n_genes: int,  # of the profiles
@@ -532,6 +538,7 @@ def _width(seen, null):
     own, theirs = (np.quantile(s[..., some]/size[some], 0.75) for s in (seen, null))
     return max(1.0, own/theirs) if theirs > 0 else 1.0
 
+# %% ../../nbs/combos/11_connect.ipynb #ce240fac
 def permutation_p(
     query: np.ndarray,  # effects of genes, not cut; NaN where it lacks one
     profiles: np.ndarray,  # drugs x genes, effects, or a `Shelf` of them
@@ -569,7 +576,7 @@ def _tau(own, references, score, shelf, profiles, method, groups, notes):
 
 def _drug_table(queries, drugs, columns):
     "One row a query and drug, best reversing first, out of columns that are queries x drugs."
-    rank, mimic = (rankdata(s, axis=1, method="min").astype(int) for s in (columns["score"], -columns["score"]))
+    rank, mimic = (rankdata(s*columns["score"], axis=1, method="min").astype(int) for s in (1, -1))
     table = pd.DataFrame({
         "query": np.repeat(queries, len(drugs)), "drug": np.tile(drugs, len(queries)), "rank": rank.ravel(),
         "rank_mimic": mimic.ravel(),
@@ -588,6 +595,7 @@ def _groups_of(groups, profiles, order):
     if len(groups) == len(profiles): return np.asarray(groups)[order]
     raise InputError(f"There are {len(groups)} groups for {len(profiles)} profiles: give one for each.")
 
+# %% ../../nbs/combos/11_connect.ipynb #dccffd71
 def query_drugs(
     query: pd.Series | pd.DataFrame | str | Path,  # as in `matched`
     profiles: pd.DataFrame | str | Path,  # as in `matched`
@@ -607,10 +615,10 @@ def query_drugs(
     groups = _groups_of(groups, profiles, order)
     attrs, queries = queries.attrs, queries.sort_index(axis=1)  # so that no order of rows or genes matters
     profiles = profiles.iloc[order][queries.columns]
-    if method in BY_EXTREMES and extremes_within(n_extreme, n) != n_extreme:
-        notes.append(f"{n_extreme} extreme genes to each side are all {n} genes: {extremes_within(n_extreme, n)} "
-                     "are used")
-    score, x, shelf = score_by(method, n_top, extremes_within(n_extreme, n)), queries.to_numpy(), Shelf(profiles)
+    extreme = extremes_within(n_extreme, n)
+    if method in BY_EXTREMES and extreme != n_extreme:
+        notes.append(f"{n_extreme} extreme genes to each side are all {n} genes: {extreme} are used")
+    score, x, shelf = score_by(method, n_top, extreme), queries.to_numpy(np.float64), Shelf(profiles)
     columns = {"score": score(x, shelf)}
     normalised = _normalised(columns["score"], method, groups)
     if normalised is not None: columns["normalised"] = normalised

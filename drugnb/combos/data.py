@@ -106,8 +106,8 @@ def doses_in_um(
     "Doses as numbers, 0 included, and which are not understood. Raises `InputError` for an unknown unit."
     strange = unknown_units(doses, DOSE_UNITS)
     if len(strange):
-        raise InputError(f"The doses have a unit that is not known ({some(strange)}): give them in pM, nM, uM or "
-                         "mM, or as plain numbers in one unit.")
+        raise InputError(f"The doses have a unit that is not known ({some(strange)}): give them in pM, nM, uM "
+                         "or mM, or as plain numbers in one unit.")
     found, not_understood = amounts(doses, DOSE_UNITS)
     zero = amount_parts(doses).number.eq(0)
     return found.mask(zero, 0.0), not_understood & ~zero
@@ -132,21 +132,23 @@ def _one_spelling(rows, report):
     plain = compound_names(names)
     first = names.groupby(plain.where(plain != "", names).to_numpy()).transform("first")
     other = dict(zip(names[names != first], first[names != first]))
-    if other: report.append(f"drugs spelt in several ways are one: {some([f'{a} is {b}' for a, b in other.items()])}")
+    joined = [f"{a} is {b}" for a, b in other.items()]
+    if joined: report.append(f"drugs spelt in several ways are one: {some(joined)}")
     return rows.replace({"drug_a": other, "drug_b": other}) if other else rows
 
 def _drugs_and_doses(conditions):
     "Drugs, study and doses of the conditions whose doses are understood, and a report of the others."
     report, n = [], len(conditions)
     rows = _one_spelling(_drugs_and_study(conditions), report)
-    given = [conditions[d] if d in conditions else pd.Series(np.nan, conditions.index) for d in ("dose_a", "dose_b")]
-    given = pd.concat([g.astype(object) for g in given], ignore_index=True)  # as one, for the decimal mark
+    given = conditions.reindex(columns=["dose_a", "dose_b"]).astype(object)
+    given = pd.concat([given.dose_a, given.dose_b], ignore_index=True)  # as one, for the decimal mark
     dose, bad = (v.to_numpy() for v in doses_in_um(given))
     rows["dose_a"], rows["dose_b"] = dose[:n], dose[n:]
     units = amount_parts(given)
     units = units.unit[units.number.gt(0)]
     if units.ne("").any() and units.eq("").any():
-        report.append(f"{counted(units.eq('').sum(), 'dose')} without a unit, beside others that have one, taken as uM")
+        bare = counted(units.eq("").sum(), "dose")
+        report.append(f"{bare} without a unit, beside others that have one, taken as uM")
     lost = bad[:n] | bad[n:]
     if lost.any():
         report.append(f"{counted(lost.sum(), 'condition')} with a dose that is not understood "

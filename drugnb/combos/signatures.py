@@ -24,18 +24,19 @@ FOLD_CHANGES = (  # limma, edgeR; DESeq2; Seurat; scanpy; others
     "logfc", "log2foldchange", "avglog2fc", "avglogfc", "logfoldchanges", "logfoldchange", "log2fc", "lfc",
     "shrunkenlfc", "log2ratio")
 STATISTICS = ("stat", "t", "tstat", "tstatistic", "wald", "waldstat", "scores", "zscore", "z")  # signed
-ADJUSTED = ("padj", "adjpval", "adjpvalue", "adjp", "fdr", "pvaladj", "pvalueadj", "pvalsadj", "qvalue", "qval",
-            "padjust", "adjustedpvalue", "bhpvalue", "fdrpvalue", "pvalfdr", "adjustedp")
+ADJUSTED = ("padj", "adjpval", "adjpvalue", "adjp", "fdr", "pvaladj", "pvalueadj", "pvalsadj", "qvalue",
+            "qval", "padjust", "adjustedpvalue", "bhpvalue", "fdrpvalue", "pvalfdr", "adjustedp")
 RAW = ("pvalue", "pval", "pvals", "p", "pvalues")
 OTHERS = ("basemean", "aveexpr", "logcpm", "lfcse", "logfcse", "se", "lr", "f", "b", "pct1", "pct2", "pct",
           "pctnzgroup", "pctnzreference", "cil", "cir", "meanexpression", "basemeana", "basemeanb")
 CLUSTERS = ("cluster", "group", "contrast", "comparison", "celltype")  # tables one below the other
-GENES = ("symbol", "genesymbol", "hgncsymbol", "genename", "externalgenename", "gene", "genes", "names", "feature",
-         "id", "geneid", "entrez", "entrezid", "entrezgeneid", "ensembl", "ensemblid", "ensemblgeneid", "unnamed0",
-         "index", "rownames", "target", "probe")
-DIRECTIONS = {"up": 1.0, "upregulated": 1.0, "increased": 1.0, "down": -1.0, "dn": -1.0, "downregulated": -1.0,
-              "decreased": -1.0, "no": 0.0, "ns": 0.0, "none": 0.0, "notsig": 0.0, "nochange": 0.0}
+GENES = ("symbol", "genesymbol", "hgncsymbol", "genename", "externalgenename", "gene", "genes", "names",
+         "feature", "id", "geneid", "entrez", "entrezid", "entrezgeneid", "ensembl", "ensemblid",
+         "ensemblgeneid", "unnamed0", "index", "rownames", "target", "probe")
+DIRECTIONS = {"up": 1.0, "upregulated": 1.0, "increased": 1.0, "down": -1.0, "dn": -1.0,
+              "downregulated": -1.0, "decreased": -1.0, "no": 0.0, "ns": 0.0, "none": 0.0, "notsig": 0.0, "nochange": 0.0}
 
+# %% ../../nbs/combos/10a_signatures.ipynb #1d84f4e1
 def _plain_columns(table):
     "The plain name of each column, by column."
     return dict(zip(table.columns, plain_name(pd.Series(table.columns, dtype=object).astype(str))))
@@ -90,8 +91,8 @@ def gene_column(
     could = [*named, *(c for c in table if c not in numeric and c not in named)]
     whole = [c for c in could if c not in numeric or (table[c].dropna() % 1 == 0).all()]
     if not whole:
-        raise InputError(f"No column names the genes: the columns are {some(table.columns, 8)}; call the one that "
-                         "does 'gene'.")
+        raise InputError(f"No column names the genes: the columns are {some(table.columns, 8)}; call the one "
+                         "that does 'gene'.")
     known = set(known) or set(landmark_genes().symbol)
     def hits(column): return gene_symbols(_ids(table[column]).dropna().unique()).isin(known).sum()
     return max(whole, key=hits)  # of equally good ones the first
@@ -118,14 +119,16 @@ def _query(values, genes, name, says):
         signs = np.sign(known[known.index.isin(again)])
         both = signs.groupby(level=0).agg(lambda s: s.max() - s.min() == 2)
         apart = both.index[both]
-        says.append(f"{counted(len(again), 'gene')} of {name} with several rows averaged ({some(again, 3)})"
-                    + (f", {len(apart)} of them with opposite signs ({some(apart, 3)})" if len(apart) else ""))
+        opposite = f", {len(apart)} of them with opposite signs ({some(apart)})" if len(apart) else ""
+        says.append(f"{counted(len(again), 'gene')} of {name} with several rows averaged ({some(again)})"
+                    + opposite)
     if len(known) >= 20 and (known > 0).all() and known.nunique() > 1:
         says.append(f"all {len(known):,} values of {name} are above 0: are they effects?")
     return values.groupby(level=0, sort=False).mean().rename_axis(None)
 
+# %% ../../nbs/combos/10a_signatures.ipynb #f7a5eba8
 def _wanted(table, column):
-    "The columns that are asked for by name. Raises `InputError` for one that is not there, or not of numbers."
+    "The columns asked for by name. Raises `InputError` for one that is not there, or not of numbers."
     plain, chosen = _plain_columns(table), []
     for name in [c.strip() for c in column.split(",")] if column not in table else [column]:
         key = plain_name(pd.Series([name]))[0]
@@ -133,7 +136,8 @@ def _wanted(table, column):
         if len(found) != 1:
             raise InputError(f"There is no column {name!r} in the query's table: its columns are "
                              f"{some(table.columns, 12)}.")
-        if found[0] not in _numeric(table): raise InputError(f"The column {found[0]!r} of the query holds no numbers.")
+        if found[0] not in _numeric(table):
+            raise InputError(f"The column {found[0]!r} of the query holds no numbers.")
         chosen += found
     return chosen
 
@@ -149,9 +153,10 @@ def _effect_columns(table, column):
     plain = _plain_columns(table)
     signed = [c for n in STATISTICS for c, p in plain.items() if p == n and c in _numeric(table)]
     if signed: return signed[:1], "its signed statistic, as there is no fold change"
-    raise InputError(f"The query looks like a table of differential expression without a fold change: its columns "
-                     f"are {some(table.columns, 12)}; choose one with --column NAME.")
+    raise InputError(f"The query looks like a table of differential expression without a fold change: its "
+                     f"columns are {some(table.columns, 12)}; choose one with --column NAME.")
 
+# %% ../../nbs/combos/10a_signatures.ipynb #f62a94ab
 def _significant(table, fdr, says):
     "Which rows have an adjusted p below `fdr`. Raises `InputError` without such a column, or where none has."
     plain = _plain_columns(table)
@@ -161,7 +166,8 @@ def _significant(table, fdr, says):
                          f"{some(table.columns, 12)}.")
     passed = (table[found[0]] < fdr).to_numpy()
     if not passed.any(): raise InputError(f"No gene of the query has {found[0]} below {fdr:g}: raise --fdr.")
-    says.append(f"{passed.sum():,} of {len(table):,} genes have {found[0]} below {fdr:g}; the others count as unmoved")
+    says.append(f"{passed.sum():,} of {len(table):,} genes have {found[0]} below {fdr:g}; the others count as "
+                "unmoved")
     return passed
 
 def _clusters(table, genes):
@@ -172,6 +178,7 @@ def _clusters(table, genes):
             return {str(value): part for value, part in table.groupby(column, sort=False)}
     return {"": table}
 
+# %% ../../nbs/combos/10a_signatures.ipynb #68a58e9b
 def query_of_table(
     table: pd.DataFrame,  # a row a gene
     name: str = "query",  # of the query
@@ -184,7 +191,8 @@ def query_of_table(
     columns, why = _effect_columns(table, column)
     genes = gene_column(table.drop(columns=columns), known)
     table, symbols = _named_rows(table, genes, says)
-    says.insert(0, f"the query is {some(columns)} ({why}) by {'row name' if genes == 'Unnamed: 0' else genes}")
+    by = "row name" if genes == "Unnamed: 0" else genes
+    says.insert(0, f"the query is {some(columns)} ({why}) by {by}")
     table = table.assign(**{genes: symbols})
     for part, rows in _clusters(table, genes).items():
         passed = _significant(rows, fdr, says) if fdr else np.ones(len(rows), bool)
@@ -197,7 +205,7 @@ def query_of_table(
     return found
 
 # %% ../../nbs/combos/10a_signatures.ipynb #2a15d612
-SIDE = re.compile(r"(?i)^(.*?)[\s_.:-]*(?<![a-z])(up|dn|down)(?:[\s_.:-]*(?:reg(?:ulated)?|genes|set|in|_)?)$")
+SIDE = re.compile(r"(?i)^(.*?)[\s_.:-]*(?<![a-z])(up|dn|down)(?:[\s_.:-]*(?:reg(?:ulated)?|genes|set)?)$")
 HEADERS = ("gene", "genes", "symbol", "genesymbol", "name", "id", "x", "v1", "geneid", "hgncsymbol", "names")
 
 def signed_set(
@@ -208,7 +216,8 @@ def signed_set(
     "Two sets, one of which may be empty, as one query. Raises `InputError` where no gene is left."
     up, down = (gene_symbols(list(dict.fromkeys(side))) if len(side) else pd.Index([]) for side in (up, down))
     both, says = up.intersection(down), []
-    if len(both): says.append(f"{counted(len(both), 'gene')} on both sides of {name} left out ({some(both, 3)})")
+    n = counted(len(both), "gene")
+    if len(both): says.append(f"{n} on both sides of {name} left out ({some(both)})")
     up, down = (side.difference(both, sort=False).unique() for side in (up, down))
     if not len(up) + len(down): raise InputError(f"The query {name} has no gene.")
     says.insert(0, f"{name}: {len(up)} up and {len(down)} down genes")
@@ -216,6 +225,7 @@ def signed_set(
     found.attrs["report"] = says
     return found
 
+# %% ../../nbs/combos/10a_signatures.ipynb #3baf55d0
 def _joined(parts):
     "Queries of several tables in one, with all that was said."
     found = pd.concat(parts)
@@ -237,12 +247,14 @@ def query_of_sets(
     for given, genes in sets.items():
         stem, side, told = _sided(given)
         sides = queries.setdefault(stem or name, {})
-        if side in sides: raise InputError(f"Two sets of the query {stem or name} are its {side} genes: keep one.")
+        if side in sides:
+            raise InputError(f"Two sets of the query {stem or name} are its {side} genes: keep one.")
         sides[side] = genes
         if not told: plain.append(given)
     found = _joined([signed_set(s.get("up", []), s.get("down", []), n) for n, s in queries.items()])
-    if plain: found.attrs["report"].append(f"{some(plain, 3)}: taken as up genes, as the name ends neither in _up "
-                                           "nor in _dn")
+    if plain:
+        found.attrs["report"].append(f"{some(plain)}: taken as up genes, as the name ends neither in _up nor in "
+                                     "_dn")
     return found
 
 # %% ../../nbs/combos/10a_signatures.ipynb #4c5926b4
@@ -268,6 +280,7 @@ def _stem(path):
     return re.sub(r"\.(gmt|grp|txt|csv|tsv|tab|xlsx|parquet|gct|gctx|feather|arrow|h5ad)$", "",
                   re.sub(r"\.(gz|bz2|xz|zip)$", "", path.name, flags=re.I), flags=re.I)
 
+# %% ../../nbs/combos/10a_signatures.ipynb #05c4dd73
 def read_gmt(
     path: Path,  # a line a set: name, description, genes
 ) -> dict[str, list[str]]:  # genes by name
@@ -275,20 +288,22 @@ def read_gmt(
     sets = {}
     for cells in _lines(path):
         genes = [c for c in cells[2:] if c and c not in ("-666", "NA")]
-        if not genes: raise InputError(f"{path.name}: the line of {cells[0]!r} has no genes after name and description.")
+        if not genes:
+            raise InputError(f"{path.name}: the line of {cells[0]!r} has no genes after name and description.")
         if cells[0] in sets: raise InputError(f"{path.name} has two sets called {cells[0]!r}: rename one.")
         sets[cells[0]] = genes
     if not sets: raise InputError(f"{path.name} is empty.")
     return sets
 
 def read_genes(
-    path: Path,  # a gene a line (GRP, text), all on one line, a GMT of one set, or a table with a column of genes
+    path: Path,  # a gene a line (GRP, text), all on one line, a GMT of one set, or a table of genes
     known=(),  # symbols that are looked for
 ) -> list[str]:
     "The genes of one list. Raises `InputError` for an empty file, or several sets."
     if _ends(path, ".gmt"):
         sets = read_gmt(path)
-        if len(sets) > 1: raise InputError(f"{path.name} holds {len(sets)} sets ({some(sets, 3)}): one is needed here.")
+        if len(sets) > 1:
+            raise InputError(f"{path.name} holds {len(sets)} sets ({some(sets)}): one is needed here.")
         return next(iter(sets.values()))
     rows = _lines(path) if not _ends(path, ".xlsx", ".parquet", ".feather") else [[""]*2]*2
     if len(rows) > 1 and max(map(len, rows)) > 1:
@@ -303,14 +318,15 @@ def read_genes(
                          "put their names back.")
     return genes
 
-# %% ../../nbs/combos/10a_signatures.ipynb #05c4dd73
+# %% ../../nbs/combos/10a_signatures.ipynb #340aac2d
 def _directed(table, name, known):
     "A table with a column of up and down as a query; None where it has none."
     for column in table.columns.difference(_numeric(table), sort=False):
         plain = plain_name(table[column])
-        if plain.isin(DIRECTIONS).all() and plain.map(DIRECTIONS).nunique() > 1 or plain.isin(["up", "down", "dn"]).all():
+        sign = plain.map(DIRECTIONS)
+        if sign.notna().all() and sign.abs().any():
             says, genes = [f"the query is {column} by gene"], gene_column(table.drop(columns=column), known)
-            rows, symbols = _named_rows(table.assign(**{column: plain.map(DIRECTIONS)}), genes, says)
+            rows, symbols = _named_rows(table.assign(**{column: sign}), genes, says)
             found = _query(rows[column], symbols, name, says).to_frame().T
             found.attrs["report"] = says
             return found
@@ -322,12 +338,13 @@ def _plain_table(table, path, name, column, known):
     if len(numeric) == 1 and table.shape[1] == 2:
         says, genes = [], gene_column(table.drop(columns=numeric), known)
         rows, symbols = _named_rows(table, genes, says)
-        called = numeric[0] if plain_name(pd.Series([numeric[0]]).astype(str))[0] not in FOLD_CHANGES else name
-        found = _query(rows[numeric[0]], symbols, str(called), says).to_frame().T
+        called = name if fold_changes(table) else str(numeric[0])
+        found = _query(rows[numeric[0]], symbols, called, says).to_frame().T
         found.attrs["report"] = says
         return found
     return read_matrix(path)
 
+# %% ../../nbs/combos/10a_signatures.ipynb #54085887
 def read_signatures(
     path: Path,  # sets (GMT, GRP), a list, a table of differential expression, or of signatures
     column: str = "",  # of a table by gene: take this column
@@ -346,7 +363,8 @@ def read_signatures(
     if compares_groups(table):
         found = query_of_table(table, name, column, fdr, known)
     else:
-        if fdr: raise InputError(f"{path.name} is no table of differential expression: --fdr has nothing to go by.")
+        if fdr:
+            raise InputError(f"{path.name} is no table of differential expression: --fdr has nothing to go by.")
         found = _directed(table, name, known) if not column else None
         if found is None: found = _plain_table(table, path, name, column, known)
     found.attrs["report"] = [*table.attrs.get("report", []), *found.attrs.get("report", [])]
