@@ -21,7 +21,7 @@ import pandas as pd
 from ..core.artefacts import digest, first_line, frame_key, write_table
 from drugnb.core.identity import (
     LINE_IDS, LINE_NAMES, MISSING, as_text, by_symbol, compound_groups, gene_symbols, landmark_genes,
-    match_compounds, match_lines, named_columns, plain_cell, require_unique,
+    is_missing, match_compounds, match_lines, named_columns, plain_cell, require_unique, without_missing,
 )
 from ..core.read import fitting_files, read_matrix, separator, SUFFIXES
 from ..core.settings import counted, InputError, read_settings, some
@@ -74,7 +74,7 @@ def _numeric(table, what):
     texts = [i for i, kind in enumerate(table.dtypes) if not pd.api.types.is_numeric_dtype(kind)]
     if texts: table = _parsed(table, texts, what)
     table = table.astype(np.float32 if what == "expression" else np.float64)
-    table = table.mask(table == -666) if (table == -666).any(axis=None) else table
+    table = without_missing(table)
     infinite = np.argwhere(np.isinf(table.to_numpy()))
     if len(infinite): _refuse_cell(table, infinite[0], what, "an infinite value")
     return table
@@ -84,7 +84,7 @@ def _parsed(table, texts, what):
     table = table.astype(object)
     for i in texts:
         column = table.iloc[:, i]
-        column = column.mask(column.astype(str).str.strip().isin(MISSING))
+        column = without_missing(column)
         number = pd.to_numeric(column, errors="coerce")
         bad = np.flatnonzero(number.isna() & column.notna())
         if len(bad): _refuse_cell(table, (bad[0], i), what, f"the text {str(column.iloc[bad[0]])!r}")
@@ -106,7 +106,7 @@ def _column(table, names):
     found = named_columns(table, names)
     if not found: return pd.Series("", table.index, dtype=object)
     text = table[found[0]].map(as_text, na_action="ignore").astype(object)
-    return text.where(text.notna() & ~text.isin(MISSING), "")
+    return text.where(~is_missing(text), "")
 
 def _unnamed(table):
     "Are the rows of a table merely numbered, so that a column must hold their ids?"
@@ -118,7 +118,7 @@ def _catalogue(lines):
     says = []
     if _unnamed(lines):
         column = [*named_columns(lines, LINE_ID), lines.columns[0]][0]
-        unnamed = lines[column].isna() | lines[column].isin(MISSING)
+        unnamed = is_missing(lines[column])
         if unnamed.any(): says.append(f"{counted(unnamed.sum(), 'row')} of the lines left out: no {column}")
         lines = lines[~unnamed].set_index(column)
         says.append(f"lines are identified by their {column}")

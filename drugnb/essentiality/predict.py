@@ -35,7 +35,7 @@ from sklearn.isotonic import IsotonicRegression
 from ..core.artefacts import atomic, first_line, provenance, save_csv
 from ..core.evaluate import grouped_splits, group_counts, interval
 from drugnb.core.identity import (
-    MISSING, gene_symbols, group_codes, match_lines, named_columns, oriented, require_unique,
+    gene_symbols, group_codes, is_missing, match_lines, named_columns, oriented, require_unique,
 )
 from ..core.read import separator
 from ..core.settings import InputError, REQUIRED_RUN, typed_path
@@ -630,7 +630,7 @@ def meet_tissues(
                          "tissue or lineage.")
     met = match_lines(ids, about).known
     given = about[column[0]].astype(str).str.strip().where(about[column[0]].notna(), "")
-    given = given.mask(given.isin(MISSING), "").set_axis(about.index.astype(str))
+    given = given.mask(is_missing(given), "").set_axis(about.index.astype(str))
     spelling = {t.lower(): t for t in known}
     tissue = met.map(given).fillna("").map(lambda t: spelling.get(t.lower(), t)).to_numpy(object)
     notes = [f"the tissue of {n} lines is unknown" for n in [int((tissue == "").sum())] if n]

@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['WELL_COLUMNS', 'SINGLE_COLUMNS', 'NUMBERS', 'COMMA', 'SIDES', 'ROLES', 'VALUES', 'IN_NAME', 'UNIT_AT_END', 'MOST_UM',
-           'LEAST_UM', 'VEHICLES', 'CCLE_TISSUES', 'APART', 'MARKS', 'BETWEEN_DIGITS', 'DRUG_IDS', 'DRUG_NAMES',
-           'DRUG_SMILES', 'UNSAID', 'RAW', 'N_BITS', 'NO_RDKIT', 'LAYOUT', 'FILES', 'TABLE_ENDS', 'SETS', 'SCORES',
-           'Screen', 'read_table', 'numbers_in', 'Column', 'columns_of', 'doses_in_um', 'drug_keys', 'line_keys',
-           'Catalogue', 'read_catalogue', 'one_drug', 'one_line', 'Answers', 'RawWells', 'wells_of_table',
-           'wells_of_matrices', 'singles_of_table', 'Evidence', 'Scale', 'trends', 'find_scale', 'settled',
-           'named_blocks', 'refuse_stray_units', 'fingerprints', 'assemble_screen', 'screen_files', 'read_screen',
-           'read_wells', 'open_screen', 'Scores', 'read_scores']
+           'LEAST_UM', 'VEHICLES', 'DRUG_IDS', 'DRUG_NAMES', 'DRUG_SMILES', 'UNSAID', 'RAW', 'N_BITS', 'NO_RDKIT',
+           'LAYOUT', 'FILES', 'TABLE_ENDS', 'SETS', 'SCORES', 'Screen', 'read_table', 'numbers_in', 'Column',
+           'columns_of', 'doses_in_um', 'drug_keys', 'line_keys', 'Catalogue', 'read_catalogue', 'one_drug', 'one_line',
+           'Answers', 'RawWells', 'wells_of_table', 'wells_of_matrices', 'singles_of_table', 'Evidence', 'Scale',
+           'trends', 'find_scale', 'settled', 'named_blocks', 'refuse_stray_units', 'fingerprints', 'assemble_screen',
+           'screen_files', 'read_screen', 'read_wells', 'open_screen', 'Scores', 'read_scores']
 
 # %% ../../nbs/synergy/40_data.ipynb #43adc99d
 import csv
@@ -26,7 +25,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ..core.artefacts import digest, first_line
-from ..core.identity import AMOUNT, DOSE_UNITS, MISSING, as_text, plain_cell, plain_name
+from ..core.identity import (
+    AMOUNT, DOSE_UNITS, MISSING, as_text, compound_names, plain_cell, plain_name, plain_units)
 from ..core.read import fitting_files, table_text
 from ..core.settings import (
     counted, data_folders, InputError, read_settings, some, typed_path)
@@ -219,7 +219,7 @@ LEAST_UM = 1e-3  # nor is a screen done below 1 nM at every dose
 
 def _factor(units, file, column):
     "µM of one of each unit. Raises `InputError` for one that is not known."
-    plain = units.astype("string").str.strip().str.lower().str.replace("[µμ\ufffd]", "u", regex=True)
+    plain = plain_units(units.astype("string"))
     factor = plain.map({u: f for u, f in DOSE_UNITS.items() if u}).astype(float)
     bad = np.flatnonzero(factor.isna() & plain.notna() & (plain != ""))
     if len(bad): _refuse(file, column, bad, f"the unit {units.iloc[bad[0]][:40]!r}", "uM, nM, mM, M or pM")
@@ -229,7 +229,7 @@ def _dose_parts(values, file):
     "Numbers and the units that stand in their cells."
     if pd.api.types.is_numeric_dtype(values): return numbers_in(values, file), pd.Series(pd.NA, values.index,
                                                                                          dtype="string")
-    parts = values.astype("string").str.strip().str.extract(AMOUNT.pattern.replace(r"[\d.]+", r"[\d.,]+"))
+    parts = values.astype("string").str.strip().str.extract(AMOUNT)
     number = numbers_in(parts[0].where(parts[0].notna(), values.astype("string")).rename(values.name), file)
     return number, parts[1].where(parts[1].fillna("") != "")
 
@@ -275,35 +275,21 @@ def _plausible_doses(doses, unit, file):
 VEHICLES = ("", "dmso", "vehicle", "control", "ctrl", "none", "untreated", "media", "medium", "water", "pbs",
             "blank",
             "nodrug", "mock", "negativecontrol", "dmsocontrol")  # plain names of what is no drug
-CCLE_TISSUES = (
-    "AUTONOMIC_GANGLIA", "BILIARY_TRACT", "BONE", "BREAST", "CENTRAL_NERVOUS_SYSTEM", "CERVIX", "ENDOMETRIUM",
-    "HAEMATOPOIETIC_AND_LYMPHOID_TISSUE", "KIDNEY", "LARGE_INTESTINE", "LIVER", "LUNG", "OESOPHAGUS", "OVARY",
-    "PANCREAS", "PLEURA", "PROSTATE", "SALIVARY_GLAND", "SKIN", "SMALL_INTESTINE", "SOFT_TISSUE", "STOMACH",
-    "THYROID", "UPPER_AERODIGESTIVE_TRACT", "URINARY_TRACT")
-APART = ("TT", "KMH2")  # TT and T.T, KM-H2 and KMH-2 are four lines (Cellosaurus)
-MARKS = re.compile(r"[α-ωΑ-Ω]|\((?:\+/-|[-+±])\)|(?<![A-Za-z0-9])[-+](?=\))")
-BETWEEN_DIGITS = r"(?<=\d)[^A-Za-z0-9]+(?=\d)"  # 1-12 is not 11-2
 
 def drug_keys(
     names: pd.Series,  # names or ids of drugs, as written
 ) -> pd.Series:  # equal where two names are one drug; "" for no drug
     "What names of drugs are compared by."
-    text = names.fillna("").astype(str).str.strip()
-    marks = text.str.findall(MARKS).str.join("")
-    plain = plain_name(text.str.replace(BETWEEN_DIGITS, "and", regex=True))
-    key = plain.where(plain != "", text).where(~plain.isin(VEHICLES), "")
-    return key.where((key == "") | (marks == ""), key + " " + marks)
+    key = compound_names(names)
+    key = key.where(key != "", names.fillna("").astype(str).str.strip().str.lower())
+    return key.where(~key.isin(VEHICLES), "")
 
 def line_keys(
     names: pd.Series,  # names of cell lines, as written
 ) -> pd.Series:  # equal where two names are one line
     "What names of lines are compared by."
-    text = names.fillna("").astype(str).str.strip()
-    end = text.str.upper().str.extract(r"_([A-Z_]{4,})$")[0]
-    key = plain_cell(text)
-    whole = text.str.upper().str.replace(r"[^A-Z0-9]", "", regex=True)
-    key = key.where(end.isna() | end.isin(CCLE_TISSUES), whole)
-    return text.where(key.isin(APART) | (key == ""), key)
+    key = plain_cell(names)
+    return key.where(key != "", names.fillna("").astype(str).str.strip())
 
 # %% ../../nbs/synergy/40_data.ipynb #3fe25c17
 def _as_texts(column):
