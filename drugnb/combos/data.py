@@ -106,8 +106,8 @@ def doses_in_um(
     "Doses as numbers, 0 included, and which are not understood. Raises `InputError` for an unknown unit."
     strange = unknown_units(doses, DOSE_UNITS)
     if len(strange):
-        raise InputError(f"The doses have a unit that is not known ({some(strange)}): give them in pM, nM, uM "
-                         "or mM, or as plain numbers in one unit.")
+        raise InputError(f"The doses have a unit that is not known ({some(strange)}): give them in pM, nM, "
+                         "uM or mM, or as plain numbers in one unit.")
     found, not_understood = amounts(doses, DOSE_UNITS)
     zero = amount_parts(doses).number.eq(0)
     return found.mask(zero, 0.0), not_understood & ~zero
@@ -126,6 +126,7 @@ def _drugs_and_study(conditions):
                          f"({column} = ...).")
     return pd.DataFrame({column: _text(conditions, column) for column in ("drug_a", "drug_b", "study")})
 
+# %% ../../nbs/combos/10_data.ipynb #ae61ef8d
 def _one_spelling(rows, report):
     "Drugs of one name under one spelling (the first in the alphabet), those joined in the report."
     names = pd.Series(sorted({*rows.drug_a, *rows.drug_b} - {""}), dtype=object)

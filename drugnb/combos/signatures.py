@@ -34,7 +34,8 @@ GENES = ("symbol", "genesymbol", "hgncsymbol", "genename", "externalgenename", "
          "feature", "id", "geneid", "entrez", "entrezid", "entrezgeneid", "ensembl", "ensemblid",
          "ensemblgeneid", "unnamed0", "index", "rownames", "target", "probe")
 DIRECTIONS = {"up": 1.0, "upregulated": 1.0, "increased": 1.0, "down": -1.0, "dn": -1.0,
-              "downregulated": -1.0, "decreased": -1.0, "no": 0.0, "ns": 0.0, "none": 0.0, "notsig": 0.0, "nochange": 0.0}
+              "downregulated": -1.0, "decreased": -1.0,
+              "no": 0.0, "ns": 0.0, "none": 0.0, "notsig": 0.0, "nochange": 0.0}
 
 # %% ../../nbs/combos/10a_signatures.ipynb #1d84f4e1
 def _plain_columns(table):
@@ -166,8 +167,8 @@ def _significant(table, fdr, says):
                          f"{some(table.columns, 12)}.")
     passed = (table[found[0]] < fdr).to_numpy()
     if not passed.any(): raise InputError(f"No gene of the query has {found[0]} below {fdr:g}: raise --fdr.")
-    says.append(f"{passed.sum():,} of {len(table):,} genes have {found[0]} below {fdr:g}; the others count as "
-                "unmoved")
+    says.append(f"{passed.sum():,} of {len(table):,} genes have {found[0]} below {fdr:g}; the others count "
+                "as unmoved")
     return passed
 
 def _clusters(table, genes):
@@ -253,8 +254,8 @@ def query_of_sets(
         if not told: plain.append(given)
     found = _joined([signed_set(s.get("up", []), s.get("down", []), n) for n, s in queries.items()])
     if plain:
-        found.attrs["report"].append(f"{some(plain)}: taken as up genes, as the name ends neither in _up nor in "
-                                     "_dn")
+        found.attrs["report"].append(f"{some(plain)}: taken as up genes, as the name ends neither in _up nor "
+                                     "in _dn")
     return found
 
 # %% ../../nbs/combos/10a_signatures.ipynb #4c5926b4
@@ -289,7 +290,7 @@ def read_gmt(
     for cells in _lines(path):
         genes = [c for c in cells[2:] if c and c not in ("-666", "NA")]
         if not genes:
-            raise InputError(f"{path.name}: the line of {cells[0]!r} has no genes after name and description.")
+            raise InputError(f"{path.name}: the line of {cells[0]!r} has no genes after its description.")
         if cells[0] in sets: raise InputError(f"{path.name} has two sets called {cells[0]!r}: rename one.")
         sets[cells[0]] = genes
     if not sets: raise InputError(f"{path.name} is empty.")
@@ -364,7 +365,7 @@ def read_signatures(
         found = query_of_table(table, name, column, fdr, known)
     else:
         if fdr:
-            raise InputError(f"{path.name} is no table of differential expression: --fdr has nothing to go by.")
+            raise InputError(f"{path.name} is no table of differential expression: --fdr needs one.")
         found = _directed(table, name, known) if not column else None
         if found is None: found = _plain_table(table, path, name, column, known)
     found.attrs["report"] = [*table.attrs.get("report", []), *found.attrs.get("report", [])]
