@@ -9,22 +9,17 @@ __all__ = ['ROLES', 'BESIDE', 'PREFIX', 'IN_NAME', 'UNIT_AT_END', 'NAMED', 'UNTR
            'batches_of_labels', 'Features', 'feature_names', 'features_of']
 
 # %% ../../nbs/morphology/30a_tables.ipynb #5b9422e7
-import csv
 import hashlib
 import re
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv
 
-from ..core.artefacts import first_line
+from ..core import read
 from ..core.identity import (
     DOSE_UNITS, amount_parts, amounts, as_text, compound_names, MISSING, plain_name, plain_units)
-from ..core.read import table_text
 from ..core.settings import counted, InputError, some, typed_path
 from .images import well_name, well_position
 
@@ -103,52 +98,13 @@ def names_something(
     "Is a column annotation, by its name?"
     return bool(PREFIX.match(name)) or plain_column(name)[0] in NAMED
 
-def _header(text, file):
-    "What separates the columns, and their names. Raises `InputError` for two columns of one name."
-    head = text.split("\n", 1)[0].rstrip("\r")
-    sep = max(",;\t", key=head.count)
-    names = [n.strip() for n in next(csv.reader([head], delimiter=sep), [])]
-    if len(names) < 2:
-        raise InputError(f"{file} has one column or none: separate its columns by commas, semicolons or "
-                         f"tabs.")
-    names = [n or f"unnamed {i + 1}" for i, n in enumerate(names)]
-    again = next((n for n in names if names.count(n) > 1), None) if len(set(names)) < len(names) else None
-    if again: raise InputError(f"{file} has {names.count(again)} columns called {again!r}: keep one of them.")
-    return sep, names
-
 # %% ../../nbs/morphology/30a_tables.ipynb #947edc3c
-def _parsed(text, sep, names):
-    "Columns as pyarrow reads them, those that name something as text."
-    first = text.split("\n", 2)[1:2]
-    comma = sep == ";" and first and re.search(r"\d,\d", first[0]) and not re.search(r"\d\.\d", first[0])
-    return pa.csv.read_csv(
-        BytesIO(text.encode()), pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=1 << 26),
-        pa.csv.ParseOptions(delimiter=sep, newlines_in_values=False),
-        pa.csv.ConvertOptions(column_types={n: pa.string() for n in names if names_something(n)},
-                              null_values=list(MISSING), strings_can_be_null=True,
-                              decimal_point="," if comma else "."))
-
 def read_table(
-    path: Path | str,  # CSV, TSV or TXT (also gzipped) or Parquet
+    path: Path | str,  # see `core.read.read_table`
 ) -> tuple[pd.DataFrame, list[str]]:  # annotation as text, missing codes as missing; what is unusual
     "A table as it stands. Raises `InputError` for a file that is no table."
-    path = typed_path(path)
-    if not path.is_file(): raise InputError(f"There is no file {path}.")
-    try:
-        if path.suffix == ".parquet": return _from_parquet(pd.read_parquet(path)), []
-        text, encoding = table_text(path)
-        sep, names = _header(text, path.name)
-        table = _parsed(text, sep, names).to_pandas()
-    except InputError: raise
-    except (ValueError, OSError, EOFError, pa.ArrowInvalid) as e:
-        raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
-    if not len(table): raise InputError(f"{path.name} has a header but no rows.")
-    return table, [] if encoding == "UTF-8" else [f"{path.name} is read as {encoding}"]
-
-def _from_parquet(table):
-    "A stored frame with its index as a column."
-    if table.index.name: table = table.reset_index()
-    return table.set_axis([str(c) for c in table.columns], axis=1)
+    table = read.read_table(typed_path(path), names_something)
+    return table, table.attrs["report"]
 
 # %% ../../nbs/morphology/30a_tables.ipynb #015e5a5e
 def by_value(
