@@ -76,6 +76,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'drugnb.combos.connect.Shelf.get': ('combos/connect.html#shelf.get', 'drugnb/combos/connect.py'),
                                        'drugnb.combos.connect.Shelf.over': ('combos/connect.html#shelf.over', 'drugnb/combos/connect.py'),
                                        'drugnb.combos.connect._Sorted': ('combos/connect.html#_sorted', 'drugnb/combos/connect.py'),
+                                       'drugnb.combos.connect._by_sums': ('combos/connect.html#_by_sums', 'drugnb/combos/connect.py'),
                                        'drugnb.combos.connect._classes': ('combos/connect.html#_classes', 'drugnb/combos/connect.py'),
                                        'drugnb.combos.connect._columns_hold_genes': ( 'combos/connect.html#_columns_hold_genes',
                                                                                       'drugnb/combos/connect.py'),

@@ -345,9 +345,25 @@ def _products(queries, profiles, make):
     has = ~np.isnan(x)
     if (has == has[:1]).all(): patterns, which = has[:1], np.zeros(len(x), int)
     else: patterns, which = np.unique(has, axis=0, return_inverse=True)
+    if len(patterns) > 1 and make is not _unit_ranks: return _by_sums(x, shelf, make, patterns, which)
     out = np.zeros((len(x), len(shelf.values)))
     for i, genes in enumerate(patterns):
         if genes.any(): out[which == i] = make(x[which == i][:, genes]) @ shelf.over(genes).get(make).T
+    return out
+
+def _by_sums(x, shelf, make, patterns, which):
+    "`_products` for queries that lack different genes: lengths over each one's genes out of sums of squares."
+    values, own, over = shelf.values, np.zeros(x.shape), patterns.T.astype(float)
+    for row, target, genes in zip(x, own, patterns[which]):
+        if genes.any(): target[genes] = make(row[None, genes])[0]
+    v = values - values.mean(1, keepdims=True) if make is unit_centred else values  # then less cancels out
+    squares = v**2 @ over
+    spread = squares - (v @ over)**2/np.maximum(over.sum(0), 1) if make is unit_centred else squares
+    out = own @ v.T/np.sqrt(np.where(spread > 0, spread, np.inf)).T[which]
+    unsure = spread <= 1e-6*squares  # all but the same: once more, from the values themselves
+    for i in np.flatnonzero(unsure.any(0) & patterns.any(1)):
+        some, genes = unsure[:, i], patterns[i]
+        out[np.ix_(which == i, some)] = own[which == i][:, genes] @ make(values[some][:, genes]).T
     return out
 
 def cosine(

@@ -7,7 +7,6 @@ __all__ = ['BY_QUERY', 'GENES', 'NORMALISED', 'WRITERS', 'query_library']
 
 # %% ../../nbs/combos/11a_library.ipynb #17de4bca
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from tqdm import tqdm
 
-from .connect import matched, METHODS, permutation_p, score_drugs, score_named, Shelf, tau
+from .connect import matched, permutation_p, score_drugs, score_named, Shelf, tau
 from ..core.artefacts import atomic
 from ..core.blocks import open_blocks, Source
 from ..core.identity import gene_symbols, landmark_genes, require_unique
@@ -262,9 +261,11 @@ def _write_all(ranking, by_name, out):
         writer.close()
 
 # %% ../../nbs/combos/11a_library.ipynb #8609f192
-def _wanted(out, top, permutations, groups, method):
+def _wanted(out, top, permutations, jobs, method):
     "The file to write to, or None. Raises `InputError` for arguments that do not go together."
     score_named(method)
+    for name, value, least in (("top", top, 0), ("permutations", permutations, 0), ("jobs", jobs, 1)):
+        if value < least: raise InputError(f"{name} should be {least} or more, not {value}.")
     if permutations and not top: raise InputError("p is drawn for top lists only: give a `top` above 0.")
     if out in (None, ""): return None
     out = typed_path(out)
@@ -274,12 +275,11 @@ def _wanted(out, top, permutations, groups, method):
 def _sentence(plan, scored):
     "What was found, as a sentence."
     found, n = plan.queries.attrs["found"], sum(map(len, scored.names))
-    least = min(found.values())
-    of = "the query" if len(found) == 1 else f"each of {len(found)} queries"
-    at_least = "" if len(found) == 1 else " or more"
+    share = f"{min(found.values()):.0%} of the genes of"
+    of = f"{share} the query" if len(found) == 1 else f"At least {share} each of {len(found)} queries"
     read = f"{plan.queries.shape[1]:,} of {len(plan.source.genes):,} genes of {n:,} profiles read"
     gaps = f" ({scored.gaps:,} missing values in profiles set to 0)" if scored.gaps else ""
-    return f"{least:.0%}{at_least} of the genes of {of} found; {read}{gaps}"
+    return f"{of} found; {read}{gaps}"
 
 # %% ../../nbs/combos/11a_library.ipynb #2b1ea936
 def query_library(
@@ -299,8 +299,8 @@ def query_library(
     progress: bool = False,  # show it on standard error
 ) -> pd.DataFrame:  # as of `query_drugs`: query, drug, rank (1: reverses most), score, normalised, tau, p
     """The profiles of a file of any size that reverse and mimic each query most.
-    Raises `InputError` for arguments that do not go together, groups that lack a profile, and as `matched`."""
-    out = _wanted(out, top, permutations, groups, method)
+    Raises `InputError` for arguments that do not go together, a profile without a group, and as `matched`."""
+    out = _wanted(out, top, permutations, jobs, method)
     def score(queries, shelf): return score_drugs(queries, shelf, method, n_top, n_extreme)
     plan, (codes, n_groups) = _plan(query, profiles, references, method, genes), _group_codes(groups)
     scored = _score_all(plan, method, score, codes, n_groups, jobs, progress)

@@ -41,7 +41,7 @@ class Source(NamedTuple):
 
     def blocks(self,
         genes: np.ndarray | None = None,  # positions of genes, in any order; all of them if None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # names of samples, and samples x genes (float32, NaN: missing)
+    ) -> Iterator[tuple]:  # names of samples; samples x genes (float32, NaN where missing)
         "The matrix, a block after the other. Raises `InputError` for infinite values and a damaged file."
         genes = np.arange(len(self.genes)) if genes is None else np.asarray(genes)
         try:
@@ -73,10 +73,10 @@ def _found(names, wanted):
 def _symbols(wanted): return set(landmark_genes().symbol if wanted is None else gene_symbols(wanted))
 
 def _on_the_other_side(usual, other, wanted):
-    "Whether the genes are on the other side than usual: neither half of the wanted there, nor as many as here."
+    "Whether the genes are on the other side (which `other` returns): not half of them here, and more there."
     wanted = _symbols(wanted)
     here = _found(usual, wanted)
-    return here < min(len(wanted), len(usual))/2 and _found(other, wanted) > here
+    return here < min(len(wanted), len(usual))/2 and _found(other(), wanted) > here
 
 # %% ../../nbs/core/04a_blocks.ipynb #744e35df
 def _ids(h, side):
@@ -127,7 +127,7 @@ def _gctx_source(path, wanted):
     "A GCTX file."
     with h5py.File(path) as h:
         rows, columns = _gctx_shape(h, path.name)
-        turned = _on_the_other_side(_gene_names(h, "row"), columns, wanted)
+        turned = _on_the_other_side(_gene_names(h, "row"), lambda: columns, wanted)
         genes, names = _gene_names(h, "column" if turned else "row"), rows if turned else columns
     require_unique(names, path.name)
     def read(genes): return _gctx_blocks(path, names, int(turned), genes)
@@ -179,7 +179,8 @@ def _columns_source(path, wanted):
     schema, count, batches = _schema_and_count(path)
     if (layout := _table_layout(schema)) is None: return None
     names, genes = layout
-    if _on_the_other_side(genes, [], wanted) or not genes: return None
+    def ids(): return [v for batch in batches(path, [names]) for v in batch.column(0).to_pylist()]
+    if not genes or _on_the_other_side(genes, ids, wanted): return None
     def read(which): return _cut(batches(path, [names, *(genes[j] for j in which)]), len(which))
     return Source(path.name, pd.Index(genes), count, False, read)
 
@@ -209,14 +210,14 @@ def _text_source(path, wanted):
     if not _found(genes, _symbols(wanted)): return None
     try: first = next(iter(_text_batches(path, header, genes)), None)
     except pa.ArrowInvalid: return None  # another layout, or a fault that `read_matrix` names
-    if first is None: return None
+    if first is None or _on_the_other_side(genes, first.column(0).to_pylist, wanted): return None
     def read(which): return _cut(_text_batches(path, header, [genes[j] for j in which]), len(which))
     return Source(path.name, pd.Index(genes), None, False, read)
 
 # %% ../../nbs/core/04a_blocks.ipynb #d1e2fdf8
 def _frame_source(frame, wanted, name, whole):
     "A table in memory, turned where its rows are the genes."
-    if _on_the_other_side(frame.columns, frame.index, wanted): frame = frame.T
+    if _on_the_other_side(frame.columns, lambda: frame.index, wanted): frame = frame.T
     require_unique(frame.index, name)
     def read(genes):
         step = max(1, BLOCK//len(genes))
