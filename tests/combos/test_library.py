@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import rankdata
 
 from drugnb.combos import connect
-from drugnb.combos.connect import METHODS, permutation_p, query_drugs, score_drugs, Shelf, top_genes
+from drugnb.combos.connect import METHODS, Shelf, permutation_p, query_drugs, score_drugs, top_genes
 from drugnb.combos.library import query_library
 from drugnb.core import blocks
 from drugnb.core.gct import MATRIX
@@ -221,8 +221,8 @@ def test_queries_that_lack_different_genes_score_as_each_alone(method):
 
 def test_mean_ranks_are_scipys():
     rng = np.random.default_rng(0)
-    v = rng.standard_normal((7, 50))
-    for v in (v, np.round(v), np.zeros((2, 3)), np.r_[v, np.ones((2, 50))]):
+    some = rng.standard_normal((7, 50))
+    for v in (some, np.round(some), np.zeros((2, 3)), np.r_[some, np.ones((2, 50))]):
         np.testing.assert_array_equal(connect._mean_ranks(v), rankdata(v, axis=1))
 
 @pytest.mark.parametrize("kind", ["plain", "ties"])
