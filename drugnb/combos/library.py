@@ -36,6 +36,7 @@ class _Plan(NamedTuple):
     references: pd.DataFrame | None  # reference queries x genes
     positions: np.ndarray  # of the genes that are read, in the file
     columns: np.ndarray  # column of the queries that each of them belongs to
+    inferred: int  # landmark genes, where many that were inferred are read beside them; else 0
 
 def _first_profile(source):
     "The first profile as a table. Raises `InputError` where there is none."
@@ -58,7 +59,9 @@ def _plan(query, profiles, references, method, genes):
         queries, others = queries.loc[:, has], None if others is None else others.loc[:, has]
     columns = np.where(kept, queries.columns.get_indexer(symbols), -1)
     positions = np.flatnonzero(columns >= 0)
-    return _Plan(source, queries, others, positions, columns[positions])
+    measured = int(symbols.isin(landmarks).sum())
+    inferred = measured if len(positions) > 2*measured > 1000 else 0
+    return _Plan(source, queries, others, positions, columns[positions], inferred)
 
 # %% ../../nbs/combos/11a_library.ipynb #d5122d2c
 def _profiles(values, columns, n):
@@ -138,7 +141,8 @@ class _Scored(NamedTuple):
 
 def _bar(source, shown, what):
     "A bar of progress on standard error."
-    return tqdm(total=source.count, desc=what, unit=" profiles", unit_scale=True, disable=not shown)
+    return tqdm(total=source.count, desc=what, unit=" profiles", unit_scale=True, mininterval=1,
+                disable=not shown)
 
 def _score_all(plan, method, score, codes, n_groups, jobs, progress):
     "The first pass: all profiles against all queries, and the references where they are normalised."
@@ -278,6 +282,7 @@ def _sentence(plan, scored):
     share = f"{min(found.values()):.0%} of the genes of"
     of = f"{share} the query" if len(found) == 1 else f"At least {share} each of {len(found)} queries"
     read = f"{plan.queries.shape[1]:,} of {len(plan.source.genes):,} genes of {n:,} profiles read"
+    if plan.inferred: read += f" (genes \"landmark\" reads the {plan.inferred} measured ones only)"
     gaps = f" ({scored.gaps:,} missing values in profiles set to 0)" if scored.gaps else ""
     return f"{of} found; {read}{gaps}"
 
