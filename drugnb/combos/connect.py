@@ -208,6 +208,7 @@ def _passed(ordered, drugs, genes):
     last = None if ordered.last is None else ordered.last[drugs].ravel().take(at)
     return first, last, ordered.size[drugs].ravel().take(at)
 
+# %% ../../nbs/combos/11_connect.ipynb #7d1e09aa
 def _score_sets(sets, profiles, score):
     "Scores of sets of genes (true and false, sets x genes), sets x drugs; 0 for an empty set."
     ordered = profiles.get(_sorted)
