@@ -352,6 +352,7 @@ def _products(queries, profiles, make):
         if genes.any(): out[which == i] = make(x[which == i][:, genes]) @ shelf.over(genes).get(make).T
     return out
 
+# %% ../../nbs/combos/11_connect.ipynb #7d1e09ab
 def _by_sums(x, shelf, make, patterns, which):
     "`_products` for queries that lack different genes: lengths over each one's genes out of sums of squares."
     values, own, over = shelf.values, np.zeros(x.shape), patterns.T.astype(float)
@@ -367,6 +368,7 @@ def _by_sums(x, shelf, make, patterns, which):
         out[np.ix_(which == i, some)] = own[which == i][:, genes] @ make(values[some][:, genes]).T
     return out
 
+# %% ../../nbs/combos/11_connect.ipynb #7d1e09ac
 def cosine(
     queries: np.ndarray,  # queries x genes; NaN where a query lacks a gene
     profiles: np.ndarray,  # drugs x genes, effects, or a `Shelf` of them
