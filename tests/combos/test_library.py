@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
-from drugnb.combos import connect
-from drugnb.combos.connect import METHODS, Shelf, permutation_p, query_drugs, score_drugs, top_genes
+from drugnb.combos import connect, library
+from drugnb.combos.connect import METHODS, Shelf, query_drugs, score_drugs, top_genes
 from drugnb.combos.library import query_library
 from drugnb.core import blocks
 from drugnb.core.gct import MATRIX
@@ -85,7 +85,7 @@ def test_top_lists_are_the_two_ends_of_the_whole_table(kind, top, tmp_path):
 def test_tau_is_that_in_memory(method, tmp_path):
     "But for references that are linked exactly as strongly, whose order in memory is a matter of rounding."
     queries, profiles = tables("gaps")
-    references = tables(seed=5, queries=50)[0]
+    references = tables(seed=5, queries=120)[0]
     groups = pd.Series(np.resize(["A375", "MCF7", "PC3"], len(profiles)), profiles.index)
     options = dict(references=references, **CUTS)
     whole = query_drugs(queries, profiles, method, groups=groups.to_numpy(), permutations=0, **options)
@@ -93,11 +93,18 @@ def test_tau_is_that_in_memory(method, tmp_path):
     ours = query_library(queries, path, method, top=0, groups=groups.sample(frac=1, random_state=0), **options)
     same(ours, whole, columns=("score", "normalised"))
     both = whole.merge(ours, on=["query", "drug"])
-    assert (both.tau_x - both.tau_y).abs().max() <= 100/50*2.01 and (both.tau_x - both.tau_y).abs().lt(1e-3).mean() > 0.95
+    apart = (both.tau_x - both.tau_y).abs()*len(references)/100
+    assert apart.max() <= 3.01 and apart.lt(0.01).mean() > (0.7 if method == "ks" else 0.95)
     few = query_library(queries, path, method, top=4, groups=groups, **options)
     same(few, ours.merge(few[["query", "drug"]]), columns=("score", "normalised", "tau"), tol=1e-6)
 
-def test_tau_counts_weaker_references_by_hand(tmp_path):
+def test_too_few_references_give_no_tau_and_it_is_said(tmp_path):
+    queries, profiles = tables()
+    ours = query_library(queries, gctx(tmp_path/"x.gctx", profiles), references=tables(seed=5, queries=20)[0], **CUTS)
+    assert ours.tau.isna().all() and any("of 20 references" in note for note in ours.attrs["notes"])
+
+def test_tau_counts_weaker_references_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "MIN_REFERENCES", 3)
     _, profiles = tables()
     path, x = gctx(tmp_path/"x.gctx", profiles), profiles.iloc[0].rename("mine")
     references = pd.DataFrame([profiles.iloc[0]*2, -profiles.iloc[1], profiles.iloc[2]], ["same", "b", "c"], GENES)
@@ -107,22 +114,30 @@ def test_tau_counts_weaker_references_by_hand(tmp_path):
     weaker = (np.abs(r[at + 2:, :at]) < np.abs(r[at, :at])).sum(0)  # the first reference is as strong, never weaker
     np.testing.assert_allclose(ours.tau.reindex(profiles.index), np.sign(r[at, :at])*100*weaker/3, atol=1e-4)
 
-def test_p_is_drawn_for_the_listed_profiles_alone(tmp_path):
+def test_p_is_drawn_for_the_listed_profiles_alone_whatever_their_order(tmp_path, monkeypatch):
     queries, profiles = tables(queries=2)
+    profiles.iloc[0] = queries.iloc[0].to_numpy() + 0.1*profiles.iloc[0]
     path = gctx(tmp_path/"x.gctx", profiles)
-    ours = query_library(queries, path, top=3, permutations=200, seed=3, **CUTS)
+    options = dict(top=3, permutations=200, seed=3, **CUTS)
+    ours = query_library(queries, path, **options)
     assert len(ours) == 12 and ours.p.between(0, 1).all() and "p_adjusted" not in ours
-    for name, rows in ours.groupby("query"):
-        def score(q, v): return score_drugs(q, v, "wtcs", **CUTS)
-        row = queries.loc[name].to_numpy()
-        expected = permutation_p(row, profiles.loc[rows.drug].to_numpy(), score, 200, 3)
-        np.testing.assert_allclose(rows.p, expected)
+    found = ours[ours.drug == profiles.index[0]].iloc[0]
+    assert found["rank_mimic"] == 1 and found.p < 0.01
+    turned = gctx(tmp_path/"y.gctx", profiles.sample(frac=1, random_state=1).sample(frac=1, axis=1, random_state=2))
+    pd.testing.assert_frame_equal(query_library(queries, turned, **options), ours)
+
+def test_p_is_that_in_memory_where_the_sample_is_everything(tmp_path):
+    queries, profiles = tables(queries=2)
+    whole = query_drugs(queries, profiles, permutations=300, **CUTS)
+    ours = query_library(queries, gctx(tmp_path/"x.gctx", profiles), top=10, permutations=300, **CUTS)
+    both = whole.merge(ours, on=["query", "drug"])
+    assert (both.p_x - both.p_y).abs().max() < 0.1 and np.corrcoef(np.log(both.p_x), np.log(both.p_y))[0, 1] > 0.95
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_all_rows_go_to_a_file(ending, tmp_path):
     queries, profiles = tables("gaps")
     path = gctx(tmp_path/"x.gctx", profiles)
-    options = dict(references=tables(seed=5)[0], **CUTS)
+    options = dict(references=tables(seed=5, queries=120)[0], **CUTS)
     whole = query_library(queries, path, top=0, **options)
     out = tmp_path/f"new/scores.{ending}"
     ours = query_library(queries, path, top=2, out=out, **options)
@@ -168,7 +183,7 @@ def test_other_formats_and_orientations(kind, tmp_path):
 def test_missing_values_are_counted_and_genes_found_are_said(tmp_path):
     queries, profiles = tables("gaps")
     report = query_library(queries.assign(NOTHERE=1.0), gctx(tmp_path/"x.gctx", profiles), **CUTS).attrs["report"]
-    assert "98% of the genes of each of 4 queries found" in report
+    assert "At least 98% of the genes of each of 4 queries found" in report
     assert f"({int(profiles.isna().sum().sum())} missing values in profiles set to 0)" in report
 
 def test_what_does_not_go_together_is_refused(tmp_path):

@@ -109,6 +109,29 @@ def test_a_sample_named_like_a_gene_does_not_make_its_side_the_genes(tmp_path):
     for kind in ("csv turned", "parquet turned", "gctx turned"):
         assert read(open_blocks(written(kind, frame, tmp_path)))[0].tolist() == frame.index.tolist(), kind
 
+@pytest.mark.parametrize("layout", ["numbered", "semicolons", "tabs", "header one short", "more columns", "other program", "two ids"])
+def test_layouts_that_only_the_reader_of_whole_files_knows_are_left_to_it(layout, tmp_path):
+    frame, path = table().rename_axis("sig_id"), tmp_path/"x.csv"
+    if layout == "numbered": frame.reset_index().to_csv(path)
+    if layout == "semicolons": frame.to_csv(path, sep=";", decimal=",")
+    if layout == "tabs": frame.to_csv(path, sep="\t")
+    if layout == "header one short": path.write_text(frame.to_csv(sep=",").replace("sig_id,", "", 1))
+    if layout == "more columns": frame.assign(tissue="skin").to_csv(path)
+    if layout in ("other program", "two ids"):
+        path = tmp_path/"x.parquet"
+        more = {"__index_level_0__": range(31)} if layout == "other program" else {"cell": "A375"}
+        frame.reset_index().assign(**more)[[*more, "sig_id", *GENES]].to_parquet(path)
+    source = open_blocks(path)
+    names, values, _ = read(source)
+    assert source.whole and source.genes.tolist() == GENES and names.tolist() == frame.index.tolist()
+    np.testing.assert_allclose(values, frame.to_numpy(), rtol=1e-5)
+
+def test_a_row_without_a_name_is_refused(tmp_path):
+    frame = table(60).reset_index(names="id")
+    frame.loc[50, "id"] = None
+    frame.to_parquet(tmp_path/"x.parquet")
+    with pytest.raises(InputError, match="without an id"): read(open_blocks(tmp_path/"x.parquet"))
+
 def test_whole_numbers_with_gaps(tmp_path):
     frame = pd.DataFrame([[1, -666, 3], [4, 5, 6]], ["a", "b"], GENES[:3])
     with h5py.File(tmp_path/"x.gctx", "w") as h:
