@@ -44,6 +44,7 @@ def _first_profile(source):
         return pd.DataFrame(np.nan_to_num(values[:1]), names[:1], source.genes)
     raise InputError(f"{source.name} holds no profile.")
 
+# %% ../../nbs/combos/11a_library.ipynb #6feb7d11
 def _references(references, first, notes):
     "Reference queries over the first profile's genes; None where there are none, or too few."
     if references is None: return None
@@ -61,6 +62,7 @@ def _landmarks_or_all(source, symbols, genes):
         raise InputError(f'{source.name} has no landmark gene: use genes "all".')
     return measured if genes == "landmark" else np.ones(len(symbols), bool), int(measured.sum())
 
+# %% ../../nbs/combos/11a_library.ipynb #55d6902a
 def _plan(query, profiles, references, method, genes):
     "What to read for some queries. Raises `InputError` as `matched`."
     source = open_blocks(profiles)
