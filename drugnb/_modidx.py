@@ -453,6 +453,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'drugnb/core/artefacts.py')},
             'drugnb.core.blocks': { 'drugnb.core.blocks.Source': ('core/blocks.html#source', 'drugnb/core/blocks.py'),
                                     'drugnb.core.blocks.Source.blocks': ('core/blocks.html#source.blocks', 'drugnb/core/blocks.py'),
+                                    'drugnb.core.blocks.Source.only': ('core/blocks.html#source.only', 'drugnb/core/blocks.py'),
                                     'drugnb.core.blocks._arrow_batches': ('core/blocks.html#_arrow_batches', 'drugnb/core/blocks.py'),
                                     'drugnb.core.blocks._as_read_whole': ('core/blocks.html#_as_read_whole', 'drugnb/core/blocks.py'),
                                     'drugnb.core.blocks._columns_of': ('core/blocks.html#_columns_of', 'drugnb/core/blocks.py'),

@@ -330,7 +330,7 @@ def _sentence(plan, scored):
 # %% ../../nbs/combos/11a_library.ipynb #2b1ea936
 def query_library(
     query: pd.Series | pd.DataFrame | str | Path,  # as in `matched`
-    profiles: pd.DataFrame | str | Path,  # as in `open_blocks`
+    profiles: pd.DataFrame | str | Path | Source,  # as in `open_blocks`
     method: str = "wtcs",  # a key of `METHODS`
     references: pd.DataFrame | str | Path | None = None,  # reference queries for tau, not the query itself
     n_top: int = 100,  # genes to each side that stand for a query: ks, wtcs, xsum, zhang

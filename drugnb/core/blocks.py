@@ -53,6 +53,15 @@ class Source(NamedTuple):
         except (OSError, RuntimeError, ValueError, pa.ArrowInvalid) as e:
             raise _damaged(self.name, e) from e
 
+    def only(self,
+        keep: Callable,  # a function of names of samples (n), true for those to keep
+    ) -> "Source":
+        "The same matrix with some of its samples."
+        def read(genes):
+            for names, values in self.read(genes):
+                if (kept := np.asarray(keep(names), bool)).any(): yield names[kept], values[kept]
+        return self._replace(read=read, count=None)
+
 # %% ../../nbs/core/04a_blocks.ipynb #285607fc
 def _numbers(values, names, genes, file):
     "A block as float32, missing values as NaN. Raises `InputError` for infinite ones."
@@ -256,11 +265,12 @@ def _frame_source(frame, wanted, name, whole):
     return Source(name, frame.columns.astype(str), len(frame), whole, read, report)
 
 def open_blocks(
-    matrix: pd.DataFrame | Path | str,  # a table, or a file that `read_matrix` reads, or Arrow (Feather)
+    matrix: pd.DataFrame | Path | str | Source,  # a table, a file that `read_matrix` reads, or what this returns
     wanted: list[str] | None = None,  # genes of which some should be there; landmark genes if None
 ) -> Source:
     """A matrix, to be read in blocks of samples. Formats that cannot be read in parts are read whole.
     Raises `InputError` for a file that is not there, is damaged, or names a sample twice."""
+    if isinstance(matrix, Source): return matrix
     if isinstance(matrix, pd.DataFrame): return _frame_source(matrix, wanted, "The table", False)
     path = Path(matrix)
     if not path.is_file(): raise InputError(f"There is no file {path}.")

@@ -11,6 +11,7 @@ from drugnb.combos import connect, library
 from drugnb.combos.connect import METHODS, Shelf, query_drugs, score_drugs, top_genes
 from drugnb.combos.library import query_library
 from drugnb.core import blocks
+from drugnb.core.blocks import open_blocks
 from drugnb.core.gct import MATRIX
 from drugnb.core.identity import landmark_genes
 from drugnb.core.settings import InputError
@@ -179,6 +180,14 @@ def test_other_formats_and_orientations(kind, tmp_path):
     if kind == "parquet": profiles.to_parquet(path)
     else: (profiles.T if kind == "turned" else profiles).to_csv(path)
     same(query_library(queries, path, top=0, **CUTS), query_drugs(queries, profiles, permutations=0, **CUTS))
+
+def test_some_profiles_only(tmp_path):
+    queries, profiles = tables("gaps")
+    path = gctx(tmp_path/"x.gctx", profiles)
+    kept = profiles[profiles.index.str.endswith(("1", "2"))]
+    some = open_blocks(path).only(lambda names: np.isin(names, kept.index))
+    same(query_library(queries, some, top=0, **CUTS), query_drugs(queries, kept, permutations=0, **CUTS))
+    with pytest.raises(InputError, match="holds no profile"): query_library(queries, some.only(lambda names: names == "none"))
 
 def test_missing_values_are_counted_and_genes_found_are_said(tmp_path):
     queries, profiles = tables("gaps")
