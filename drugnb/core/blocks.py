@@ -265,7 +265,7 @@ def _frame_source(frame, wanted, name, whole):
     return Source(name, frame.columns.astype(str), len(frame), whole, read, report)
 
 def open_blocks(
-    matrix: pd.DataFrame | Path | str | Source,  # a table, a file that `read_matrix` reads, or what this returns
+    matrix: pd.DataFrame | Path | str | Source,  # a table, a file for `read_matrix`, or a source
     wanted: list[str] | None = None,  # genes of which some should be there; landmark genes if None
 ) -> Source:
     """A matrix, to be read in blocks of samples. Formats that cannot be read in parts are read whole.
