@@ -228,67 +228,72 @@ def _flat(values):
 # %% ../../nbs/combos/11_connect.ipynb #ac208d4b
 class _Sorted(NamedTuple):
     "Profiles sorted from the highest effect to the lowest; places count from 0."
-    place: np.ndarray  # drugs x genes: place of each gene
-    first: np.ndarray | None  # drugs x places: where a place's tied block begins; None without ties
-    last: np.ndarray | None  # drugs x places: where it ends (the place after it); None without ties
+    first: np.ndarray  # drugs x genes: place of each gene, or where its block of tied genes begins
+    last: np.ndarray | None  # drugs x places: the place after each place's tied block; None without ties
     size: np.ndarray  # drugs x places: absolute effect
 
 def _sorted(values):
     "Profiles (drugs x genes) sorted."
-    order = np.argsort(-values, axis=1, kind="stable")
-    at = np.arange(values.shape[1], dtype=np.int32)
-    place = np.empty(values.shape, np.int32)
-    np.put_along_axis(place, order, at, axis=1)
-    v = np.take_along_axis(values, order, axis=1)
-    return _Sorted(place, *_tied_blocks(v), np.abs(v))
+    order = np.argsort(-values, axis=1)
+    order += np.arange(len(values))[:, None]*values.shape[1]  # now positions in the whole table
+    v = values.ravel().take(order)
+    begins, last = _tied_blocks(v)
+    first = np.empty(values.size, begins.dtype)
+    first[order] = begins
+    return _Sorted(first.reshape(values.shape), last, np.abs(v, out=v))
 
 def _tied_blocks(v):
-    "Where the block of equal values around each place of sorted rows begins and ends; None without ties."
-    differs = np.diff(v, axis=1) != 0
-    if differs.all(): return None, None
-    n, edge = v.shape[1], np.ones((len(v), 1), bool)
-    at = np.arange(n, dtype=np.int32)
-    begins = np.where(np.hstack([edge, differs]), at, 0)
-    ends = np.where(np.hstack([differs, edge]), at + 1, n)
-    first = np.maximum.accumulate(begins, axis=1)
-    last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-    return first, np.ascontiguousarray(last)
+    "Where the block of equal values around each place of sorted rows begins, and ends; no ends without ties."
+    n = v.shape[1]
+    at = np.arange(n, dtype=np.int16 if n < 1 << 15 else np.int32)  # small numbers sort fastest
+    begins, tied = np.broadcast_to(at, v.shape), (v[:, 1:] == v[:, :-1]).any(1)
+    if not tied.any(): return begins, None
+    begins, ends = begins.copy(), np.tile(at + at.dtype.type(1), (len(v), 1))
+    differs, edge = v[tied, 1:] != v[tied, :-1], np.ones((tied.sum(), 1), bool)
+    begins[tied] = np.maximum.accumulate(np.where(np.hstack([edge, differs]), begins[tied], 0), axis=1)
+    backwards = np.where(np.hstack([differs, edge]), ends[tied], n)[:, ::-1]
+    ends[tied] = np.minimum.accumulate(backwards, axis=1)[:, ::-1]
+    return begins, ends
 
 # %% ../../nbs/combos/11_connect.ipynb #cc400b00
 CACHE = 1 << 18  # numbers that stay in the processor's cache
 
-def _of_one_size(sizes, n_drugs):
+def _of_one_size(sizes):
     "Positions of sets of one size, a block at a time; empty sets are left out."
     for size in np.unique(sizes[sizes > 0]):
-        alike, step = np.flatnonzero(sizes == size), max(1, CACHE//(size*n_drugs))
+        alike, step = np.flatnonzero(sizes == size), max(1, CACHE//size)
         for start in range(0, len(alike), step): yield alike[start:start + step]
 
-def _at(table, places):
-    "Values of drugs x places at places (drugs x queries x genes of the set), each drug's row at its own."
-    row_starts = np.arange(len(table))[:, None, None]*table.shape[1]
-    return table.ravel()[places + row_starts]
+def _passed(ordered, drugs, genes):
+    """First and last place of the sets' genes (sets x t) and their effects in the order of some drugs, each
+    t x drugs x sets; no last places where all of them follow the first."""
+    first = ordered.first[drugs]
+    n_drugs, n = first.shape
+    first = first.take(genes.ravel(), axis=1).reshape(n_drugs, *genes.shape)
+    first.sort(axis=-1)
+    first = np.ascontiguousarray(first.transpose(2, 0, 1))
+    at = first + n*np.arange(n_drugs)[:, None]  # in the drugs' part of the tables
+    last = None if ordered.last is None else ordered.last[drugs].ravel().take(at)
+    return first, last, ordered.size[drugs].ravel().take(at)
 
-def _passed(ordered, genes):
-    "First and last place of the sets' genes (queries x t), and their effects, in the order of each profile."
-    places = np.sort(ordered.place[:, genes], axis=-1)  # drugs x queries x t
-    size = _at(ordered.size, places)
-    if ordered.first is None: return places, places + 1, size
-    return _at(ordered.first, places), _at(ordered.last, places), size
-
+# %% ../../nbs/combos/11_connect.ipynb #7d1e09aa
 def _score_sets(sets, profiles, score):
-    "Scores of sets of genes (true and false, queries x genes), queries x drugs; 0 for an empty set."
+    "Scores of sets of genes (true and false, sets x genes), sets x drugs; 0 for an empty set."
     ordered = profiles.get(_sorted)
-    n_drugs, n = ordered.place.shape
+    n_drugs, n = ordered.first.shape
     out = np.zeros((len(sets), n_drugs))
-    for some in _of_one_size(sets.sum(1), n_drugs):
+    for some in _of_one_size(sets.sum(1)):
         genes = np.nonzero(sets[some])[1].reshape(len(some), -1)
-        out[some] = score(*_passed(ordered, genes), n).T
+        step = max(1, CACHE//genes.size)
+        for start in range(0, n_drugs, step):
+            drugs = slice(start, start + step)
+            out[some, drugs] = score(*_passed(ordered, drugs, genes), n).T
     return out
 
 def _two_sets(queries, profiles, of_set, divide):
     "Score of the up genes less that of the down genes, over `divide`; 0 where both have one sign."
     x, shelf = _filled(queries), _shelf(profiles)
-    up, down = _score_sets(x > 0, shelf, of_set), _score_sets(x < 0, shelf, of_set)
+    up, down = np.split(_score_sets(np.vstack([x > 0, x < 0]), shelf, of_set), 2)
     both = ((x > 0).any(1) & (x < 0).any(1))[:, None]
     score = np.where(up*down > 0, 0, up - down)/np.where(both, divide, 1)
     return np.where(shelf.get(_flat), 0, score)
@@ -296,10 +301,10 @@ def _two_sets(queries, profiles, of_set, divide):
 # %% ../../nbs/combos/11_connect.ipynb #a63d82fa
 def _ks_of_set(first, last, size, n):
     "ks of sets, drugs x queries; a and b are taken times n and t, as whole numbers that compare exactly."
-    t = np.int64(first.shape[-1])
-    j = np.arange(1, t + 1)
-    a = (j*n - last*t).max(-1)
-    b = ((first + 1)*t - (j - 1)*n).max(-1)
+    t = np.float64(len(first))
+    passed, found = first*t, n*np.arange(1, t + 1)[:, None, None]
+    a = (found - (passed + t if last is None else last*t)).max(0)
+    b = (passed + t - (found - n)).max(0)
     return np.where(a > b, a, np.where(b > a, -b, 0))/(n*t)
 
 def ks(
@@ -312,15 +317,18 @@ def ks(
 # %% ../../nbs/combos/11_connect.ipynb #6d0938f0
 def _es_of_set(first, last, size, n):
     "ES of sets, drugs x queries."
-    t = first.shape[-1]
-    j, total = np.arange(1, t + 1), size.sum(-1, keepdims=True)
-    if t == n: return np.zeros(total.shape[:-1])
-    up = size/np.where(total > 0, total, 1)
-    reached = np.cumsum(up, axis=-1)
-    high = (reached - (last - j)/(n - t)).max(-1).clip(0)  # after each gene of the set
-    low = (reached - up - (first - j + 1)/(n - t)).min(-1).clip(max=0)  # before each gene of the set
-    further = np.where(high + low > 1e-12, high, np.where(high + low < -1e-12, low, 0))
-    return np.where(total[..., 0] > 0, further, 0)
+    t, reached = len(first), size
+    if t == n: return np.zeros(first.shape[1:])
+    for k in range(1, t): np.add(reached[k - 1], reached[k], out=reached[k])  # much faster than cumsum
+    j, total = np.arange(float(t))[:, None, None], reached[-1].copy()
+    miss = total/(n - t)  # a step down, as the steps up in the unit of the effects
+    fallen = (first - j)*miss
+    low = np.minimum((reached[:-1] - fallen[1:]).min(0, initial=0), -fallen[0])  # before each gene of the set
+    if last is not None: fallen = (last - (j + 1))*miss
+    high = np.subtract(reached, fallen, out=fallen).max(0, initial=0)  # after each gene of the set
+    both, least = high + low, 1e-12*total
+    further = np.where(both > least, high, np.where(both < -least, low, 0))
+    return further/np.where(total > 0, total, 1)
 
 def wtcs(
     queries: np.ndarray,  # queries x genes, of which the signs count; NaN where a query lacks a gene
@@ -357,8 +365,15 @@ def xcos(
     return x @ extremes.T/np.where(size > 0, size, np.inf)
 
 # %% ../../nbs/combos/11_connect.ipynb #321df08b
+def _mean_ranks(values):
+    "Ranks of values within each row, ties at their mean rank: `rankdata`, but faster."
+    n, ordered = values.shape[1], _sorted(values)
+    if ordered.last is None: return n - ordered.first.astype(float)
+    at = ordered.first + n*np.arange(len(values))[:, None]
+    return n - (ordered.first.astype(float) + ordered.last.ravel().take(at) - 1)/2
+
 def _signed_ranks(values):
-    return np.where(_flat(values)[:, None], 0, rankdata(np.abs(values), axis=1)*np.sign(values))
+    return np.where(_flat(values)[:, None], 0, _mean_ranks(np.abs(values))*np.sign(values))
 
 def zhang(
     queries: np.ndarray,  # queries x genes; 0 is a gene outside the signature, NaN one that the query lacks
@@ -390,7 +405,7 @@ def unit_centred(
     "Rows whose products are Pearson correlations."
     return unit(centred(values))
 
-def _unit_ranks(values): return unit_centred(rankdata(values, axis=1))
+def _unit_ranks(values): return unit_centred(_mean_ranks(values))
 
 # %% ../../nbs/combos/11_connect.ipynb #e0907294
 def _products(queries, profiles, make):
@@ -399,11 +414,29 @@ def _products(queries, profiles, make):
     has = ~np.isnan(x)
     if (has == has[:1]).all(): patterns, which = has[:1], np.zeros(len(x), int)
     else: patterns, which = np.unique(has, axis=0, return_inverse=True)
+    if len(patterns) > 1 and make is not _unit_ranks: return _by_sums(x, shelf, make, patterns, which)
     out = np.zeros((len(x), len(shelf.values)))
     for i, genes in enumerate(patterns):
         if genes.any(): out[which == i] = make(x[which == i][:, genes]) @ shelf.over(genes).get(make).T
     return out
 
+# %% ../../nbs/combos/11_connect.ipynb #7d1e09ab
+def _by_sums(x, shelf, make, patterns, which):
+    "`_products` for queries that lack different genes: lengths over each one's genes out of sums of squares."
+    values, own, over = shelf.values, np.zeros(x.shape), patterns.T.astype(float)
+    for row, target, genes in zip(x, own, patterns[which]):
+        if genes.any(): target[genes] = make(row[None, genes])[0]
+    v = values - values.mean(1, keepdims=True) if make is unit_centred else values  # then less cancels out
+    squares = v**2 @ over
+    spread = squares - (v @ over)**2/np.maximum(over.sum(0), 1) if make is unit_centred else squares
+    out = own @ v.T/np.sqrt(np.where(spread > 0, spread, np.inf)).T[which]
+    unsure = spread <= 1e-6*squares  # all but the same: once more, from the values themselves
+    for i in np.flatnonzero(unsure.any(0) & patterns.any(1)):
+        some, genes = unsure[:, i], patterns[i]
+        out[np.ix_(which == i, some)] = own[which == i][:, genes] @ make(values[some][:, genes]).T
+    return out
+
+# %% ../../nbs/combos/11_connect.ipynb #7d1e09ac
 def cosine(
     queries: np.ndarray,  # queries x genes; NaN where a query lacks a gene
     profiles: np.ndarray,  # drugs x genes, effects, or a `Shelf` of them
