@@ -449,6 +449,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'drugnb.combos.use._labels': ('combos/use.html#_labels', 'drugnb/combos/use.py'),
                                    'drugnb.combos.use._listed': ('combos/use.html#_listed', 'drugnb/combos/use.py'),
                                    'drugnb.combos.use._one_name': ('combos/use.html#_one_name', 'drugnb/combos/use.py'),
+                                   'drugnb.combos.use._pairs': ('combos/use.html#_pairs', 'drugnb/combos/use.py'),
                                    'drugnb.combos.use._query_large': ('combos/use.html#_query_large', 'drugnb/combos/use.py'),
                                    'drugnb.combos.use._said': ('combos/use.html#_said', 'drugnb/combos/use.py'),
                                    'drugnb.combos.use._signature': ('combos/use.html#_signature', 'drugnb/combos/use.py'),

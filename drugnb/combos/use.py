@@ -16,7 +16,6 @@ import pandas as pd
 
 from .connect import genes_in_columns, matched, query_drugs, run_query
 from .data import open_combos
-from .pairs import query_pairs
 from .signatures import read_genes, read_signatures, signed_set
 from ..core.artefacts import RunFolder, save_csv
 from ..core.identity import compound_ids, compound_names, gene_symbols, plain_name
@@ -249,9 +248,15 @@ def _is_large(path):
     "Whether profiles are to be read in blocks."
     return path.suffix == ".gctx" and path.is_file() and path.stat().st_size > LARGE
 
-def _query_large(signature, path, method, how, top, out, unread):
+def _pairs(*given):
+    "`pairs.query_pairs`, whose libraries nothing else here needs."
+    from drugnb.combos.pairs import query_pairs
+    return query_pairs(*given)
+
+def _query_large(signature, path, method, how, top, out, whole):
     "Profiles of a file of any size, read in blocks. Raises `InputError` for options that need all of it."
     from drugnb.combos.library import query_library
+    unread = [f"--{option}" for option, value in whole.items() if value]
     if unread: raise InputError(f"{path.name} is read in blocks, where {some(unread)} cannot be used.")
     table = query_library(signature, path, method or "wtcs", top=top, out=typed_path(out) if out else None,
                           progress=True, **how)
@@ -296,15 +301,14 @@ def query(
     how = dict(n_top=n_top, n_extreme=n_extreme, references=given)
     if _is_large(path):
         whole = dict(pairs=pairs, drugs=drugs, groups=groups, include=include, exclude=exclude)
-        unread = [f"--{o}" for o, v in whole.items() if v]
-        return _query_large(_signature(signature, up, down, column, fdr), path, method, how, top, out, unread)
+        return _query_large(_signature(signature, up, down, column, fdr), path, method, how, top, out, whole)
     library = read_matrix(path)
     queries, library = genes_in_columns(_signature(signature, up, down, column, fdr, library), library)
     own = drugs_of(drugs, library.index, path, notes)
     library = library[chosen_profiles(library.index, own, include, exclude, notes)]
     method = method or ("pearson" if pairs else "wtcs")
     how["groups"] = _labels(groups, library.index, path, notes)
-    if pairs: table = query_pairs(queries, library, top, method, genes or None, drug or None, own)
+    if pairs: table = _pairs(queries, library, top, method, genes or None, drug or None, own)
     else: table = query_drugs(queries, library, method, permutations=permutations, **how)
     _written(table, own, notes, out)
 

@@ -33,12 +33,11 @@ def test_modules_of_genes_are_found_and_independent_genes_have_none():
 
 def test_a_permuted_query_has_the_values_of_the_query_and_its_part_in_each_block():
     structure = gene_structure(world(150))
-    rng, draws = np.random.default_rng(2), world(3, seed=5)
+    rng, draws, blocks = np.random.default_rng(2), world(3, seed=5), np.eye(structure.block.max() + 1)[structure.block]
     for query in (draws[0], np.sign(draws[1])*(np.abs(draws[1]) > 1.5), np.round(draws[2])):
         permuted = Permuter(query, structure, rng).draw(300)
         assert (np.sort(permuted) == np.sort(query)).all() and len(np.unique(permuted, axis=0)) > 290
-        u, blocks = structure.directions, np.eye(structure.block.max() + 1)[structure.block]
-        def parts(x): return ((x - x.mean(-1, keepdims=True)) @ u)**2 @ blocks
+        def parts(x): return ((x - x.mean(-1, keepdims=True)) @ structure.directions)**2 @ blocks
         own, kept, plain = parts(query), parts(permuted).mean(0), parts(rng.permuted(np.tile(query, (300, 1)), axis=1)).mean(0)
         assert np.abs(np.log(kept/own)).max() < 0.3 and np.abs(np.log(plain/own)).max() > 0.7
     assert (Permuter(np.full(180, 2.0), structure, rng).draw(3) == 2).all(), "a flat query has one permutation"

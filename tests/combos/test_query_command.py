@@ -152,7 +152,8 @@ def test_names_that_tell_the_drug_and_names_that_do_not():
 
 def test_a_table_of_drugs_that_contradicts_itself_is_refused(tmp_path):
     pd.DataFrame({"id": ["a", "a", "b"], "drug": ["x", "y", "z"]}).to_csv(tmp_path/"d.csv", index=False)
-    with pytest.raises(InputError, match="several drug of the profile 'a'"): labels_of(str(tmp_path/"d.csv"), pd.Index(["a", "b"]), tmp_path/"p.csv", ("drug",))
+    with pytest.raises(InputError, match="several drug of the profile 'a'"):
+        labels_of(str(tmp_path/"d.csv"), pd.Index(["a", "b"]), tmp_path/"p.csv", ("drug",))
     with pytest.raises(InputError, match="No column of d.csv holds the names"):
         labels_of(str(tmp_path/"d.csv"), pd.Index(["q"]), tmp_path/"p.csv", ("drug",))
     assert chosen_profiles(pd.Index(["a", "b"]), None, "", "", []).all()
