@@ -119,6 +119,7 @@ def test_p_is_drawn_for_the_listed_profiles_alone_whatever_their_order(tmp_path,
     queries, profiles = tables(queries=2)
     profiles.iloc[0] = queries.iloc[0].to_numpy() + 0.1*profiles.iloc[0]
     path = gctx(tmp_path/"x.gctx", profiles)
+    monkeypatch.setattr(library, "SAMPLE", 60)
     options = dict(top=3, permutations=200, seed=3, **CUTS)
     ours = query_library(queries, path, **options)
     assert len(ours) == 12 and ours.p.between(0, 1).all() and "p_adjusted" not in ours
@@ -237,7 +238,7 @@ def test_queries_that_lack_different_genes_score_as_each_alone(method):
     x, v = rng.standard_normal((9, 30)), rng.standard_normal((12, 30)) + 1000
     x[rng.random(x.shape) < 0.3] = np.nan
     x[1], x[2, 3:], x[3, 1:], x[4, 10:] = np.nan, np.nan, np.nan, np.nan
-    v[0], v[1], v[2, :10], v[3] = 0, 7, 7, v[3]*1e-9
+    v[0], v[1], v[2, :10], v[3], v[4:, :10] = 0, 7, 7, v[3]*1e-9, rng.standard_normal((8, 1))
     together = score_drugs(x, Shelf(v), method)
     alone = np.vstack([score_drugs(row[None], Shelf(v), method) for row in x])
     np.testing.assert_allclose(together, alone, atol=1e-9)
