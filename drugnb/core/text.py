@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'FOREIGN', 'ENCODINGS', 'PACKED', 'SAMPLE', 'POINT', 'COMMA', 'THOUSANDS', 'SEPARATORS', 'USUAL', 'LINES',
-           'SAMPLED', 'unpacked', 'file_kind', 'utf8_stream', 'decimal_mark', 'Layout', 'usual_separator', 'split_line',
-           'find_separator', 'fitted_names', 'text_layout', 'mended_rows']
+           'SAMPLED', 'unpacked', 'file_kind', 'utf8_stream', 'table_text', 'decimal_mark', 'Layout', 'usual_separator',
+           'split_line', 'find_separator', 'fitted_names', 'text_layout', 'mended_rows']
 
 # %% ../../nbs/core/02a_text.ipynb #b4240bef
 import bz2
@@ -120,6 +120,18 @@ def utf8_stream(
     stream.read(mark)
     return stream, raw[mark:], encoding
 
+# %% ../../nbs/core/02a_text.ipynb #82701587
+def table_text(
+    path: Path,  # of a text table, perhaps packed
+) -> tuple[str, str]:  # its text, and the encoding
+    "The text of a table. Raises `InputError` for a workbook, an archive or what is no text."
+    kind = file_kind(path)
+    if kind != "text": raise InputError(f"{path.name} is no text but {kind}: save the table as CSV.")
+    stream, _, encoding = utf8_stream(path)
+    with stream: raw = stream.read()
+    try: return raw.decode(), encoding
+    except UnicodeDecodeError: return raw.decode("cp1252", errors="replace"), "Windows-1252"
+
 # %% ../../nbs/core/02a_text.ipynb #bd6ea7b3
 POINT, COMMA = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?"), re.compile(r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?")
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+")
@@ -166,7 +178,7 @@ def usual_separator(
 
 def split_line(
     line: str,  # without its end
-    separator: str,
+    separator: str,  # between cells
     width: int = 0,  # cells that it should have; 0 where this is not known
 ) -> list[str]:
     "The cells of a line: quotes count where they pair up, unless only the plain cut gives the width."
@@ -176,6 +188,7 @@ def split_line(
     except csv.Error: return plain
     return plain if len(plain) == width != len(quoted) else quoted
 
+# %% ../../nbs/core/02a_text.ipynb #c976e65a
 def _cut(lines, separator):
     "Cells of the header if a separator cuts all rows alike, and the header as them or one name short; or 0."
     head, rows = split_line(lines[0], separator), [split_line(line, separator) for line in lines[1:]]
