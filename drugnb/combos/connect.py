@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'FLAT', 'CACHE', 'METHODS', 'BY_TOP', 'BY_EXTREMES', 'MIN_REFERENCES', 'REFINE', 'LEAST_PROFILES',
-           'FOR_WIDTH', 'genes_in_columns', 'some_names', 'matched', 'top_genes', 'Shelf', 'ks', 'wtcs', 'xsum', 'xcos',
-           'zhang', 'unit', 'centred', 'unit_centred', 'cosine', 'pearson', 'spearman', 'score_named', 'score_by',
+           'FOR_WIDTH', 'genes_in_columns', 'matched', 'top_genes', 'Shelf', 'ks', 'wtcs', 'xsum', 'xcos', 'zhang',
+           'unit', 'centred', 'unit_centred', 'cosine', 'pearson', 'spearman', 'score_named', 'score_by',
            'extremes_within', 'score_drugs', 'lamb', 'ncs', 'tau', 'permutation_p', 'query_drugs', 'run_query',
            'enrichment', 'mechanisms', 'class_colours', 'class_legend', 'figure_ranking']
 
@@ -21,17 +21,15 @@ from scipy.stats import false_discovery_control, rankdata
 
 from .data import Combos
 from .null import Permuter, gene_structure
+from .signatures import compares_groups, query_of_table, read_signatures
 from ..core.identity import gene_symbols, group_codes, landmark_genes
 from ..core.read import read_matrix
-from ..core.settings import InputError, typed_path
+from ..core.settings import InputError, counted, some, typed_path
 from ..core.style import styled
 
 # %% ../../nbs/combos/11_connect.ipynb #63e9ff73
 def _finite_numbers(table, what):
-    "A table of finite numbers out of a series, a frame or a file. Raises `InputError` for anything else."
-    if isinstance(table, str | Path): table = read_matrix(typed_path(table))
-    if isinstance(table, pd.Series):
-        table = table.to_frame("query" if table.name is None else str(table.name)).T
+    "A frame of finite numbers. Raises `InputError` for anything else."
     if not isinstance(table, pd.DataFrame):
         kind = type(table).__name__
         raise InputError(f"The {what} should be a data frame, a series or a file's path, not of type {kind}.")
@@ -44,6 +42,22 @@ def _finite_numbers(table, what):
         raise InputError(f"The {what} should hold finite numbers: there are infinite ones.")
     return table
 
+def _profiles(table):
+    "Profiles as a frame of numbers."
+    if isinstance(table, str | Path): table = read_matrix(typed_path(table))
+    return _finite_numbers(table, "profiles")
+
+def _query(table, profiles):
+    "A query as a frame of numbers; in a table of differential expression it is the fold change."
+    known = {*_symbols(profiles.columns), *_symbols(profiles.index)}
+    if isinstance(table, str | Path): table = read_signatures(typed_path(table), known=known)
+    if isinstance(table, pd.Series):
+        table = table.to_frame("query" if table.name is None else str(table.name)).T
+    if isinstance(table, pd.DataFrame) and compares_groups(table): table = query_of_table(table, known=known)
+    return _finite_numbers(table, "query")
+
+def _symbols(names): return gene_symbols(names.astype(str).tolist()).to_numpy(object)
+
 # %% ../../nbs/combos/11_connect.ipynb #a416063a
 def _columns_hold_genes(query, profiles):
     "Whether the columns share at least half of the query's names, and no other two sides share any."
@@ -51,8 +65,6 @@ def _columns_hold_genes(query, profiles):
     (columns, rows), (other_columns, other_rows) = sides
     elsewhere = columns & other_rows or rows & other_columns or rows & other_rows
     return len(columns & other_columns) >= len(columns)/2 and not elsewhere
-
-def _symbols(names): return gene_symbols(names.astype(str).tolist()).to_numpy(object)
 
 def _sides_with_genes(symbols, others):
     "Which side of the query and of the profiles holds genes, by their symbols: 0 for columns, 1 for rows."
@@ -76,22 +88,15 @@ def genes_in_columns(
     query: pd.Series | pd.DataFrame | str | Path,  # effect of each gene; a set of genes as +1, -1 and 0
     profiles: pd.DataFrame | str | Path,  # treatments x genes, effects, in either orientation
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # queries and profiles x genes, by present symbol
-    "Both as tables of numbers with genes in columns. Raises `InputError` for text, infinite or repeated values."
-    query, profiles = _finite_numbers(query, "query"), _finite_numbers(profiles, "profiles")
+    "Both as tables of numbers with genes in columns. Raises `InputError` for text or infinite values."
+    profiles = _profiles(profiles)
+    query = _query(query, profiles)
     said = [list(t.attrs.get("report", [])) for t in (query, profiles)]
     turned = _turned(query, profiles)
     for table, report in zip(turned, said): table.attrs = {"report": report}
     return turned[0], turned[1]
 
 # %% ../../nbs/combos/11_connect.ipynb #d8e2505b
-def some_names(
-    names,  # to be shown
-    most: int = 5,  # of them
-) -> str:
-    "The first names, and how many there are beyond."
-    names = list(map(str, names))
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
 def _one_column_a_gene(table, what, notes):
     "Rows by name, and columns of one gene averaged. Raises `InputError` for a name that occurs twice."
     again = table.index[table.index.duplicated()]
@@ -100,7 +105,7 @@ def _one_column_a_gene(table, what, notes):
     table = table.set_axis(table.index.astype(str), axis=0)
     if table.columns.is_unique: return table
     twice = table.columns[table.columns.duplicated()].unique()
-    notes.append(f"genes with several columns in the {what} are averaged: {some_names(twice)}")
+    notes.append(f"genes with several columns in the {what} are averaged: {some(twice)}")
     return table.T.groupby(level=0, sort=False).mean().T
 
 def _sets_whole(queries, notes):
@@ -110,7 +115,7 @@ def _sets_whole(queries, notes):
     lacks = queries.isna().any(axis=1)
     if not (of_one_size & lacks).any(): return queries
     named = queries.index[of_one_size & lacks]
-    notes.append(f"{some_names(named)}: a set, so genes that it does not list count as unmoved")
+    notes.append(f"{some(named)}: a set, so genes that it does not list count as unmoved")
     return queries.mask(queries.isna() & of_one_size.to_numpy()[:, None], 0)
 
 def _note_sides(query, queries, notes):
@@ -118,7 +123,8 @@ def _note_sides(query, queries, notes):
     for side, sign in (("up", 1), ("down", -1)):
         had, has = ((sign*t > 0).any(axis=1) for t in (query, queries))
         other = "down" if side == "up" else "up"
-        for which, why in ((had & ~has, "none of its {} genes is among the profiles"), (~had, "it has no {} genes")):
+        reasons = {"none of its {} genes is among the profiles": had & ~has, "it has no {} genes": ~had}
+        for why, which in reasons.items():
             for name in queries.index[which & (sign*queries < 0).any(axis=1)][:3]:
                 notes.append(f"{name}: {why.format(side)}, so its {other} genes alone are scored")
 
@@ -138,17 +144,19 @@ def _genes_of(query, queries, notes):
         has = row.index[row.notna()]
         inside = has.isin(queries.columns)
         genes[name] = {"used": has[inside].tolist(), "lost": has[~inside].tolist()}
-    lost = dict.fromkeys(g for of in genes.values() for g in of["lost"])
-    if lost: notes.append(f"genes of the query that the profiles lack: {some_names(lost)}")
+    lost = list(dict.fromkeys(g for of in genes.values() for g in of["lost"]))
+    n = counted(len(lost), "gene")
+    if lost: notes.append(f"{n} of the query that the profiles lack: {some(lost, 5)}")
     return genes
 
+# %% ../../nbs/combos/11_connect.ipynb #0fba21b7
 def matched(
     query: pd.Series | pd.DataFrame | str | Path,  # effect of each gene; a set of genes as +1, -1 and 0
     profiles: pd.DataFrame | str | Path,  # treatments x genes, effects
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # queries and profiles, over the profiles' genes
-    """A query and profiles over the same genes; the queries' `attrs` hold found (share by query), report, notes
-    (more sentences) and genes (by query: used and lost). Raises `InputError` for text, infinite values,
-    repeated names, or no gene in common."""
+    """A query and profiles over the same genes; the queries' `attrs` hold found (share by query), report,
+    notes (more sentences) and genes (by query: used and lost). Raises `InputError` for text, infinite
+    values, repeated names, or no gene in common."""
     query, profiles = genes_in_columns(query, profiles)
     notes = [*query.attrs["report"], *profiles.attrs["report"]]
     query, profiles = (_one_column_a_gene(t, w, notes) for t, w in ((query, "query"), (profiles, "profiles")))
@@ -162,7 +170,8 @@ def matched(
     genes = _genes_of(query, queries, notes)
     _note_sides(query, queries, notes)
     queries = _sets_whole(queries, notes)
-    queries.attrs = {"found": dict(zip(queries.index, (found/total).tolist())), "notes": notes, "genes": genes,
+    share = dict(zip(queries.index, (found/total).tolist()))
+    queries.attrs = {"found": share, "notes": notes, "genes": genes,
                      "report": _match_report(found, total, profiles, gaps)}
     return queries, profiles.fillna(0) if gaps else profiles
 
@@ -469,13 +478,14 @@ def score_by(
     n_top: int = 100,  # genes to each side that stand for a query: ks, wtcs, xsum, zhang
     n_extreme: int = 500,  # genes to each side that stand for a drug: xsum, xcos
 ):
-    "The score of that name as a function of whole queries and profiles. Raises `InputError` for another name."
+    "A score as a function of whole queries and profiles. Raises `InputError` for a name that there is not."
     score = score_named(method)
     def scored(queries, profiles):
         x = top_genes(queries, n_top) if method in BY_TOP else np.asarray(queries, np.float64)
         return score(x, profiles, n_extreme) if method in BY_EXTREMES else score(x, profiles)
     return scored
 
+# %% ../../nbs/combos/11_connect.ipynb #2fd6be36
 def extremes_within(
     n_extreme: int,  # genes to each side, as asked for
     n_genes: int,  # of the profiles
@@ -561,6 +571,7 @@ def _width(seen, null):
     own, theirs = (np.quantile(s[..., some]/size[some], 0.75) for s in (seen, null))
     return max(1.0, own/theirs) if theirs > 0 else 1.0
 
+# %% ../../nbs/combos/11_connect.ipynb #ce240fac
 def permutation_p(
     query: np.ndarray,  # effects of genes, not cut; NaN where it lacks one
     profiles: np.ndarray,  # drugs x genes, effects, or a `Shelf` of them
@@ -598,7 +609,7 @@ def _tau(own, references, score, shelf, profiles, method, groups, notes):
 
 def _drug_table(queries, drugs, columns):
     "One row a query and drug, best reversing first, out of columns that are queries x drugs."
-    rank, mimic = (rankdata(s, axis=1, method="min").astype(int) for s in (columns["score"], -columns["score"]))
+    rank, mimic = (rankdata(s*columns["score"], axis=1, method="min").astype(int) for s in (1, -1))
     table = pd.DataFrame({
         "query": np.repeat(queries, len(drugs)), "drug": np.tile(drugs, len(queries)), "rank": rank.ravel(),
         "rank_mimic": mimic.ravel(),
@@ -617,6 +628,7 @@ def _groups_of(groups, profiles, order):
     if len(groups) == len(profiles): return np.asarray(groups)[order]
     raise InputError(f"There are {len(groups)} groups for {len(profiles)} profiles: give one for each.")
 
+# %% ../../nbs/combos/11_connect.ipynb #dccffd71
 def query_drugs(
     query: pd.Series | pd.DataFrame | str | Path,  # as in `matched`
     profiles: pd.DataFrame | str | Path,  # as in `matched`
@@ -636,10 +648,10 @@ def query_drugs(
     groups = _groups_of(groups, profiles, order)
     attrs, queries = queries.attrs, queries.sort_index(axis=1)  # so that no order of rows or genes matters
     profiles = profiles.iloc[order][queries.columns]
-    if method in BY_EXTREMES and extremes_within(n_extreme, n) != n_extreme:
-        notes.append(f"{n_extreme} extreme genes to each side are all {n} genes: {extremes_within(n_extreme, n)} "
-                     "are used")
-    score, x, shelf = score_by(method, n_top, extremes_within(n_extreme, n)), queries.to_numpy(), Shelf(profiles)
+    extreme = extremes_within(n_extreme, n)
+    if method in BY_EXTREMES and extreme != n_extreme:
+        notes.append(f"{n_extreme} extreme genes to each side are all {n} genes: {extreme} are used")
+    score, x, shelf = score_by(method, n_top, extreme), queries.to_numpy(np.float64), Shelf(profiles)
     columns = {"score": score(x, shelf)}
     normalised = _normalised(columns["score"], method, groups)
     if normalised is not None: columns["normalised"] = normalised

@@ -74,6 +74,7 @@ def _dealt(values, order):
     np.put_along_axis(out, np.argsort(order, axis=1), np.broadcast_to(np.sort(values), order.shape), axis=1)
     return out
 
+# %% ../../nbs/combos/10b_null.ipynb #cdade662
 def _in_blocks(values, structure):
     "Squared length of rows in each block, rows x blocks."
     squares, n = (values @ structure.directions)**2, structure.block.max() + 1
