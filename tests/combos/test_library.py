@@ -14,7 +14,7 @@ from drugnb.core import blocks
 from drugnb.core.blocks import open_blocks
 from drugnb.core.gct import MATRIX
 from drugnb.core.identity import landmark_genes
-from drugnb.core.settings import InputError
+from drugnb.core.settings import InputError, project_path
 
 GENES = landmark_genes().symbol.tolist()[:40]
 CUTS = dict(n_top=6, n_extreme=9)
@@ -119,6 +119,7 @@ def test_p_is_drawn_for_the_listed_profiles_alone_whatever_their_order(tmp_path,
     queries, profiles = tables(queries=2)
     profiles.iloc[0] = queries.iloc[0].to_numpy() + 0.1*profiles.iloc[0]
     path = gctx(tmp_path/"x.gctx", profiles)
+    monkeypatch.setattr(library, "SAMPLE", 60)
     options = dict(top=3, permutations=200, seed=3, **CUTS)
     ours = query_library(queries, path, **options)
     assert len(ours) == 12 and ours.p.between(0, 1).all() and "p_adjusted" not in ours
@@ -228,7 +229,28 @@ def test_memory_does_not_grow_with_what_is_computed_of_a_profile(monkeypatch, tm
         tracemalloc.stop()
     assert peaks[0] < peaks[1]/2
 
+CASES = project_path("../shared/cases/combos")
+
+@pytest.mark.parametrize("case", ["03-gctx-integer-ids/profiles.gctx", "06-duplicate-genes/profiles.csv", "09-gct-missing-codes/profiles.gct"])
+def test_files_that_people_have_score_as_in_memory(case):
+    path = CASES/case
+    if not path.exists(): pytest.skip(f"{case} is not here")
+    for method in ("wtcs", "pearson"):
+        whole = query_drugs(path.with_name("query.csv"), path, method, permutations=0)
+        same(query_library(path.with_name("query.csv"), path, method, top=0), whole)
+
 # what connect computes for blocks of many queries
+
+def test_a_set_of_more_genes_than_a_short_number_counts():
+    "32,768 places and more need longer numbers; a plain walk over all places says what is right."
+    rng = np.random.default_rng(0)
+    for n in (32_767, 32_768, 40_000):
+        v, members = rng.standard_normal(n), rng.random(n) < 0.01
+        order = np.argsort(-v)
+        inside = members[order]
+        walk = np.cumsum(np.where(inside, np.abs(v[order]), 0))/np.abs(v[members]).sum() - np.cumsum(~inside)/(~members).sum()
+        expected = walk[np.abs(walk).argmax()]
+        assert connect.wtcs(members[None]*1.0, v[None])[0, 0] == pytest.approx(expected, abs=1e-9)
 
 @pytest.mark.parametrize("method", ["pearson", "cosine"])
 def test_queries_that_lack_different_genes_score_as_each_alone(method):
@@ -237,7 +259,7 @@ def test_queries_that_lack_different_genes_score_as_each_alone(method):
     x, v = rng.standard_normal((9, 30)), rng.standard_normal((12, 30)) + 1000
     x[rng.random(x.shape) < 0.3] = np.nan
     x[1], x[2, 3:], x[3, 1:], x[4, 10:] = np.nan, np.nan, np.nan, np.nan
-    v[0], v[1], v[2, :10], v[3] = 0, 7, 7, v[3]*1e-9
+    v[0], v[1], v[2, :10], v[3], v[4:, :10] = 0, 7, 7, v[3]*1e-9, rng.standard_normal((8, 1))
     together = score_drugs(x, Shelf(v), method)
     alone = np.vstack([score_drugs(row[None], Shelf(v), method) for row in x])
     np.testing.assert_allclose(together, alone, atol=1e-9)
