@@ -407,6 +407,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'drugnb/combos/signatures.py'),
                                           'drugnb.combos.signatures._numeric': ( 'combos/signatures.html#_numeric',
                                                                                  'drugnb/combos/signatures.py'),
+                                          'drugnb.combos.signatures._of_matrix': ( 'combos/signatures.html#_of_matrix',
+                                                                                   'drugnb/combos/signatures.py'),
                                           'drugnb.combos.signatures._plain_columns': ( 'combos/signatures.html#_plain_columns',
                                                                                        'drugnb/combos/signatures.py'),
                                           'drugnb.combos.signatures._plain_table': ( 'combos/signatures.html#_plain_table',

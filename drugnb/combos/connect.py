@@ -282,12 +282,12 @@ def _score_sets(sets, profiles, score):
     ordered = profiles.get(_sorted)
     n_drugs, n = ordered.first.shape
     out = np.zeros((len(sets), n_drugs))
-    for some in _of_one_size(sets.sum(1)):
-        genes = np.nonzero(sets[some])[1].reshape(len(some), -1)
+    for alike in _of_one_size(sets.sum(1)):
+        genes = np.nonzero(sets[alike])[1].reshape(len(alike), -1)
         step = max(1, CACHE//genes.size)
         for start in range(0, n_drugs, step):
             drugs = slice(start, start + step)
-            out[some, drugs] = score(*_passed(ordered, drugs, genes), n).T
+            out[alike, drugs] = score(*_passed(ordered, drugs, genes), n).T
     return out
 
 def _two_sets(queries, profiles, of_set, divide):

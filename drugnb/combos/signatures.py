@@ -68,7 +68,7 @@ def compares_groups(
     "Whether this is a table of differential expression, a row a gene."
     beside = statistics_beside(table)
     tested = {*_plain_columns(table[beside]).values()} & {*ADJUSTED, *RAW}
-    return bool(beside and fold_changes(table)) or bool(tested and len(beside) > 1)
+    return bool(tested or beside and fold_changes(table))
 
 # %% ../../nbs/combos/10a_signatures.ipynb #c849441e
 def _with_columns(table):
@@ -346,6 +346,16 @@ def _plain_table(table, path, name, column, known):
     return read_matrix(path)
 
 # %% ../../nbs/combos/10a_signatures.ipynb #54085887
+def _of_matrix(path, column, fdr):
+    "A file of signatures with their own names, or those of them that are asked for."
+    matrix = read_matrix(path)
+    if fdr: raise InputError(f"{path.name} is no table of differential expression: --fdr needs one.")
+    if not column: return matrix
+    wanted = [c.strip() for c in column.split(",")]
+    for table in (matrix.T, matrix):
+        if set(wanted) <= set(table.index): return table.loc[wanted]
+    raise InputError(f"{path.name} has no signature {column!r}: it has {some(matrix.columns, 8)}.")
+
 def read_signatures(
     path: Path,  # sets (GMT, GRP), a list, a table of differential expression, or of signatures
     column: str = "",  # of a table by gene: take this column
@@ -355,8 +365,10 @@ def read_signatures(
     "The queries in a file. Raises `InputError` for what can be read in several ways, and as `read_table`."
     path, name = Path(path), _stem(Path(path))
     if not path.is_file(): raise InputError(f"There is no file {path}.")
+    if (column or fdr) and _ends(path, ".gmt", ".grp"):
+        raise InputError(f"{path.name} holds sets: --column and --fdr are for tables.")
     if _ends(path, ".gmt"): return query_of_sets(read_gmt(path), name)
-    if _ends(path, ".gct", ".gctx", ".h5ad"): return read_matrix(path)
+    if _ends(path, ".gct", ".gctx", ".h5ad"): return _of_matrix(path, column, fdr)
     text = not _ends(path, ".xlsx", ".parquet", ".feather", ".arrow")
     if _ends(path, ".grp") or text and max(map(len, _lines(path)), default=0) < 2:
         return query_of_sets({name: read_genes(path, known)}, name)

@@ -79,6 +79,7 @@ def test_ordinary_tables_of_several_signatures_stay_several(tmp_path):
     (["logFC.treated", "logFC.washed", "logCPM", "F", "PValue"], "logFC.treated, logFC.washed.*--column"),
     (["log2FoldChange", "logFC", "padj"], "--column"),
     (["baseMean", "pvalue", "padj"], "without a fold change.*--column"),
+    (["FC", "p-value"], "without a fold change.*FC.*--column"),
 ])
 def test_where_several_or_none_could_be_meant_it_asks(columns, says):
     with pytest.raises(InputError, match=says): query_of_table(table(*columns))
@@ -152,6 +153,18 @@ def test_sets_in_files(tmp_path):
         with pytest.raises(InputError, match=says): read_signatures(tmp_path/name)
     (tmp_path/"empty.txt").write_text("")
     with pytest.raises(InputError, match="is empty"): read_genes(tmp_path/"empty.txt")
+
+def test_a_signature_of_a_matrix_by_name(tmp_path):
+    frame = table("a", "b")
+    frame.T.to_csv(tmp_path/"x.csv")
+    lines = ["#1.2", "30\t2", "Name\tDescription\ta\tb", *(f"{g}\tna\t{v.a}\t{v.b}" for g, v in frame.iterrows())]
+    (tmp_path/"x.gct").write_text("\n".join(lines) + "\n")
+    one = read_signatures(tmp_path/"x.gct", column="b")
+    assert one.index.tolist() == ["b"] and np.allclose(one.loc["b", GENES], frame.b)
+    for how in ({"column": "c"}, {"fdr": 0.1}):
+        with pytest.raises(InputError, match="has no signature|--fdr needs one"): read_signatures(tmp_path/"x.gct", **how)
+    (tmp_path/"s.gmt").write_text("s\tna\tTP53\n")
+    with pytest.raises(InputError, match="holds sets"): read_signatures(tmp_path/"s.gmt", fdr=0.1)
 
 def test_fdr_without_statistics_is_refused(tmp_path):
     table("effect").rename_axis("gene").to_csv(tmp_path/"x.csv")
