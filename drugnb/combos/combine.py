@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SHRINKAGES', 'pair_splits', 'strangers', 'check_effects', 'check_pairs', 'PairModel', 'Average', 'Sum', 'Stronger',
-           'MeanPair', 'ScaledSum', 'Lines', 'lines', 'line_at', 'choose_shrinkage', 'pair_distances', 'pair_kernel',
-           'median_distance', 'kernel_errors', 'PairRidge', 'tree_features', 'cross_fitted', 'choose_rounds', 'Stack']
+           'MeanPair', 'ScaledSum', 'Lines', 'lines', 'line_at', 'choose_shrinkage', 'squared_distances',
+           'pair_distances', 'pair_kernel', 'median_distance', 'kernel_errors', 'PairRidge', 'tree_features',
+           'cross_fitted', 'choose_rounds', 'Stack']
 
 # %% ../../nbs/combos/13_combine.ipynb #27ec5cd5
 from dataclasses import dataclass
@@ -77,14 +78,20 @@ def _finite(tables):
                              "leave these genes out, or fill them in.")
     return tables.values()
 
-def _variance(variance, shape):
-    "Variances as a float64 array, or None. Raises `InputError` for another shape than that of the effects."
-    if variance is None: return None
-    variance = np.asarray(variance, np.float64)
-    if variance.shape != shape:
-        raise InputError(f"Variances have the shape {variance.shape} where effects have {shape}: "
+def _beside(table, shape, what):
+    "Numbers that stand beside effects as float64, NaN where unknown; None without any. Raises `InputError`."
+    if table is None: return None
+    table = np.asarray(table, np.float64)
+    if table.shape != shape and not np.isnan(table).all():
+        raise InputError(f"{what} have the shape {table.shape} where effects have {shape}: "
                          "give one for each effect, and NaN where it is not known.")
-    return variance
+    if np.isinf(table).any(): raise InputError(f"{what} hold infinite values: give NaN where it is not known.")
+    return None if np.isnan(table).all() else table
+
+def _all_beside(effects, shape):
+    "Variances and effects of other treatments, each checked."
+    names = ["Variances"]*2 + ["Effects of other treatments"]*2
+    return [_beside(table, shape, what) for table, what in zip(effects[2:], names)]
 
 # %% ../../nbs/combos/13_combine.ipynb #127ac67a
 def check_effects(
@@ -92,7 +99,7 @@ def check_effects(
 ) -> Effects:  # float64 arrays of one shape
     "Effects as arrays. Raises `InputError` for shapes that differ, and for missing or infinite effects."
     a, b = _finite({"effects.a": effects.a, "effects.b": effects.b})
-    return Effects(a, b, *(_variance(v, a.shape) for v in effects[2:]))
+    return Effects(a, b, *_all_beside(effects, a.shape))
 
 def check_pairs(
     effects: Effects,  # of the single drugs of each pair
@@ -100,7 +107,7 @@ def check_pairs(
 ) -> tuple[Effects, np.ndarray]:  # float64 arrays of one shape
     "What models learn from, as arrays. Raises `InputError` as `check_effects` does."
     a, b, measured = _finite({"effects.a": effects.a, "effects.b": effects.b, "measured": measured})
-    return Effects(a, b, *(_variance(v, a.shape) for v in effects[2:])), measured
+    return Effects(a, b, *_all_beside(effects, a.shape)), measured
 
 # %% ../../nbs/combos/13_combine.ipynb #23d8edcc
 class PairModel(BaseEstimator):
@@ -224,13 +231,19 @@ def choose_shrinkage(
     return shrinkages[int(error.argmin())], float(error.min())
 
 # %% ../../nbs/combos/13_combine.ipynb #afb22070
+def squared_distances(
+    u: np.ndarray,  # profiles x genes
+    v: np.ndarray,  # other profiles x the same genes
+) -> np.ndarray:  # profiles x other profiles
+    "Squared distances between profiles."
+    return np.maximum(np.square(u).sum(1)[:, None] + np.square(v).sum(1) - 2*u @ v.T, 0)
+
 def pair_distances(
     one: Effects,  # of pairs (a, b)
     other: Effects,  # of pairs (c, d), the same genes
 ) -> tuple:  # four arrays, pairs of `one` x pairs of `other`: squared distances a-c, a-d, b-c, b-d
     "Squared distances between the drugs of pairs."
-    def between(u, v): return np.maximum(np.square(u).sum(1)[:, None] + np.square(v).sum(1) - 2*u @ v.T, 0)
-    return tuple(between(u, v) for u in one[:2] for v in other[:2])
+    return tuple(squared_distances(u, v) for u in one[:2] for v in other[:2])
 
 def pair_kernel(
     distances: tuple,  # from `pair_distances`
@@ -384,7 +397,12 @@ class Stack(PairModel):
     leaf: int = 40  # least rows in a leaf
     folds: int = 5  # of the cross-fit
     rows: int = 30_000  # most rows that the trees learn from, drawn at random
+    variances: bool = True  # show the trees the variances of effects, where they are known
     random_state: int = 0  # of folds, rows and trees
+
+    def _seen(self, effects):
+        "Effects as the stack may see them."
+        return effects if self.variances else effects._replace(variance_a=None, variance_b=None)
 
     def _trees(self, rounds):
         "Trees, not fitted."
@@ -395,6 +413,7 @@ class Stack(PairModel):
     def fit(self, effects, measured, groups=None):
         "Cross-fit the models, grow trees on their residuals, and fit the models to all pairs."
         effects, y = check_pairs(effects, measured)
+        effects = self._seen(effects)
         groups, seed = np.arange(len(y)) if groups is None else np.asarray(groups), self.random_state
         models = [PairRidge(random_state=seed)] if self.models is None else list(self.models)
         splits, again = pair_splits(groups, self.folds, seed), pair_splits(groups, 3, seed)
@@ -407,7 +426,7 @@ class Stack(PairModel):
 
     def predict(self, effects):
         "The mean of the models, and what the trees add, pairs x genes."
-        effects = check_effects(effects)
+        effects = self._seen(check_effects(effects))
         predicted = [m.predict(effects) for m in self.models_]
         out = np.mean(predicted, axis=0)
         if self.trees_ is None: return out
