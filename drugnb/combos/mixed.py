@@ -160,7 +160,7 @@ def search(
     error: Callable,  # function of components
     start: Components,  # where the search begins
     names: tuple,  # of the components that may change
-    sweeps: int = 3,  # times that each is looked at; the step is its square root each time
+    sweeps: int = 2,  # times that each is looked at; the step is its square root each time
     factor: float = float(np.exp(2)),  # the first step of a variance; a reach's is its square root
 ) -> tuple[Components, float]:  # the best found, and its error
     "The components with the smallest error that steps along one component at a time find."
@@ -203,8 +203,8 @@ class MixedModel(PairModel):
     "Lines of genes, what drugs add in all their pairs, and what depends on the sum, estimated jointly."
     others: bool = True  # use the drugs' other treatments, where there are some
     folds: int = 10  # by which components are chosen
-    sweeps: int = 3  # of the search for them
-    genes: int = 300  # most genes by which they are chosen
+    sweeps: int = 2  # of the search for them
+    genes: int = 150  # most genes by which they are chosen
     random_state: int = 0  # of the folds
 
     def fit(self, effects, measured, groups=None):
