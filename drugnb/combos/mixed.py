@@ -202,9 +202,9 @@ def some_genes(
 class MixedModel(PairModel):
     "Lines of genes, what drugs add in all their pairs, and what depends on the sum, estimated jointly."
     others: bool = True  # use the drugs' other treatments, where there are some
-    folds: int = 10  # by which components are chosen
+    folds: int = 6  # by which components are chosen
     sweeps: int = 2  # of the search for them
-    genes: int = 150  # most genes by which they are chosen
+    genes: int = 100  # most genes by which they are chosen
     random_state: int = 0  # of the folds
 
     def fit(self, effects, measured, groups=None):
