@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SIZES', 'SUMS', 'TALLY', 'EXAMPLE', 'SCORES', 'COLOURS', 'pair_models', 'study_splits', 'splits_table',
            'size_classes', 'rank_correlation', 'tally', 'print_skipped', 'held_out', 'weighted_median', 'score_draws',
-           'drawn_scores', 'pair_scores', 'paired_gains', 'split_scores', 'scores_text', 'figure_scores',
-           'accuracy_by_size', 'figure_by_size', 'figure_errors', 'figure_predicted']
+           'drawn_scores', 'pair_scores', 'split_scores', 'scores_text', 'figure_scores', 'accuracy_by_size',
+           'figure_by_size', 'figure_errors', 'figure_predicted']
 
 # %% ../../nbs/combos/15_held_out.ipynb #b0d227b4
 from collections.abc import Callable
@@ -252,29 +252,15 @@ def pair_scores(
     names, scored = drawn_scores(tallies, pairs, repeats, seed)
     if reference in names:
         at = names.index(reference)
-        scored = {how: np.concatenate([s, s[:, :2] - s[[at], :2]], axis=1) for how, s in scored.items()}
-    columns = [*SCORES, "accuracy_gain", "rmse_gain"][:scored[""].shape[1]]
+        scored = {how: np.concatenate([s, s - s[[at]]], axis=1) for how, s in scored.items()}
+    columns = [*SCORES, *(f"{score}_gain" for score in SCORES)][:scored[""].shape[1]]
     return _with_intervals(scored, names, columns).assign(pairs=tallies.pair.nunique())
-
-def paired_gains(
-    tallies: pd.DataFrame,  # of one split, from `held_out`
-    pairs: pd.DataFrame,  # a row a measured pair: drug_a, drug_b; indexed by its name
-    reference: str,  # the model that gains are differences from
-    repeats: int = 1000,  # bootstrap samples
-    seed: int = 0,  # of the samples
-) -> pd.DataFrame:  # by model: the gain in each of `SCORES` with intervals; reference
-    "What each model gains on another, on the same draws. Raises `InputError` for one that was not compared."
-    names, scored = drawn_scores(tallies, pairs, repeats, seed)
-    if reference not in names:
-        raise InputError(f"{reference!r} was not compared: take one of {', '.join(names)}.")
-    at = names.index(reference)
-    gains = {how: s - s[[at]] for how, s in scored.items()}
-    return _with_intervals(gains, names, SCORES).drop(index=reference).assign(reference=reference)
 
 def split_scores(
     tallies: pd.DataFrame,  # from `held_out`
     skipped: pd.DataFrame,  # split, model, why: what could not be fitted
     pairs: pd.DataFrame,  # a row a measured pair: drug_a, drug_b; indexed by its name
+    reference: str = "sum",  # the model that gains are differences from
     repeats: int = 1000,  # bootstrap samples
     seed: int = 0,  # of the samples
 ) -> pd.DataFrame:  # by split and model: see `pair_scores`; skipped: why, or "" for a model that was judged
@@ -282,7 +268,7 @@ def split_scores(
     tables = []
     for split in dict.fromkeys([*tallies.split, *skipped.split]):
         some, lost = tallies[tallies.split == split], skipped[skipped.split == split]
-        judged = [pair_scores(some, pairs, repeats=repeats, seed=seed)] if len(some) else []
+        judged = [pair_scores(some, pairs, reference, repeats, seed)] if len(some) else []
         table = pd.concat([*judged, pd.DataFrame({"skipped": lost.why.to_numpy(str)}, lost.model)])
         tables.append(table.assign(split=split, skipped=table.skipped.fillna(""),
                                    pairs=some.pair.nunique()).reset_index(names="model"))
