@@ -85,7 +85,8 @@ def _beside(table, shape, what):
     if table.shape != shape and not np.isnan(table).all():
         raise InputError(f"{what} have the shape {table.shape} where effects have {shape}: "
                          "give one for each effect, and NaN where it is not known.")
-    if np.isinf(table).any(): raise InputError(f"{what} hold infinite values: give NaN where it is not known.")
+    if np.isinf(table).any():
+        raise InputError(f"{what} hold infinite values: give NaN where they are not known.")
     return None if np.isnan(table).all() else table
 
 def _all_beside(effects, shape):
@@ -383,6 +384,10 @@ def cross_fitted(
     return np.concatenate(x), np.concatenate(left), np.concatenate(pair)
 
 # %% ../../nbs/combos/13_combine.ipynb #f8ac65ec
+def _seen(effects, variances):
+    "Effects as a stack may see them."
+    return effects if variances else effects._replace(variance_a=None, variance_b=None)
+
 def choose_rounds(
     trees: HistGradientBoostingRegressor,  # not fitted, with as many rounds as may be chosen
     x: np.ndarray,  # rows x features
@@ -412,10 +417,6 @@ class Stack(PairModel):
     variances: bool = True  # show the trees the variances of effects, where they are known
     random_state: int = 0  # of folds, rows and trees
 
-    def _seen(self, effects):
-        "Effects as the stack may see them."
-        return effects if self.variances else effects._replace(variance_a=None, variance_b=None)
-
     def _trees(self, rounds):
         "Trees, not fitted."
         return HistGradientBoostingRegressor(
@@ -425,7 +426,7 @@ class Stack(PairModel):
     def fit(self, effects, measured, groups=None):
         "Cross-fit the models, grow trees on their residuals, and fit the models to all pairs."
         effects, y = check_pairs(effects, measured)
-        effects = self._seen(effects)
+        effects = _seen(effects, self.variances)
         groups, seed = np.arange(len(y)) if groups is None else np.asarray(groups), self.random_state
         models = [PairRidge(random_state=seed)] if self.models is None else list(self.models)
         splits, again = pair_splits(groups, self.folds, seed), pair_splits(groups, 3, seed)
@@ -438,7 +439,7 @@ class Stack(PairModel):
 
     def predict(self, effects):
         "The mean of the models, and what the trees add, pairs x genes."
-        effects = self._seen(check_effects(effects))
+        effects = _seen(check_effects(effects), self.variances)
         predicted = [m.predict(effects) for m in self.models_]
         out = np.mean(predicted, axis=0)
         if self.trees_ is None: return out

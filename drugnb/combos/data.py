@@ -76,7 +76,7 @@ class Combos:
         return self._of(self.singles, "b")
     @property
     def effects(self) -> Effects:
-        "Effects, variances where the set has them, and other treatments, of each measured pair's drugs alone."
+        "Effects, variances and other treatments of each measured pair's two drugs alone, where known."
         others = other_treatments(self.singles, self.treatments.drug)
         return Effects(self.single_a, self.single_b, self.variance_a, self.variance_b,
                        self._of(others, "a"), self._of(others, "b"))

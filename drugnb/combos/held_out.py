@@ -82,7 +82,7 @@ def splits_table(
         labels = np.asarray(labels).reshape(len(pairs), -1)
         gone = [sorted({*labels[test].ravel()} - {*labels[train].ravel()}) for train, test in folds]
         table = split_frame(folds, pairs).assign(split=name)
-        left_out = pd.Series(["; ".join(g) for g in gone]) if name != "by pair" else pd.Series([""]*len(folds))
+        left_out = pd.Series(["; ".join(g) if name != "by pair" else "" for g in gone], dtype=str)
         tables.append(table.assign(left_out=table.fold.map(left_out)))
     columns = ["split", "fold", "id", "role", "left_out"]
     return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
@@ -150,7 +150,8 @@ def held_out(
     """Fit every model without each fold and tally what it predicts of it.
     Examples have the columns split, model, measured, predicted."""
     y, rng = measured.to_numpy(np.float64), np.random.default_rng(seed)
-    classes, tallies, kept = size_classes(y)[0], [pd.DataFrame(columns=TALLY)], [pd.DataFrame(columns=EXAMPLE)]
+    classes = size_classes(y)[0]
+    tallies, kept = ([pd.DataFrame(columns=columns)] for columns in (TALLY, EXAMPLE))
     for split, (folds, groups) in splits.items():
         tested = np.concatenate([test for _, test in folds])
         some = rng.random((len(tested), y.shape[1])) < examples/(len(tested)*y.shape[1])

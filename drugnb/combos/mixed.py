@@ -108,6 +108,7 @@ def _shared_slopes(inside, against, inverse):
     right = against[:, 1:] - (turned @ against[..., None])[..., 0]
     return np.linalg.lstsq(normal.sum(0), right.sum(0), rcond=None)[0]
 
+# %% ../../nbs/combos/13a_mixed.ipynb #34fbfb0c
 def solve_mixed(
     kernel: np.ndarray,  # pairs x pairs, from `mixed_kernel`
     features: np.ndarray,  # variables x pairs x genes, scaled

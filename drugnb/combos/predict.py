@@ -70,7 +70,8 @@ def left_out(
     "A model's errors on the test pairs of each fold."
     residual, distance, fold = [], [], []
     for f, (train, test) in enumerate(splits):
-        learnt, asked = clone(model).fit(effects.rows(train), measured[train], groups[train]), effects.rows(test)
+        learnt = clone(model).fit(effects.rows(train), measured[train], groups[train])
+        asked = effects.rows(test)
         residual.append(measured[test] - learnt.predict(asked))
         distance.append(farther_drug(asked, np.r_[effects.a[train], effects.b[train]]))
         fold.append(np.full(len(test), f))
@@ -142,6 +143,7 @@ def pair_errors(
     "The error to be expected at a distance."
     return np.exp(line[0] + line[1]*np.log(np.maximum(distance, nearest)))
 
+# %% ../../nbs/combos/15a_predict.ipynb #3b47a72d
 def coverage_of_others(
     errors: LeftOut,  # from `left_out`
     level: float = 0.9,  # that the intervals should have
@@ -222,6 +224,15 @@ def _tried(models, effects, measured, splits, groups, note):
     return out
 
 # %% ../../nbs/combos/15a_predict.ipynb #3a6dda21
+def _choose(models, effects, measured, splits, groups, note):
+    "The best of some models on left-out pairs, errors without a say in the choice, and all RMSEs as text."
+    tried = _tried(models, effects, measured, splits, groups, note)
+    if not tried: raise InputError("No candidate can be fitted to these pairs: measure more of them.")
+    best, honest = chosen_elsewhere(tried)
+    tried = {**tried, "the choice itself": honest}
+    rmse = {name: np.sqrt((t.residual**2).mean()) for name, t in tried.items()}
+    return best, honest, ", ".join(f"{name} {value:.3f}" for name, value in rmse.items())
+
 def make_predictor(
     combos: Combos,  # a checked set
     candidates: tuple = CANDIDATES,  # names of `held_out.pair_models` to choose from
@@ -229,30 +240,29 @@ def make_predictor(
     seed: int = 0,  # of folds, models and bootstraps
     note: Callable = print,  # called with a sentence for what is left out
 ) -> PairPredictor:
-    "The candidate that is best on left-out drugs, with intervals. Raises `InputError` where none can be judged."
+    "The candidate that is best on left-out drugs, with intervals. Raises `InputError` where none is judged."
     effects, measured = combos.effects, combos.measured.to_numpy(np.float64)
     models = pair_models(",".join(candidates), len(measured), seed)
     cases, calibrations = case_splits(combos.pairs, folds, seed, note), {}
     if not cases: raise InputError(f"{len(measured)} measured pairs are too few to choose a model by.")
     main = 1 if 1 in cases else min(cases)
-    tried = _tried(models, effects, measured, *cases[main], note)
-    if not tried: raise InputError("No candidate can be fitted: measure more pairs.")
-    best, honest = chosen_elsewhere(tried)
+    best, honest, scores = _choose(models, effects, measured, *cases[main], note)
     for new, (splits, groups) in cases.items():
-        of = {best: honest} if new == main else _tried({best: models[best]}, effects, measured, splits, groups, note)
-        calibrations |= {new: calibrate(errors, seed) for errors in of.values()}
-    rmse = {name: np.sqrt((t.residual**2).mean()) for name, t in tried.items()}
-    text = ", ".join(f"{name} {value:.3f}" for name, value in rmse.items())
-    why = f"smallest RMSE {CASES[main]} ({text}; the choice itself {np.sqrt((honest.residual**2).mean()):.3f})"
+        errors = honest
+        if new != main:
+            errors = _tried({best: models[best]}, effects, measured, splits, groups, note).get(best)
+        if errors is not None: calibrations[new] = calibrate(errors, seed)
     fitted = clone(models[best]).fit(effects, measured, cases[main][1])
     used = combos.treatments.loc[np.unique(combos.pairs[["a", "b"]])]
     profiles = combos.singles.loc[used.index].to_numpy(np.float64)
     return PairPredictor(
         best, fitted, tuple(combos.singles.columns), tuple(used.index), profiles, tuple(combos.pairs.index),
-        domain_limit(profiles, used.drug.to_numpy(str)), calibrations, why, combos.name, combos.key)
+        domain_limit(profiles, used.drug.to_numpy(str)), calibrations,
+        f"smallest RMSE {CASES[main]} ({scores})", combos.name, combos.key)
 
 # %% ../../nbs/combos/15a_predict.ipynb #63df497d
-KEPT = {c.__name__: c for c in (MeanPair, Stronger, Average, Sum, ScaledSum, PairRidge, MixedModel, SwapNetwork)}
+KEPT = {c.__name__: c for c in (MeanPair, Stronger, Average, Sum, ScaledSum, PairRidge, MixedModel,
+                                SwapNetwork)}
 PARTS = {c.__name__: c for c in (Lines, Effects, Components, Scales, Solved, Basis, Network, Calibration)}
 DIARY = ("curve_",)  # what a fit notes for its reader and no prediction needs
 
@@ -269,7 +279,8 @@ def pack(
     if isinstance(value, float) and not np.isfinite(value): return {"float": str(value)}
     if value is None or isinstance(value, bool | int | float | str): return value
     def inside(items): return {str(k): pack(v, arrays, f"{name}.{k}") for k, v in items}
-    if hasattr(value, "_fields"): return {"part": type(value).__name__, "fields": inside(value._asdict().items())}
+    if hasattr(value, "_fields"):
+        return {"part": type(value).__name__, "fields": inside(value._asdict().items())}
     if isinstance(value, dict): return {"keys": list(value), "values": inside(value.items())}
     if isinstance(value, tuple | list): return [pack(v, arrays, f"{name}.{i}") for i, v in enumerate(value)]
     raise TypeError(f"{name} is a {type(value).__name__}")
@@ -281,9 +292,10 @@ def unpack(
     "A value with its arrays."
     if isinstance(value, list): return tuple(unpack(v, arrays) for v in value)
     if not isinstance(value, dict): return value
+    def inside(items): return {k: unpack(v, arrays) for k, v in items}
     if "array" in value: return arrays[value["array"]]
     if "float" in value: return float(value["float"])
-    if "part" in value: return PARTS[value["part"]](**{k: unpack(v, arrays) for k, v in value["fields"].items()})
+    if "part" in value: return PARTS[value["part"]](**inside(value["fields"].items()))
     return {key: unpack(value["values"][str(key)], arrays) for key in value["keys"]}
 
 # %% ../../nbs/combos/15a_predict.ipynb #d07c9709
@@ -305,7 +317,8 @@ def save_pair_model(
         raise InputError(f"A {type(predictor.model).__name__} cannot be kept as numbers: choose one of "
                          f"{', '.join(KEPT)}.")
     rest = {f.name: getattr(predictor, f.name) for f in fields(predictor) if f.name != "model"}
-    packed = {**{k: pack(v, arrays, k) for k, v in rest.items()}, "model": _packed_model(predictor.model, arrays)}
+    packed = {k: pack(v, arrays, k) for k, v in rest.items()}
+    packed["model"] = _packed_model(predictor.model, arrays)
     with atomic(folder/FILES[1]) as part, part.open("wb") as f: np.savez_compressed(f, **arrays)
     digest = hashlib.sha256((folder/FILES[1]).read_bytes()).hexdigest()
     text = json.dumps({"layout": 1, "arrays": digest, **packed}, indent=1)
@@ -433,10 +446,11 @@ def predict_pairs(
     predictor: PairPredictor,  # from `make_predictor` or `load_pair_model`
     level: float = 0.9,  # share of values that the intervals should hold, from 0.5 to 0.99
 ) -> pd.DataFrame:  # see above; `attrs`: genes_found (share), notes (sentences)
-    """Predicted effects of pairs with intervals. Raises `InputError` for fewer than half of the genes, unknown
-    treatments, or another level."""
+    """Predicted effects of pairs with intervals.
+    Raises `InputError` for fewer than half of the genes, unknown treatments, or another level."""
     if not LEVELS[0] <= level <= LEVELS[-1]:
-        raise InputError(f"The level of an interval lies between {LEVELS[0]:g} and {LEVELS[-1]:g}, not at {level}.")
+        raise InputError(f"The level of an interval lies between {LEVELS[0]:g} and {LEVELS[-1]:g}, "
+                         f"not at {level}.")
     asked = asked_singles(singles, predictor)
     pairs, notes = asked_pairs(pairs, asked.effects.index)
     if asked.filled: notes.append(f"{asked.filled} missing single effects filled with training's mean")
@@ -463,9 +477,9 @@ def prediction_text(
 ) -> str:
     "What a prediction is worth, in sentences."
     by_pair = table.drop_duplicates(["drug_a", "drug_b"])
-    text = [f"{len(by_pair)} pairs; {table.attrs['genes_found']:.0%} of the model's {len(predictor.genes)} genes "
-            f"found; model: {predictor.name}, {predictor.chosen_by}, trained on {len(predictor.measured)} pairs "
-            f"of {predictor.trained_on}", *table.attrs["notes"]]
+    text = [f"{len(by_pair)} pairs; {table.attrs['genes_found']:.0%} of the model's {len(predictor.genes)} "
+            f"genes found; model: {predictor.name}, {predictor.chosen_by}, trained on "
+            f"{len(predictor.measured)} pairs of {predictor.trained_on}", *table.attrs["notes"]]
     for new, rows in by_pair.groupby("new_drugs"):
         says = f"{len(rows)} pairs with {new} drugs that are in no pair of training: "
         if new not in predictor.calibrations: text.append(says + "no intervals, the set allowed no such test")
@@ -473,11 +487,12 @@ def prediction_text(
             value, low, high = predictor.calibrations[new].coverage
             text.append(f"{says}intervals for {level:.0%}; measured coverage of 90% intervals {value:.2f} "
                         f"(95% {low:.2f} to {high:.2f})")
-    far = by_pair.outside_domain.sum()
+    far, seen = by_pair.outside_domain.sum(), by_pair.measured.sum()
     if far: text.append(f"{far} pairs hold a drug unlike all of training: their intervals claim nothing")
-    if by_pair.measured.any(): text.append(f"{by_pair.measured.sum()} pairs were measured and used in training")
+    if seen: text.append(f"{seen} pairs were measured and used in training")
     return "\n".join(text)
 
+# %% ../../nbs/combos/15a_predict.ipynb #62056741
 def predict(
     singles: str,  # effects of single drugs: a table of any format, in either orientation
     model: REQUIRED_RUN,  # a run folder of combos, or its pair_model.json
