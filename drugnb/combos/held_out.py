@@ -143,7 +143,7 @@ def held_out(
     measured: pd.DataFrame,  # pairs x genes, effect of each pair
     splits: dict,  # name -> (folds, labels), from `study_splits`
     models: dict,  # name -> estimator, from `pair_models`
-    examples: int = 3000,  # entries of each split and model that are kept as they are, for the figure
+    examples: int = 2000,  # entries of each split and model that are kept as they are, for the figure
     seed: int = 0,  # of the entries that are kept
     skip: Callable = print_skipped,  # called with split, model and reason for each that cannot be fitted
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # tallies with split, fold, model, pair; examples, see below
@@ -277,25 +277,27 @@ def split_scores(
     return pd.concat(tables, ignore_index=True).set_index(["split", "model"])
 
 # %% ../../nbs/combos/15_held_out.ipynb #29c1440e
-def _score_line(row, gains):
+def _score_line(row, gains, width):
     "One model's scores in columns, or why there are none."
-    if getattr(row, "skipped", ""): return f"  {row.model:<27} skipped: {row.skipped}"
+    if getattr(row, "skipped", ""): return f"  {row.model:<{width}} skipped: {row.skipped}"
     gain = span(row, "rmse_gain", "+.3f") if gains and row.model != "sum" else ""
     accuracy, rmse = (span(row, score, ".3f") for score in ("accuracy", "rmse"))
-    line = f"  {row.model:<27} {accuracy:<25} {rmse:<25} {gain:<28} {row.slope:6.2f} {row.spearman:8.2f}"
+    line = f"  {row.model:<{width}} {accuracy:<25} {rmse:<25} {gain:<28} "
+    line += f"{row.slope:6.2f} {row.spearman:8.2f}"
     return line.replace("   nan", "      ")
 
 def scores_text(
     table: pd.DataFrame,  # the columns of `split_scores`, as in scores.csv
 ) -> str:  # a block of lines for each split
     "Pairs of drugs: direction accuracy and error of each model by what was left out."
-    head = (f"  {'model':<27} {'directions right (95%)':<25} {'RMSE (95%)':<25} "
+    width = max([20, *table.model.map(len)])
+    head = (f"  {'model':<{width}} {'directions right (95%)':<25} {'RMSE (95%)':<25} "
             f"{'RMSE less sum (95%)':<28} {'slope':>6} {'Spearman':>8}")
     lines = []
     if "skipped" in table: table = table.assign(skipped=table.skipped.fillna(""))
     for split, rows in table.groupby("split", sort=False):
         lines += [f"\n{split}: {rows.pairs.iloc[0]} pairs, intervals by pair", head]
-        lines += [_score_line(row, "rmse_gain" in table) for _, row in rows.iterrows()]
+        lines += [_score_line(row, "rmse_gain" in table, width) for _, row in rows.iterrows()]
     return "\n".join(lines)
 
 # %% ../../nbs/combos/15_held_out.ipynb #ad8720bc

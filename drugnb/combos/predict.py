@@ -324,6 +324,7 @@ def save_pair_model(
     text = json.dumps({"layout": 1, "arrays": digest, **packed}, indent=1)
     with atomic(folder/FILES[0]) as part: part.write_text(text + "\n")
 
+# %% ../../nbs/combos/15a_predict.ipynb #a897a55f
 def _model_from(packed, arrays):
     "A fitted estimator from its packed form."
     model = KEPT[packed["kind"]](**unpack(packed["parameters"], arrays))
