@@ -332,7 +332,7 @@ def figure_scores(
             ax.set(yticks=range(len(names)), yticklabels=names, xlabel=label)
     for ax, split in zip(axes[0], splits):
         rmse = scores.loc[split].rmse
-        beside = f", sum {rmse['sum']:.2f}" if "sum" in rmse and rmse.idxmin() != "sum" else ""
+        beside = f"\n(sum {rmse['sum']:.2f})" if "sum" in rmse and rmse.idxmin() != "sum" else ""
         ax.set_title(f"{split}:\n{rmse.idxmin()} {rmse.min():.2f}{beside}", fontsize="medium")
     axes[0, 0].invert_yaxis()
     fig.supxlabel("lines are 95% intervals: thick by pair, thin by drug", fontsize="small")

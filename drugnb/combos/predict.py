@@ -524,7 +524,8 @@ def figure_coverage(
     ax.axvline(0.9, color="0.5", lw=1, ls=":")
     ax.set(yticks=range(len(cases)), yticklabels=[CASES[new] for new in cases], xlim=(0.5, 1),
            xlabel="measured values inside the interval (share)")
-    worst = min(value for value, *_ in cases.values()) if cases else np.nan
-    ax.set_title(f"{predictor.name}: 90% intervals hold {worst:.0%} or more of left-out values")
+    held = sorted({f"{value:.0%}" for value, *_ in cases.values()})
+    ends = " to ".join(dict.fromkeys([held[0], held[-1]])) if held else "an unknown share"
+    ax.set_title(f"{predictor.name}: 90% intervals hold\n{ends} of left-out values")
     ax.invert_yaxis()
     return fig

@@ -47,7 +47,7 @@ def figure_question(
 ) -> plt.Figure:
     "What variances, networks and both gain on the average."
     rows = table[table.skipped == ""].droplevel("split").drop(index=["mean pair", "average"], errors="ignore")
-    fig, axes = plt.subplots(1, 2, figsize=(7.2, 0.5*len(rows) + 1.9), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(8, 0.35*len(rows) + 1.7), sharey=True)
     labels = {"accuracy_gain": "directions right, less the average's",
               "rmse_gain": "RMSE less the average's (log2 change)"}
     for ax, (score, label) in zip(axes, labels.items()):
@@ -56,8 +56,8 @@ def figure_question(
             ax.plot([r[f"{score}_low"], r[f"{score}_high"]], [i, i], color="C0", lw=3.5)
             ax.plot(r[score], i, "o", color="C0", ms=6, mec="white")
         ax.axvline(0, color="0.7", lw=1, ls=":")
-        ax.set(yticks=range(len(rows)), yticklabels=rows.index, xlabel=label)
-    axes[0].invert_yaxis()
+        ax.set(yticks=range(len(rows)), yticklabels=rows.index, xlabel=label, ylim=(len(rows) - 0.5, -0.5))
+        ax.locator_params(axis="x", nbins=5)
     best = rows.rmse.idxmin()
     fig.suptitle(f"{table.index[0][0].capitalize()}: the average {best} has the smallest error")
     fig.supxlabel("lines are 95% intervals: thick by pair, thin by drug", fontsize="small")
