@@ -394,6 +394,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'drugnb/combos/predict.py'),
                                        'drugnb.combos.predict.coverage_of_others': ( 'combos/predict.html#coverage_of_others',
                                                                                      'drugnb/combos/predict.py'),
+                                       'drugnb.combos.predict.coverage_table': ( 'combos/predict.html#coverage_table',
+                                                                                 'drugnb/combos/predict.py'),
                                        'drugnb.combos.predict.distance_to': ('combos/predict.html#distance_to', 'drugnb/combos/predict.py'),
                                        'drugnb.combos.predict.domain_limit': ( 'combos/predict.html#domain_limit',
                                                                                'drugnb/combos/predict.py'),

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CANDIDATES', 'LEVELS', 'CASES', 'KEPT', 'PARTS', 'DIARY', 'FILES', 'ENOUGH', 'MOST', 'SAME', 'LeftOut', 'distance_to',
            'farther_drug', 'left_out', 'chosen_elsewhere', 'Calibration', 'error_line', 'radius_at', 'pair_errors',
-           'coverage_of_others', 'calibrate', 'PairPredictor', 'domain_limit', 'case_splits', 'make_predictor', 'pack',
-           'unpack', 'save_pair_model', 'load_pair_model', 'Asked', 'drug_of', 'asked_singles', 'asked_pairs',
-           'predict_pairs', 'prediction_text', 'predict', 'figure_coverage']
+           'coverage_of_others', 'calibrate', 'PairPredictor', 'domain_limit', 'case_splits', 'make_predictor',
+           'coverage_table', 'pack', 'unpack', 'save_pair_model', 'load_pair_model', 'Asked', 'drug_of',
+           'asked_singles', 'asked_pairs', 'predict_pairs', 'prediction_text', 'predict', 'figure_coverage']
 
 # %% ../../nbs/combos/15a_predict.ipynb #521d7121
 import hashlib
@@ -36,7 +36,7 @@ from ..core.artefacts import atomic, first_line, save_csv
 from ..core.evaluate import group_counts, interval
 from ..core.identity import by_symbol, gene_symbols, oriented
 from ..core.read import read_annotations, read_matrix
-from ..core.settings import InputError, REQUIRED_RUN, typed_path
+from ..core.settings import counted, InputError, REQUIRED_RUN, typed_path
 from ..core.style import styled
 
 # %% ../../nbs/combos/15a_predict.ipynb #5c2a574c
@@ -260,6 +260,17 @@ def make_predictor(
         domain_limit(profiles, used.drug.to_numpy(str)), calibrations,
         f"smallest RMSE {CASES[main]} ({scores})", combos.name, combos.key)
 
+
+def coverage_table(
+    predictor: PairPredictor,  # from `make_predictor`
+) -> pd.DataFrame:  # by case: model, coverage of 90% intervals, low, high (95%)
+    "How often intervals held left-out values, by what was left out."
+    columns = ["coverage", "coverage_low", "coverage_high"]
+    rows = {CASES[new]: c.coverage for new, c in predictor.calibrations.items()}
+    table = pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("split")
+    table.insert(0, "model", predictor.name)
+    return table
+
 # %% ../../nbs/combos/15a_predict.ipynb #63df497d
 KEPT = {c.__name__: c for c in (MeanPair, Stronger, Average, Sum, ScaledSum, PairRidge, MixedModel,
                                 SwapNetwork)}
@@ -407,11 +418,12 @@ def asked_pairs(
                          f"({', '.join(lost[:3])}): name them as the rows there, which begin "
                          f"{', '.join(treatments[:3])}.")
     same = drug.loc[pairs.drug_a].to_numpy() == drug.loc[pairs.drug_b].to_numpy()
-    if same.any(): notes.append(f"{same.sum()} pairs of one drug with itself left out, first "
-                                f"{' + '.join(pairs[same].iloc[0])}")
+    if same.any():
+        notes.append(f"{counted(same.sum(), 'pair')} of one drug with itself left out, first "
+                     f"{' + '.join(pairs[same].iloc[0])}")
     pairs = pairs[~same]
     again = pd.DataFrame(np.sort(pairs.to_numpy(str), axis=1), pairs.index).duplicated()
-    if again.any(): notes.append(f"{again.sum()} pairs were named more than once")
+    if again.any(): notes.append(f"{counted(again.sum(), 'pair')} named more than once")
     if not len(pairs): raise InputError("No pair of two different drugs is left to predict.")
     return pairs[~again].reset_index(drop=True), notes
 
@@ -454,7 +466,8 @@ def predict_pairs(
                          f"not at {level}.")
     asked = asked_singles(singles, predictor)
     pairs, notes = asked_pairs(pairs, asked.effects.index)
-    if asked.filled: notes.append(f"{asked.filled} missing single effects filled with training's mean")
+    if asked.filled:
+        notes.append(f"{counted(asked.filled, 'missing single effect')} filled with training's mean")
     apart = pd.Series(distance_to(asked.effects.to_numpy(), predictor.profiles), asked.effects.index)
     sides = np.column_stack([apart.loc[pairs[side]] for side in ("drug_a", "drug_b")])
     new, distance = (sides > SAME*predictor.limit).sum(1), sides.max(1)
@@ -478,19 +491,19 @@ def prediction_text(
 ) -> str:
     "What a prediction is worth, in sentences."
     by_pair = table.drop_duplicates(["drug_a", "drug_b"])
-    text = [f"{len(by_pair)} pairs; {table.attrs['genes_found']:.0%} of the model's {len(predictor.genes)} "
+    text = [f"{counted(len(by_pair), 'pair')}; {table.attrs['genes_found']:.0%} of the model's {len(predictor.genes)} "
             f"genes found; model: {predictor.name}, {predictor.chosen_by}, trained on "
             f"{len(predictor.measured)} pairs of {predictor.trained_on}", *table.attrs["notes"]]
     for new, rows in by_pair.groupby("new_drugs"):
-        says = f"{len(rows)} pairs with {new} drugs that are in no pair of training: "
+        says = f"{counted(len(rows), 'pair')} with {counted(new, 'drug')} in no pair of training: "
         if new not in predictor.calibrations: text.append(says + "no intervals, the set allowed no such test")
         else:
             value, low, high = predictor.calibrations[new].coverage
             text.append(f"{says}intervals for {level:.0%}; measured coverage of 90% intervals {value:.2f} "
                         f"(95% {low:.2f} to {high:.2f})")
     far, seen = by_pair.outside_domain.sum(), by_pair.measured.sum()
-    if far: text.append(f"{far} pairs hold a drug unlike all of training: their intervals claim nothing")
-    if seen: text.append(f"{seen} pairs were measured and used in training")
+    if far: text.append(f"{counted(far, 'pair')} with a drug unlike all of training: no interval is claimed")
+    if seen: text.append(f"{counted(seen, 'pair')} measured and used in training")
     return "\n".join(text)
 
 # %% ../../nbs/combos/15a_predict.ipynb #62056741

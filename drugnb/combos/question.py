@@ -24,8 +24,8 @@ def question_models(
     **recipe,  # parameters of the network, see `network.Recipe`
 ) -> dict:  # name -> estimator
     "The average, and trees on it that see variances, networks, or both."
-    network = SwapNetwork(**{"members": 1, "steps": 600, "folds": 3, "random_state": seed, **recipe})
-    def trees(model, variances): return Stack(models=[model], variances=variances, random_state=seed)
+    network = SwapNetwork(**{"members": 1, "steps": 400, "folds": 2, "random_state": seed, **recipe})
+    def trees(model, variances): return Stack([model], folds=3, variances=variances, random_state=seed)
     return {"mean pair": MeanPair(), "average": Average(), "with trees": trees(Average(), False),
             "with variances": trees(Average(), True), "with networks": trees(network, False),
             "with both": trees(network, True)}

@@ -314,7 +314,7 @@ def test_missing_genes_are_not_predicted_and_fewer_than_half_are_refused(combos,
     with pytest.raises(InputError, match="29 of the model's 60 genes"): predict_pairs(combos.singles.iloc[:, :29], pairs, predictor)
     holed = combos.singles.copy()
     holed.iloc[0, 3] = np.nan
-    assert predict_pairs(holed, pairs, predictor).attrs["notes"] == ["1 missing single effects filled with training's mean"]
+    assert predict_pairs(holed, pairs, predictor).attrs["notes"] == ["1 missing single effect filled with training's mean"]
     holed.iloc[0, 3] = np.inf
     with pytest.raises(InputError, match="infinite"): predict_pairs(holed, pairs, predictor)
 
@@ -325,7 +325,7 @@ def test_a_strange_drug_is_flagged_and_its_interval_is_wider(combos, predictor):
     table = predict_pairs(singles, pd.DataFrame({"drug_a": ["x", "x"], "drug_b": ["new", "strange"]}), predictor)
     by_pair = table.assign(width=table.high - table.low).groupby("drug_b").agg({"width": "mean", "outside_domain": "all", "new_drugs": "first"})
     assert by_pair.outside_domain.to_dict() == {"new": False, "strange": True} and by_pair.width["strange"] > by_pair.width["new"]
-    assert "unlike all of training: their intervals claim nothing" in prediction_text(table, predictor, 0.9)
+    assert "1 pair with a drug unlike all of training: no interval is claimed" in prediction_text(table, predictor, 0.9)
 
 def test_levels_nest_and_impossible_ones_are_refused(combos, predictor):
     tables = [predict_pairs(combos.singles, named(combos).iloc[:2], predictor, level) for level in LEVELS[[0, 8, -1]]]
@@ -338,7 +338,7 @@ def test_pairs_that_are_none_are_left_out_or_refused():
     assert drug_of(rows).tolist() == ["a", "a", "b", "c"] and len(asked_pairs(None, rows)[0]) == 5
     asked = pd.DataFrame({"drug_a": ["a@1", "b@1", "a@1 "], "drug_b": ["a@2", "a@1", "b@1"]})
     found, notes = asked_pairs(asked, rows)
-    assert found.to_numpy().tolist() == [["b@1", "a@1"]] and "1 pairs of one drug with itself" in notes[0] and "more than once" in notes[1]
+    assert found.to_numpy().tolist() == [["b@1", "a@1"]] and "1 pair of one drug with itself" in notes[0] and "more than once" in notes[1]
     with pytest.raises(InputError, match=r"have no effects among the singles \(d\)"): asked_pairs(asked.assign(drug_b="d"), rows)
     with pytest.raises(InputError, match="No pair of two different drugs"): asked_pairs(asked.iloc[:1], rows)
     with pytest.raises(InputError, match="name the pairs in a file"): asked_pairs(None, pd.Index([f"d{i}" for i in range(70)]))
