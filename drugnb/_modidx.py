@@ -418,6 +418,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'drugnb.combos.predict.prediction_text': ( 'combos/predict.html#prediction_text',
                                                                                   'drugnb/combos/predict.py'),
                                        'drugnb.combos.predict.radius_at': ('combos/predict.html#radius_at', 'drugnb/combos/predict.py'),
+                                       'drugnb.combos.predict.read_pairs': ('combos/predict.html#read_pairs', 'drugnb/combos/predict.py'),
                                        'drugnb.combos.predict.save_pair_model': ( 'combos/predict.html#save_pair_model',
                                                                                   'drugnb/combos/predict.py'),
                                        'drugnb.combos.predict.unpack': ('combos/predict.html#unpack', 'drugnb/combos/predict.py')},

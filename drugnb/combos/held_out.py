@@ -10,6 +10,7 @@ __all__ = ['SIZES', 'SUMS', 'TALLY', 'EXAMPLE', 'SCORES', 'COLOURS', 'pair_model
 
 # %% ../../nbs/combos/15_held_out.ipynb #b0d227b4
 from collections.abc import Callable
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -333,7 +334,8 @@ def figure_scores(
     for ax, split in zip(axes[0], splits):
         rmse = scores.loc[split].rmse
         beside = f"\n(sum {rmse['sum']:.2f})" if "sum" in rmse and rmse.idxmin() != "sum" else ""
-        ax.set_title(f"{split}:\n{rmse.idxmin()} {rmse.min():.2f}{beside}", fontsize="medium")
+        best = fill(f"{rmse.idxmin()} {rmse.min():.2f}", 22)
+        ax.set_title(f"{split}:\n{best}{beside}", fontsize="medium")
     axes[0, 0].invert_yaxis()
     fig.supxlabel("lines are 95% intervals: thick by pair, thin by drug", fontsize="small")
     return fig

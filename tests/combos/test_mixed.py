@@ -25,6 +25,7 @@ from drugnb.combos.predict import (
     predict_pairs,
     prediction_text,
     radius_at,
+    read_pairs,
     save_pair_model,
 )
 from drugnb.combos.question import NETWORKS, VARIANCES, question_models, question_skips
@@ -360,6 +361,14 @@ def test_the_command_predicts_pairs_from_files(combos, predictor, tmp_path, caps
     table, said = pd.read_csv(tmp_path/"out.csv"), capsys.readouterr().err
     assert len(table) == 2*60 and {"effect", "low", "high", "new_drugs", "expected_error", "outside_domain", "measured"} < set(table)
     assert "2 pairs; 100% of the model's 60 genes found" in said and "measured coverage of 90% intervals" in said
+
+def test_a_file_of_pairs_is_read_by_name_or_by_being_two_columns(tmp_path):
+    def read(text, name="p.csv"):
+        (tmp_path/name).write_text(text)
+        return read_pairs(tmp_path/name).to_numpy().tolist()
+    assert read("note,Drug B,drug_A\nx,2,1\n") == [["1", "2"]] and read("x\ty\n1.0\tb\n", "p.tsv") == [["1", "b"]]
+    with pytest.raises(InputError, match=r"columns drug_a and drug_b; its columns are x, y, z"): read("x,y,z\n1,2,3\n")
+    with pytest.raises(InputError, match="only one drug in row 2"): read("drug_a,drug_b\na,b\na,\n")
 
 def test_too_few_pairs_make_no_predictor():
     with pytest.raises(InputError, match="too few to choose a model by"): make_predictor(few_pairs(1), note=str)
