@@ -144,7 +144,7 @@ def held_out(
     measured: pd.DataFrame,  # pairs x genes, effect of each pair
     splits: dict,  # name -> (folds, labels), from `study_splits`
     models: dict,  # name -> estimator, from `pair_models`
-    examples: int = 2000,  # entries of each split and model that are kept as they are, for the figure
+    examples: int = 1500,  # entries of each split and model that are kept as they are, for the figure
     seed: int = 0,  # of the entries that are kept
     skip: Callable = print_skipped,  # called with split, model and reason for each that cannot be fitted
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # tallies with split, fold, model, pair; examples, see below

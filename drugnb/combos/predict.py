@@ -234,6 +234,7 @@ def _choose(models, effects, measured, splits, groups, note):
     rmse = {name: np.sqrt((t.residual**2).mean()) for name, t in tried.items()}
     return best, honest, ", ".join(f"{name} {value:.3f}" for name, value in rmse.items())
 
+# %% ../../nbs/combos/15a_predict.ipynb #2f4ae82d
 def make_predictor(
     combos: Combos,  # a checked set
     candidates: tuple = CANDIDATES,  # names of `held_out.pair_models` to choose from
@@ -261,7 +262,7 @@ def make_predictor(
         domain_limit(profiles, used.drug.to_numpy(str)), calibrations,
         f"smallest RMSE {CASES[main]} ({scores})", combos.name, combos.key)
 
-
+# %% ../../nbs/combos/15a_predict.ipynb #92154a28
 def coverage_table(
     predictor: PairPredictor,  # from `make_predictor`
 ) -> pd.DataFrame:  # by case: model, coverage of 90% intervals, low, high (95%)
