@@ -328,7 +328,7 @@ def _perturbation_table(ids, about, genes):
                           "pathway": _column(about, ("pathway", "targetpathway", "pathwayname"))})
     again = names.duplicated(keep=False)
     table.insert(1, "label", names.where(~again, names + " (" + names.index + ")"))
-    groups = names if genes else compound_groups(pd.Series(ids, ids, dtype=object), names)
+    groups = names if genes else compound_groups(pd.DataFrame({"compound": ids, "name": names}))
     table["repeat_of"] = names.groupby(groups.to_numpy()).transform("first")
     return table.rename_axis("perturbation")
 
@@ -352,7 +352,7 @@ def _matched_perturbations(columns, about, ids):
     synonyms = named_columns(about, ("synonyms", "synonym"))
     if synonyms: names["synonyms"] = about[synonyms[0]].reindex(ids)
     found = match_compounds(wanted, names)
-    compound = compound_groups(pd.Series(ids, ids, dtype=object), names.name)
+    compound = compound_groups(pd.DataFrame({"compound": ids, "name": names.name}))
     kinds = compound.reindex(found.known).groupby(found.wanted.to_numpy()).transform("nunique").to_numpy()
     clear = (kinds == 1) & ~found.known.duplicated(keep=False).to_numpy()
     unclear = found.wanted[~clear].unique()

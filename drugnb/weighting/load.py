@@ -74,7 +74,7 @@ def sample_compounds(
 ) -> np.ndarray:  # a label for each training row, then for each outside row; equal for one compound
     "What each row was treated with; one compound under two ids counts once where the names agree."
     rows = pd.concat([samples, outside_samples], ignore_index=True)
-    return compound_groups(rows["compound"], rows.get("name")).to_numpy()
+    return compound_groups(rows).to_numpy()
 
 # %% ../../nbs/00_load.ipynb #4ac32095
 def treated_alike(

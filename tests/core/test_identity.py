@@ -9,7 +9,6 @@ import pytest
 from drugnb.core import identity
 from drugnb.core.identity import (
     DOSE_UNITS,
-    MATRIX_MISSING,
     MISSING,
     TIME_UNITS,
     amounts,
@@ -24,7 +23,7 @@ from drugnb.core.identity import (
     plain_name,
     require_unique,
 )
-from drugnb.core.read import read_annotations, read_matrix
+from drugnb.core.read import read_annotations
 from drugnb.core.settings import InputError
 
 PACKAGE = Path(identity.__file__).parent.parent
@@ -56,12 +55,6 @@ def test_numbers_that_stand_for_missing_are_missing_too(tmp_path):
     for name in ("t.parquet", "t.csv"):
         found = read_annotations(tmp_path/name, {"id": "id"}, ["id"])
         assert found.isna().to_numpy().tolist() == [[False]*2, [True]*2] and found.dose["a"] == 1.5
-
-@pytest.mark.parametrize("mark", MISSING)
-def test_in_a_matrix_of_numbers_minus_666_is_a_number(tmp_path, mark):
-    (tmp_path/"m.csv").write_text(f"id,TP53,MYC\na,1,{mark}\nb,3,4\n")
-    found = read_matrix(tmp_path/"m.csv").loc["a", "MYC"]
-    assert np.isnan(found) if mark in MATRIX_MISSING else found == -666
 
 @pytest.mark.parametrize("stored, text", [
     (b"5720", "5720"), (5720.0, "5720"), (np.float32(5720), "5720"), (5720, "5720"), (0.37, "0.37"),
@@ -98,17 +91,17 @@ def test_columns_of_one_gene_are_averaged_and_others_left_alone():
     assert by_symbol(m[["MYC"]]).equals(m[["MYC"]])
 
 def test_one_compound_under_two_ids_is_one_group():
-    ids = pd.Series(["c1", "c1", "c2", "c3", "c4", "c5"])
-    names = pd.Series([None, "BEZ-235", "bez235 ", None, "", "other"])
-    groups = compound_groups(ids, names)
-    assert groups.tolist() == ["name bez235"]*3 + ["c3", "c4", "name other"]
-    assert compound_groups(ids).tolist() == ids.tolist() and groups.index.equals(ids.index)
+    rows = pd.DataFrame({"compound": ["c1", "c1", "c2", "c3", "c4", "c5"],
+                         "name": [None, "BEZ-235", "bez235 ", None, "", "other"]}, list("uvwxyz"))
+    groups = compound_groups(rows)
+    assert groups.tolist() == ["c1"]*3 + ["c3", "c4", "c5"] and groups.index.equals(rows.index)
+    assert compound_groups(rows[["compound"]]).tolist() == rows["compound"].tolist()
 
 def test_an_id_is_never_in_two_groups():
     rng = np.random.default_rng(0)
     ids = pd.Series(rng.choice([f"c{i}" for i in range(30)], 400))
     names = pd.Series(rng.choice(["A-1", "a1", "B", "", None], 400))
-    assert compound_groups(ids, names).groupby(ids).nunique().eq(1).all()
+    assert compound_groups(pd.DataFrame({"compound": ids, "name": names})).groupby(ids).nunique().eq(1).all()
 
 def test_plain_names_keep_letters_and_digits():
     assert plain_name(pd.Series(["(+)-JQ1", "BEZ 235", None, "α-x"])).tolist() == ["jq1", "bez235", "", "x"]
@@ -144,7 +137,7 @@ LINES = pd.DataFrame({"CellLineName": ["TT", "T.T", "A-375", "NIH:OVCAR-3", None
     ("SIDM05", "ACH-5", "other id"), ("A-375", "ACH-3", "other id"), ("a375", "ACH-3", "name"), ("t.t", "ACH-2", "other id"),
     ("A375_SKIN", "ACH-3", "other id"),
     ("OVCAR-3", "", ""), ("nih ovcar3", "ACH-4", "name"), ("T.T", "ACH-2", "other id"), ("TT_OESOPHAGUS", "ACH-2", "other id"),
-    ("T-T", "", "several"), ("TT_LUNG", "", "several"), ("3", "", ""), ("", "", ""), ("NA", "", ""),
+    ("T-T", "ACH-2", "name"), ("TT_LUNG", "ACH-1", "name"), ("3", "", ""), ("", "", ""), ("NA", "", ""),
 ])
 def test_a_line_is_found_by_what_is_its_own_alone(wanted, known, route):
     found = match_lines([wanted], LINES).iloc[0]

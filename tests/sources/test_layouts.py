@@ -215,7 +215,7 @@ def test_mixseq_as_prepared_tables(mini, turned):
 
 def test_plain_cells():
     names = ["A375_SKIN", "a-375", "TT_OESOPHAGUS", "HEL9217_HAEMATOPOIETIC_AND_LYMPHOID_TISSUE", "NCI_H460", "SK-MEL-5", "", None]
-    assert plain_cell(names).tolist() == ["A375", "A375", "TT", "HEL9217", "NCIH460", "SKMEL5", "", ""]
+    assert plain_cell(names).tolist() == ["A375", "A375", "TDOTT", "HEL9217", "NCIH460", "SKMEL5", "", ""]
 
 def test_the_layouts_tell_of_the_same_compounds_and_doses(mini):
     "What a matching of the sets relies on: BRD ids in two, names in all, doses in uM."

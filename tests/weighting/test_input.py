@@ -142,7 +142,7 @@ def test_another_viability_column_by_settings(folder, spoil):
     assert (study.samples.viability == 0.5).all() and study.samples.columns.is_unique
 
 def test_doses_in_words_and_impossible_ones(folder, spoil):
-    spoil(folder, "siginfo", lambda t: t.assign(dose_um=t.dose_um.astype(str).where(t.index > 2, ["10 uM", "-1", "none"] + [""]*(len(t) - 3))))
+    spoil(folder, "siginfo", lambda t: t.assign(dose_um=t.dose_um.astype(str).where(t.index > 2, ["10 uM", "-1", "high"] + [""]*(len(t) - 3))))
     study = read_folder(folder)
     assert study.samples.dose.iloc[0] == 10 and study.samples.dose.iloc[1:3].isna().all() and study.samples.dose.iloc[3:].gt(0).all()
     assert "2 signatures have a dose that is not a positive number" in str(study)
