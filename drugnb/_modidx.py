@@ -4331,6 +4331,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'drugnb.weighting.tables.treated_wells': ( 'tables.html#treated_wells',
                                                                                     'drugnb/weighting/tables.py')},
             'drugnb.weighting.use': { 'drugnb.weighting.use._beside': ('use.html#_beside', 'drugnb/weighting/use.py'),
+                                      'drugnb.weighting.use._lacks': ('use.html#_lacks', 'drugnb/weighting/use.py'),
                                       'drugnb.weighting.use._set_sentences': ('use.html#_set_sentences', 'drugnb/weighting/use.py'),
                                       'drugnb.weighting.use.build': ('use.html#build', 'drugnb/weighting/use.py'),
                                       'drugnb.weighting.use.check': ('use.html#check', 'drugnb/weighting/use.py'),

@@ -31,8 +31,8 @@ from .domain import MIN_OUTSIDE
 from .grid import ALPHAS, apply_grid, fit_sets, GRID, grid_frame, grid_index
 from .load import Study
 from drugnb.weighting.model import (
-    calibrate, coverage, coverage_sentences, interval_coverage, make_model, measured_rows, plate_coverage,
-    RidgeModel, save_model, undiscounted,
+    calibrate, coverage, interval_coverage, make_model, measured_rows, plate_coverage, RidgeModel, save_model,
+    undiscounted,
 )
 from .weight import UNWEIGHTED
 

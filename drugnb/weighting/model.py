@@ -15,7 +15,7 @@ __all__ = ['EDGE', 'NEARLY_NONE', 'ENOUGH_GENES', 'POPULATION', 'NOISE', 'SHARES
 # %% ../../nbs/04d_model.ipynb #59f9949f
 import json
 from base64 import b64decode, b64encode
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -394,7 +394,8 @@ def population_of(
     "A set's mean prediction, and the variance of its predictions that training does not explain."
     wide = float(np.var(predicted))
     extra = max(0.0, wide - variance - float(np.mean(noise)))
-    return Population(float(np.mean(predicted)), extra, float(np.sqrt(wide/variance)) if variance > 0 else 1.0)
+    spread = np.sqrt(wide/variance) if variance > 0 else 1.0
+    return Population(float(np.mean(predicted)), extra, float(spread))
 
 # %% ../../nbs/04d_model.ipynb #3006d3de
 def discounted(
@@ -512,6 +513,7 @@ class Remembered:
         return pd.DataFrame({"id": np.isin(id_marks(ids), ours["id"]),
                              "values": np.isin(marks, ours["values"]) & usable})
 
+# %% ../../nbs/04d_model.ipynb #cc21f779
 def remember(
     ids,  # of training signatures
     x: np.ndarray,  # signatures x genes
@@ -526,7 +528,7 @@ def remember(
 
 # %% ../../nbs/04d_model.ipynb #8b8fcd0d
 FORMAT = 2  # of the file; 1 had no held-out predictions
-LEAST_SHARE, OTHER_SCALE = 0.5, 3.0  # of signal in a set's predictions; by how much the values' size may differ
+LEAST_SHARE, OTHER_SCALE = 0.5, 3.0  # of signal in a set's predictions; the values' size over training's
 NO_CLAIM = {
     "calibration": "none: no calibration", "domain": "none: outside the domain",
     "genes": "none: too few genes", "scale": "none: values of another size than in training",
@@ -578,7 +580,7 @@ class RidgeModel:
     chosen_by: str = ""  # how weighting and alpha were chosen
     calibration: Calibration | None = None
     domain: Domain | None = None
-    measured: list = field(default_factory=list)  # coverage of its intervals: a dict a place, see `05a_compare`
+    measured: list = field(default_factory=list)  # coverage of its intervals: a dict a place (`05a_compare`)
     remembered: Remembered | None = None  # its training signatures
     version: str = ""  # of drugnb that made it
     format: int = FORMAT
@@ -651,8 +653,9 @@ def predict(self: RidgeModel,
     population = None if alone else self.population(reading if like is None else self.read(like))
     viability, radius = _intervals(self, reading, population, level)
     seen, there = self.seen(reading.table), reading.table.notna()
+    flag = pd.array(reading.placed.flag, dtype="boolean")
     out = pd.DataFrame({"viability": viability, "low": viability - radius, "high": viability + radius,
-                        "outside_domain": pd.array(reading.placed.flag, dtype="boolean")}, reading.table.index)
+                        "outside_domain": flag}, reading.table.index)
     size, share = relative_size(reading.table.to_numpy(), self.domain), _share(self, population)
     out["claim"] = claims(reading.placed, there.mean(axis=1).to_numpy(), self.calibration, share, size,
                           seen["values"].to_numpy())

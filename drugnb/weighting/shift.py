@@ -22,8 +22,8 @@ from drugnb.weighting.model import (
 )
 from .ridge import ridge_path
 from drugnb.weighting.simulate import (
-    compound_table, DOSES, draw_compounds, draw_expression, draw_labels, draw_training, draw_wells, draw_world,
-    MECHANISMS, N_BATCHES, N_KNOWN, well_table,
+    compound_table, DOSES, draw_compounds, draw_expression, draw_labels, draw_training, draw_wells,
+    draw_world, MECHANISMS, N_BATCHES, N_KNOWN, well_table,
 )
 
 # %% ../../nbs/05b_shift.ipynb #67a9807d
@@ -63,6 +63,7 @@ def _outside(rng, world, platform, n, n_genes):
     viability = (1 - wells.killed + rng.normal(0, 0.05, len(wells))).clip(0, 1.6)
     return compounds, wells, x, viability.to_numpy()
 
+# %% ../../nbs/05b_shift.ipynb #c21051fe
 def _extremes(viability):
     "Rows of killed wells, and of as many that are hardly touched."
     killed, spared = np.flatnonzero(viability < 0.35), np.flatnonzero(viability > 0.85)
@@ -84,11 +85,13 @@ def shifted_world(
     fresh, others, x_outside, y_outside = _outside(
         rng, world, platform, n_outside*4 if platform.extreme else n_outside, n_genes)
     rows = _extremes(y_outside) if platform.extreme else np.arange(len(others))
-    samples = well_table(wells, "s", plate=[f"batch {b}" for b in wells.batch], viability=viability.clip(0, 1.6))
+    plates = [f"batch {b}" for b in wells.batch]
+    samples = well_table(wells, "s", plate=plates, viability=viability.clip(0, 1.6))
     outside = well_table(others, "o", viability=y_outside).iloc[rows]
     return assemble(
         f"shifted-{seed}", pd.DataFrame(x, samples.index, genes), samples,
-        pd.DataFrame(x_outside[rows], outside.index, genes), outside, compound_table(pd.concat([compounds, fresh])),
+        pd.DataFrame(x_outside[rows], outside.index, genes), outside,
+        compound_table(pd.concat([compounds, fresh])),
         keys=(f"shifted {seed} {platform}", f"shifted {seed} {n} {n_genes}"))
 
 # %% ../../nbs/05b_shift.ipynb #e43e4f49
@@ -105,14 +108,15 @@ class Fit(NamedTuple):
 def _held_out(x, y, splits):
     "Out-of-fold predictions at every penalty: penalties x signatures."
     made = np.full((len(ALPHAS), len(y)), np.nan)
-    for train, test in splits: made[:, test] = apply_grid(ridge_path(x[train], y[train], list(ALPHAS)), x[test])
+    for train, test in splits:
+        made[:, test] = apply_grid(ridge_path(x[train], y[train], list(ALPHAS)), x[test])
     return made
 
 def fit_shift(
     study: Study,  # a checked study with an outside set
     seed: int = 0,  # of the folds
 ) -> Fit:
-    "Fit, choose the penalty, and predict what was left out. Raises `InputError` for fewer than two compounds."
+    "Fit, choose the penalty, predict what was left out. Raises `InputError` for fewer than two compounds."
     samples = study.samples[study.labelled]
     x, y = study.signatures[study.labelled][study.genes].to_numpy(float), samples.viability.to_numpy(float)
     splits = training_splits(samples, "compound", seed=seed)
@@ -128,7 +132,9 @@ def fit_shift(
     return Fit(study, simple, model, y, by_plates, plates, compounds)
 
 # %% ../../nbs/05b_shift.ipynb #0346b1bc
-def _around(centre, radius): return pd.DataFrame({"viability": centre, "low": centre - radius, "high": centre + radius})
+def _around(centre, radius):
+    "Intervals around a centre."
+    return pd.DataFrame({"viability": centre, "low": centre - radius, "high": centre + radius})
 
 def _worst_plate(fit, level):
     "The largest of the plates' own radii."
@@ -158,6 +164,7 @@ def eight_ways(
         "as saved": fit.model.predict(outside, level=level),
     }
 
+# %% ../../nbs/05b_shift.ipynb #19b55a56
 def judge_ways(
     fit: Fit,  # from `fit_shift`
     name: str,  # of the set
@@ -178,4 +185,5 @@ def over_seeds(
     by = by_seed.groupby(level=["way", "set"], sort=False)
     table = by[["coverage", "width", "rmse"]].mean().assign(compounds=by.compounds.sum(), worlds=by.size())
     error = 2*by.coverage.std()/np.sqrt(table.worlds)
-    return table.assign(coverage_low=table.coverage - error, coverage_high=np.minimum(table.coverage + error, 1))
+    high = np.minimum(table.coverage + error, 1)
+    return table.assign(coverage_low=table.coverage - error, coverage_high=high)

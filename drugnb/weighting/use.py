@@ -138,7 +138,7 @@ def described(
     signatures: Path,  # their table
     info: Path | None = None,  # an annotation of them
 ) -> pd.DataFrame:  # a row a signature, in their order; no columns where nothing is known
-    "Compound, name, cell, dose and time of signatures. Raises `InputError` for a table that has none of them."
+    "Compound, name, cell, dose and time of signatures. Raises `InputError` for a table without any of them."
     settings = read_settings()
     if info: known = described_by_table(ids, info, settings)
     else: known = _beside(signatures, ids, settings)
@@ -155,12 +155,29 @@ def _set_sentences(fitted, predicted, like):
     said = []
     if moved: said.append(f"predictions are moved by {-moved:+.2g}, the mean error on held-out plates")
     if attrs["share"] < 1:
-        said.append(f"predictions for {like} spread {attrs['spread']:.1f} times as widely as for held-out "
-                    f"{fitted.calibration.left_out}, which counts as noise ({attrs['share']:.0%} signal): they "
-                    "are drawn towards their mean; if its compounds are more diverse than training's, use "
-                    "--alone")
+        said.append(
+            f"predictions for {like} spread {attrs['spread']:.1f} times as widely as for held-out "
+            f"{fitted.calibration.left_out}, which counts as noise ({attrs['share']:.0%} signal): they are "
+            "drawn towards their mean; if its compounds are more diverse than training's, use --alone")
     return said
 
+def _lacks(fitted, predicted):
+    "What is amiss with a table: its genes, its values, or that it is the training set."
+    from drugnb.weighting.model import ENOUGH_GENES, OTHER_SCALE
+    n, attrs, said = len(predicted), predicted.attrs, []
+    if attrs["genes_found"] < ENOUGH_GENES:
+        lost = 1 - attrs["genes_found"]
+        said.append(f"note: {lost:.0%} of the model's genes are missing here; what they would add is guessed")
+    other = not 1/OTHER_SCALE <= attrs["size"] <= OTHER_SCALE
+    if other or predicted.outside_domain.fillna(False).all():
+        said.append(f"note: values are {attrs['size']:.2g} times as large as in training: are these "
+                    "z-scores, or log fold changes, as there?")
+    if attrs["seen_ids"] > n/10:
+        said.append(f"note: {attrs['seen_ids']} of {n} ids are ids of training signatures: "
+                    "is this the training set?")
+    return said
+
+# %% ../../nbs/06a_use.ipynb #056fae6c
 def prediction_notes(
     fitted,  # a `RidgeModel`
     predicted: pd.DataFrame,  # from its `predict`
@@ -168,30 +185,25 @@ def prediction_notes(
     like: str = "this set",  # what the set is called that they are compared with
 ) -> list[str]:  # sentences
     "What has to be known of predictions."
-    from drugnb.weighting.model import coverage_sentences, ENOUGH_GENES
-    n, attrs = len(predicted), predicted.attrs
-    said = [f"{counted(n, 'signature')}; {attrs['genes_found']:.0%} of the model's {len(fitted.genes)} genes found; "
+    from drugnb.weighting.model import coverage_sentences
+    n, genes, found = len(predicted), len(fitted.genes), predicted.attrs["genes_found"]
+    said = [f"{counted(n, 'signature')}; {found:.0%} of the model's {genes} genes found; "
             f"intervals (low, high) for {level:.0%} of new compounds' signatures; model: {fitted.weighting}, "
-            f"alpha {fitted.alpha:g}, trained on {fitted.n} signatures of {fitted.trained_on} ({fitted.chosen_by})"]
-    said += coverage_sentences(fitted.measured) or ["note: no coverage was measured for this model: run the study again"]
+            f"alpha {fitted.alpha:g}, trained on {fitted.n} signatures of {fitted.trained_on} "
+            f"({fitted.chosen_by})"]
+    unmeasured = "note: no coverage was measured for this model: run the study again"
+    said += coverage_sentences(fitted.measured) or [unmeasured]
     said += _set_sentences(fitted, predicted, like)
     none = predicted.claim[predicted.claim.str.startswith("none")]
     said += [f"note: no claim is made for {counted(m, 'interval')} of {n} ({why.removeprefix('none: ')})"
              for why, m in none.value_counts().items()]
-    if attrs["genes_found"] < ENOUGH_GENES:
-        said.append(f"note: {1 - attrs['genes_found']:.0%} of the model's genes are missing here and are guessed")
-    if predicted.outside_domain.fillna(False).all() or not 1/3 <= attrs["size"] <= 3:
-        said.append(f"note: values are {attrs['size']:.2g} times as large as in training: are these z-scores, or "
-                    "log fold changes, as there?")
-    if attrs["seen_ids"]:
-        said.append(f"note: {attrs['seen_ids']} of {n} ids are ids of training signatures: is this the training set?")
-    return said
+    return said + _lacks(fitted, predicted)
 
 # %% ../../nbs/06a_use.ipynb #9c1ccb60
 def predict(
     signatures: str,  # a table of any format, in either orientation; genes as Entrez ids or symbols
     model: REQUIRED_RUN,  # a run folder, or its model.json
-    like: str = "",  # expression of the set they come from, by which predictions are judged; this file if left out
+    like: str = "",  # expression of the set they come from, to judge predictions by; this file if left out
     level: float = 0.9,  # share of signatures of new compounds that the intervals should hold
     info: str = "",  # annotation of the signatures (compound, name, cell, dose, time), for the output
     alone: bool = False,  # each signature by itself, not as one of a set
