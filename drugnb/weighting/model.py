@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['EDGE', 'NEARLY_NONE', 'ENOUGH_GENES', 'POPULATION', 'NOISE', 'SHARES', 'MARKS', 'MARKED_GENES', 'FORMAT',
-           'LEAST_SHARE', 'OTHER_SCALE', 'NO_CLAIM', 'MEASURED', 'PARTS', 'compound_shares', 'conformal_radius',
-           'usual_error', 'Calibration', 'evenly', 'held_out_offset', 'rounded', 'calibrate', 'interval_coverage',
-           'repeated_folds', 'coverage', 'Domain', 'fit_domain', 'require_changes', 'expression_of', 'Placed',
-           'completed', 'noise_variance', 'Population', 'population_of', 'discounted', 'noisier', 'noisy_radius',
-           'plate_coverage', 'population_ratio', 'id_marks', 'value_marks', 'Remembered', 'remember', 'claims',
-           'relative_size', 'RidgeModel', 'Reading', 'make_model', 'undiscounted', 'measured_rows',
-           'coverage_sentences', 'save_model', 'load_model']
+           'LEAST_SHARE', 'OTHER_SCALE', 'REFUSED_SCALE', 'NO_CLAIM', 'MEASURED', 'PARTS', 'compound_shares',
+           'conformal_radius', 'usual_error', 'Calibration', 'evenly', 'held_out_offset', 'rounded', 'calibrate',
+           'interval_coverage', 'repeated_folds', 'coverage', 'Domain', 'fit_domain', 'require_changes',
+           'expression_of', 'Placed', 'completed', 'noise_variance', 'Population', 'population_of', 'discounted',
+           'noisier', 'noisy_radius', 'plate_coverage', 'population_ratio', 'id_marks', 'value_marks', 'Remembered',
+           'remember', 'claims', 'relative_size', 'RidgeModel', 'Reading', 'make_model', 'undiscounted',
+           'measured_rows', 'coverage_sentences', 'save_model', 'load_model']
 
 # %% ../../nbs/04d_model.ipynb #59f9949f
 import json
@@ -528,7 +528,8 @@ def remember(
 
 # %% ../../nbs/04d_model.ipynb #8b8fcd0d
 FORMAT = 2  # of the file; 1 had no held-out predictions
-LEAST_SHARE, OTHER_SCALE = 0.5, 3.0  # of signal in a set's predictions; the values' size over training's
+LEAST_SHARE = 0.5  # of signal in a set's predictions, below which no claim is made
+OTHER_SCALE, REFUSED_SCALE = 3.0, 10.0  # size of values over training's: no claim is made; nothing is predicted
 NO_CLAIM = {
     "calibration": "none: no calibration", "domain": "none: outside the domain",
     "genes": "none: too few genes", "scale": "none: values of another size than in training",
@@ -558,12 +559,16 @@ def relative_size(
     x: np.ndarray,  # signatures x genes, missing where not measured
     domain: Domain | None,  # of the same genes
 ) -> float:  # 1 where there is nothing to compare
-    "How large values are compared with training: the median over genes of root mean squares' ratio."
+    """How large values are compared with training: the median over genes of root mean squares' ratio.
+    Raises `InputError` where they cannot be of the same kind."""
     if not domain or not np.isfinite(x).any(): return 1.0
     usual = np.hypot(domain.mean, domain.scale)
     at = np.isfinite(x).any(0) & (usual > 1e-9)
-    ratio = np.sqrt(np.nanmean(x[:, at]**2, axis=0))/usual[at]
-    return float(np.median(ratio)) if at.any() else 1.0
+    if not at.any(): return 1.0
+    ratio = float(np.median(np.sqrt(np.nanmean(x[:, at]**2, axis=0))/usual[at]))
+    if 1/REFUSED_SCALE <= ratio <= REFUSED_SCALE: return ratio
+    raise InputError(f"The values of this table are {ratio:.2g} times as large as those that the model was "
+                     "trained on: give z-scores, or log fold changes, as there.")
 
 # %% ../../nbs/04d_model.ipynb #37d33cce
 @dataclass(frozen=True)
@@ -610,20 +615,21 @@ def read(self: RidgeModel,
     return Reading(table, placed, predicted - self.calibration.offset, noise)
 
 @patch
-def population(self: RidgeModel,
-    reading: Reading,  # of a set of signatures
-) -> Population | None:  # None for a set too small, and for models of old
-    "What a set's predictions say of it."
-    if not _discounts(self) or len(reading.table) < POPULATION: return None
-    return population_of(reading.predicted, reading.noise, self.calibration.moments()[1])
-
-@patch
 def seen(self: RidgeModel,
     table: pd.DataFrame,  # signatures x the model's genes
 ) -> pd.DataFrame:  # a row a signature: is its id, and are its values, one of training's?
     "Which signatures the model was trained on; none where it does not remember."
     if self.remembered: return self.remembered.known(table.index, table[self.remembered.genes].to_numpy())
     return pd.DataFrame({"id": False, "values": False}, range(len(table)))
+
+@patch
+def population(self: RidgeModel,
+    reading: Reading,  # of a set of signatures; those that training had do not count
+) -> Population | None:  # None for a set too small, and for models of old
+    "What a set's predictions say of it."
+    new = ~self.seen(reading.table)["values"].to_numpy()
+    if not _discounts(self) or new.sum() < POPULATION: return None
+    return population_of(reading.predicted[new], reading.noise[new], self.calibration.moments()[1])
 
 # %% ../../nbs/04d_model.ipynb #4e74b5ca
 def _share(model, population):

@@ -163,13 +163,13 @@ def _set_sentences(fitted, predicted, like):
 
 def _lacks(fitted, predicted):
     "What is amiss with a table: its genes, its values, or that it is the training set."
-    from drugnb.weighting.model import ENOUGH_GENES, OTHER_SCALE
+    from drugnb.weighting.model import ENOUGH_GENES, NO_CLAIM, OTHER_SCALE
     n, attrs, said = len(predicted), predicted.attrs, []
     if attrs["genes_found"] < ENOUGH_GENES:
         lost = 1 - attrs["genes_found"]
         said.append(f"note: {lost:.0%} of the model's genes are missing here; what they would add is guessed")
     other = not 1/OTHER_SCALE <= attrs["size"] <= OTHER_SCALE
-    if other or predicted.outside_domain.fillna(False).all():
+    if other or predicted.claim.eq(NO_CLAIM["domain"]).all():
         said.append(f"note: values are {attrs['size']:.2g} times as large as in training: are these "
                     "z-scores, or log fold changes, as there?")
     if attrs["seen_ids"] > n/10:

@@ -479,6 +479,9 @@ def test_the_training_set_is_known_again_by_its_values(made, small):
     assert (t.claim == NO_CLAIM["seen"]).all() and t.attrs["seen_ids"] == 0
     mixed = made.predict(pd.concat([x[:20], small.outside[:20]]))
     assert (mixed.claim == NO_CLAIM["seen"]).tolist() == [True]*20 + [False]*20
+    assert np.isnan(t.attrs["spread"]) and np.isnan(mixed.attrs["spread"]), "training signatures make no set"
+    new = made.predict(small.outside)
+    pd.testing.assert_series_equal(made.predict(pd.concat([x, small.outside])).viability[-len(new):], new.viability)
     borrowed = made.predict(small.outside.set_axis(x.index[:len(small.outside)]))
     assert borrowed.attrs["seen_ids"] == len(small.outside) and (borrowed.claim != NO_CLAIM["seen"]).all()
 
@@ -499,9 +502,12 @@ def test_what_is_claimed(made, small):
     claimed = inside.claim == "held-out compounds"
     assert claimed.mean() > 0.95 and (inside.claim[~claimed] == NO_CLAIM["domain"]).all()
     assert (inside.outside_domain[~claimed]).all() and inside.attrs["size"] == pytest.approx(1, abs=0.1)
-    for factor in (0.1, 10):
+    for factor in (0.2, 5):
         t = made.predict(factor*x)
         assert (t.claim == NO_CLAIM["scale"]).all() and t.attrs["size"] == pytest.approx(factor, rel=0.1)
+    for factor in (0.02, 50):
+        with pytest.raises(InputError, match="times as large as those that the model was trained on"):
+            made.predict(factor*x)
     assert (made.predict(x[small.genes[::2]]).claim == NO_CLAIM["genes"]).all()
     gaps = x.copy()
     gaps.iloc[0, : int((1 - ENOUGH_GENES)*len(small.genes)) + 2] = np.nan
