@@ -67,7 +67,7 @@ def atomic(
 
 # %% ../../nbs/core/01_artefacts.ipynb #f2964bb3
 PACKAGES = ["drugnb", "numpy", "pandas", "scikit-learn", "openTSNE"]
-LAYOUT = 2  # of what stages leave behind; a run folder of another layout is recomputed
+LAYOUT = 3  # of what stages leave behind; a run folder of another layout is recomputed
 
 def digest(
     thing,  # anything JSON can hold
@@ -163,7 +163,9 @@ def load_matrix(
         why = first_line(e)
         raise InputError(f"{path} is not a whole Arrow file ({why}): remove it and run again.") from e
     columns = json.loads(table.schema.metadata[b"columns"])
-    values = table["values"].chunk(0).flatten().to_numpy().reshape(-1, len(columns))
+    kind, parts = table.schema.field("values").type.value_type.to_pandas_dtype(), table["values"].chunks
+    flat = parts[0].flatten().to_numpy() if parts else np.empty(0, kind)
+    values = flat.reshape(len(table), len(columns))
     frame = pd.DataFrame(values, table["id"].to_pylist(), columns, copy=False)
     return frame, json.loads(table.schema.metadata[b"drugnb"])
 

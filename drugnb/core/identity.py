@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['MISSING', 'MATRIX_MISSING', 'EXCEL_ERRORS', 'NO_NUMBER', 'MARKS', 'MONTHS', 'EXCEL_DATE', 'SYMBOLS', 'GENE_IDS',
-           'BESIDE', 'IS_ID', 'BROAD', 'SALTS', 'NAMELESS', 'SALT_END', 'SIGN', 'STEREO_END', 'PLACEHOLDER',
+           'BESIDE', 'IS_ID', 'BROAD', 'SALTS', 'NAMELESS', 'SALT_END', 'NO_DRUG', 'SIGN', 'STEREO_END', 'PLACEHOLDER',
            'COMPOUND_COLUMNS', 'ROUTES', 'CCLE_TISSUES', 'LINES_APART', 'LINE_IDS', 'LINE_NAMES', 'DOSE_UNITS',
            'TIME_UNITS', 'AMOUNT', 'as_text', 'require_unique', 'is_missing', 'without_missing', 'excel_dates',
            'oriented', 'landmark_genes', 'gene_symbols', 'repeated_genes', 'by_symbol', 'broad_core', 'compound_ids',
            'first_block', 'plain_name', 'compound_names', 'compound_groups', 'group_codes', 'match_compounds',
-           'unclear_compounds', 'plain_cell', 'shared_lines', 'named_columns', 'match_lines', 'amount_parts', 'amounts',
-           'unknown_units', 'with_units']
+           'unclear_compounds', 'plain_cell', 'shared_lines', 'named_columns', 'match_lines', 'plain_units',
+           'amount_parts', 'amounts', 'unknown_units', 'with_units']
 
 # %% ../../nbs/core/02_identity.ipynb #2158438d
 import re
@@ -49,8 +49,9 @@ def require_unique(
 
 # %% ../../nbs/core/02_identity.ipynb #c39677f1
 def _any_case(*marks):
-    "Marks as written, in lower, in upper case and with one capital, each once."
-    return tuple(dict.fromkeys(c for m in marks for c in (m, m.lower(), m.upper(), m.capitalize())))
+    "Marks as written, in lower, in upper case and with one capital, each once; Null is a genotype, Na sodium."
+    cases = dict.fromkeys(c for m in marks for c in (m, m.lower(), m.upper(), m.capitalize()))
+    return tuple(c for c in cases if c not in ("Null", "Na"))
 
 MISSING = _any_case(
     "", "-666", "-666.0", "-666.00", "-666.000", "-666.000000", "NA", "N/A", "n.a.", "#N/A", "#N/A N/A",
@@ -59,13 +60,13 @@ MISSING = _any_case(
 MATRIX_MISSING = tuple(m for m in MISSING if not m.startswith("-666"))
 EXCEL_ERRORS = ("#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!")
 NO_NUMBER = -666  # what CMap's files write for a missing number
-MARKS = frozenset(m.casefold() for m in MISSING + EXCEL_ERRORS)
+MARKS = frozenset(MISSING + EXCEL_ERRORS)
 
 def _stands_for_missing(value):
     "Whether one stored value is missing or stands for it."
     if not isinstance(value, str | bytes): return bool(pd.isna(value) or value == NO_NUMBER)
     text = as_text(value).replace("\N{MINUS SIGN}", "-")
-    return text.casefold() in MARKS or re.fullmatch(rf"{NO_NUMBER}(\.0*)?", text) is not None
+    return text in MARKS or re.fullmatch(rf"{NO_NUMBER}(\.0*)?", text) is not None
 
 # %% ../../nbs/core/02_identity.ipynb #cf7b59d8
 def is_missing(
@@ -146,7 +147,7 @@ def _known_symbols(extra):
     for other in sorted(c for c in extra.columns.astype(str) if c != column and GENE_IDS.search(c)):
         names = extra[other].map(as_text).str.split("|")
         more = {n.strip(): s for s, found in zip(present, names) for n in found} | more
-    return {n: s for n, s in more.items() if n.casefold() not in MARKS} | known
+    return {n: s for n, s in more.items() if n not in MARKS} | known
 
 # %% ../../nbs/core/02_identity.ipynb #019790cc
 BESIDE = (  # a symbol with its id beside it
@@ -221,7 +222,7 @@ def compound_ids(
     codes, kinds = pd.factorize(values)
     text = pd.Series([as_text(k) for k in kinds] + [""], dtype=object)
     text = broad_core(text.str.replace(r"^([-+]?\d+)\.0+$", r"\1", regex=True)).astype(object)
-    text = text.mask(text.str.casefold().isin(MARKS))
+    text = text.mask(text.isin(MARKS))
     return pd.Series(text.to_numpy()[codes], values.index, dtype=object, name=values.name)
 
 # %% ../../nbs/core/02_identity.ipynb #bb5c07ac
@@ -259,8 +260,11 @@ SALTS = (  # words at the end of a name that stand for what crystallises with th
 NAMELESS = ("unknown", "unnamed", "untitled", "noname", "undisclosed", "proprietary", "notavailable",
             "compound")
 SALT_END = re.compile(
-    r"(?:[\s\-_.,;/(\[]+(?:(?:mono|di|tri|tetra|penta|hemi|sesqui|bis|\d+)[\s-]*)?"
+    r"(?:[\s\-_.,;/(\[]+(?:(?:mono|di|tri|tetra|penta|hemi|sesqui|bis)[\s-]*|[2-4])?"
     rf"(?:{'|'.join(SALTS)})[)\]]*)+$", re.IGNORECASE)
+NO_DRUG = re.compile(  # what may be left of a name without its salt, and is no compound's name
+    rf"(?i)(?:(?:mono|di|tri|tetra)?(?:{'|'.join(SALTS)}|carbon|silicon|silver|(?:iso|n-|tert-)?"
+    r"(?:methyl|ethyl|propyl|butyl|amyl|hexyl|octyl|allyl|vinyl|benzyl|phenyl|acetyl|benzoyl))[\s\-_]*)+")
 SIGN = re.compile(r"\(\s*(\+\s*[/,]?\s*-|±|[-+])\s*\)|^(\+\s*/\s*-|±|\+)-?(?=\w)")
 STEREO_END = re.compile(r"(.*\w)[\s,-]*\((\d*[RSEZ](?:,\s*\d*[RSEZ])*)\)-?", re.IGNORECASE)
 
@@ -284,7 +288,7 @@ def _named(text):
     signs = "".join(sorted("±" if len(s) > 1 else s for s in signs))
     bare = SIGN.sub("-", text).strip(" -")
     base = SALT_END.sub("", bare)
-    salt = bare[len(base):] if re.search(r"\w", base) else ""
+    salt = bare[len(base):] if re.search(r"\w", base) and not NO_DRUG.fullmatch(base) else ""
     base = STEREO_END.sub(r"\2-\1", bare[:len(bare) - len(salt)]).lower()
     base = re.sub(r"(?<=\d)[\W_]+(?=\d)", "~", base)
     base = re.sub(r"[^\w~]|_", "", base) or bare.lower()
@@ -318,7 +322,7 @@ def _facts(ids, names, keys):
 def _told_apart(base, form):
     "Keys that are equal where the bases are, unless a base has several forms: then forms must be equal too."
     known = form.where((form != "") & (base != ""))
-    several = known.groupby(base).transform("nunique") > 1
+    several = known.groupby(base, sort=False).transform("nunique") > 1
     return base.where(~several, base + "/" + form)
 
 def _structures(facts):
@@ -328,32 +332,36 @@ def _structures(facts):
 PLACEHOLDER = (20, 1/3)  # a name of more ids than this, and than this share of all, names no compound
 
 def _name_keys(facts):
-    "What names are compared by: with the structure where holders of a name contradict each other."
+    "What names are compared by."
     parted = facts.name.where(facts.name.str.contains("~", regex=False), "")
     keys = _told_apart(facts.name.str.replace("~", ""), parted)
-    keys = keys.where(~keys.isin(_conflicting(keys, facts)), keys + "/" + facts.skeleton + facts.stereo)
     ids = facts.id.where(facts.id != "")
     most = max(PLACEHOLDER[0], PLACEHOLDER[1]*ids.nunique())
-    return keys.where((facts.name != "") & (ids.groupby(keys).transform("nunique") <= most), "")
+    return keys.where((facts.name != "") & (ids.groupby(keys, sort=False).transform("nunique") <= most), "")
 
 def _conflicting(groups, facts):
     "The groups in which keys contradict each other."
     told = facts.assign(group=groups)
     told = told[(told.group != "") & (told.skeleton != "")]
-    skeletons = told.groupby(["group", "salt"]).skeleton.nunique()
-    forms = told[told.stereo != ""].groupby(["group", "skeleton"]).stereo.nunique()
+    skeletons = told.groupby(["group", "salt"], sort=False).skeleton.nunique()
+    forms = told[told.stereo != ""].groupby(["group", "skeleton"], sort=False).stereo.nunique()
     found = [counts.index[counts > 1].get_level_values("group") for counts in (skeletons, forms)]
     return found[0].union(found[1])
 
 # %% ../../nbs/core/02_identity.ipynb #4d5ff9b4
+def _own_ids(facts):
+    "The facts with the structure in ids that are not Broad's and have keys that contradict each other."
+    several = ~facts.id.str.startswith("BRD-") & facts.id.isin(_conflicting(facts.id, facts))
+    return facts.assign(id=facts.id.where(~several, facts.id + "/" + facts.skeleton + facts.stereo))
+
 def _agreed(facts, node):
     "The facts with one structure an id: none where its keys contradict each other."
     bones = facts.skeleton.where(facts.skeleton != "")
-    clear = bones.groupby(node).transform("nunique") == 1
-    facts = facts.assign(skeleton=bones.groupby(node).transform("first").where(clear, ""))
+    clear = bones.groupby(node, sort=False).transform("nunique") == 1
+    facts = facts.assign(skeleton=bones.groupby(node, sort=False).transform("first").where(clear, ""))
     turns = facts.stereo.where((facts.stereo != "") & clear)
-    clear = turns.groupby(node).transform("nunique") == 1
-    return facts.assign(stereo=turns.groupby(node).transform("first").where(clear, ""))
+    clear = turns.groupby(node, sort=False).transform("nunique") == 1
+    return facts.assign(stereo=turns.groupby(node, sort=False).transform("first").where(clear, ""))
 
 def _joined(node, *keys):
     "One number a row, equal for rows of one node and for nodes that a key joins, however many steps apart."
@@ -372,7 +380,7 @@ def _label(facts, joined):
     label = pd.Series(np.nan, facts.index, dtype=object)
     for column, prefix in (("id", ""), ("name", "name "), ("skeleton", "InChIKey ")):
         text = facts[column].where(facts[column] != "").sort_values()
-        label = label.fillna(prefix + text.groupby(joined).transform("first"))
+        label = label.where(label.notna(), prefix + text.groupby(joined, sort=False).transform("first"))
     return label
 
 # %% ../../nbs/core/02_identity.ipynb #f42130e7
@@ -386,11 +394,13 @@ def compound_groups(
     codes = np.vstack([pd.factorize(column)[0] for column in columns])
     if not codes.size: return pd.Series([], table.index, dtype=object)
     _, first, row = np.unique(codes, axis=1, return_index=True, return_inverse=True)
-    facts = _facts(*(column.iloc[first].reset_index(drop=True) for column in columns))
+    facts = _own_ids(_facts(*(column.iloc[first].reset_index(drop=True) for column in columns)))
     own = facts.id.where(facts.id != "", "\n" + facts.name + "\n" + facts.skeleton + facts.stereo)
     node = pd.factorize(own)[0]
     facts = _agreed(facts, node)
     structures, names = _structures(facts), _name_keys(facts)
+    split = names.isin(_conflicting(names, facts))
+    names = names.where(~split, names + "/" + facts.skeleton + facts.stereo)
     joined = _joined(node, structures, names)
     wrong = joined.isin(_conflicting(joined, facts))
     joined = _joined(node, structures, names.where(~wrong, ""))
@@ -514,13 +524,17 @@ LINES_APART = {  # stripped, these are other lines' names
     "T.T": "TDOTT", "T-T": "TDOTT", "TT_OESOPHAGUS": "TDOTT", "KMH-2": "KMHDASH2", "KMH2_THYROID": "KMHDASH2",
     "MS-1": "MSDASH1", "MS1_SKIN": "MSDASH1"}
 
+def _stripped(names):
+    "Names in capitals, letters and digits only, without a tissue of CCLE's behind them."
+    names = names.str.replace(rf"_(?:{'|'.join(CCLE_TISSUES)})$", "", regex=True)
+    return names.str.replace(r"[^A-Z0-9]", "", regex=True)
+
 def plain_cell(
     names,  # names of cell lines in any style
 ) -> pd.Series:  # upper case, letters and digits only; "" where missing
     "Cell lines stripped of what differs between catalogues: 'A-375' and 'A375_SKIN' are both 'A375'."
     names = pd.Series(names).fillna("").astype(str).str.strip().str.upper()
-    stripped = names.str.replace(rf"_(?:{'|'.join(CCLE_TISSUES)})$", "", regex=True)
-    return names.map(LINES_APART).fillna(stripped.str.replace(r"[^A-Z0-9]", "", regex=True))
+    return names.map(LINES_APART).fillna(_stripped(names))
 
 def shared_lines(
     names: pd.Series,  # names of cell lines, as written
@@ -555,7 +569,7 @@ def _line_keys(known):
         keys = pd.concat(columns).rename("key").rename_axis("known").reset_index()
         return keys[~keys.key.isin(MISSING)]
     names = pairs(LINE_NAMES)
-    stripped = names.assign(key=plain_cell(names.key).to_numpy())
+    stripped = names.assign(key=_stripped(names.key.str.upper()).to_numpy())
     own = pd.DataFrame({"known": known.index, "key": known.index})
     other = pairs(LINE_IDS + LINE_NAMES)
     other = other.assign(key=other.key.str.upper())
@@ -585,7 +599,7 @@ def match_lines(
     found = pd.DataFrame({"known": "", "route": ""}, wanted)
     for route, keys in _line_keys(known).items():
         open_ = wanted[found.route == ""]
-        asked = {"id": open_, "other id": open_.str.upper(), "name": plain_cell(open_).to_numpy()}[route]
+        asked = {"id": open_, "other id": open_.str.upper(), "name": _stripped(open_.str.upper())}[route]
         hits = pd.DataFrame({"wanted": open_, "key": asked}).merge(keys, on="key")
         hits = hits.drop_duplicates(["wanted", "known"])
         times = hits.wanted.value_counts()
@@ -622,7 +636,9 @@ def _as_numbers(texts):
     plain = texts.mask(decimal, swapped).mask(english, texts.str.replace(",", ""))
     return pd.to_numeric(plain, errors="coerce").astype(float)
 
-def _plain_units(units):
+def plain_units(
+    units: pd.Series,  # as written: "µM", "nmol L^-1", "(uM)"
+) -> pd.Series:  # "um", "nmol/l", "um"
     "Units as `DOSE_UNITS` and `TIME_UNITS` write them."
     plain = units.str.lower().str.replace("[µμ\ufffd]", "u", regex=True)
     plain = plain.str.replace(r"[\s()\[\]]|\.$", "", regex=True)
@@ -647,7 +663,7 @@ def amounts(
 ) -> tuple[pd.Series, pd.Series]:  # amounts (float64); True where a value is there but is no such amount
     "Amounts in one unit: missing where the value is missing, not positive or in no known unit."
     parts = amount_parts(values)
-    number = parts.number*_plain_units(parts.unit).map(units).astype(float)
+    number = parts.number*plain_units(parts.unit).map(units).astype(float)
     number = number.where(np.isfinite(number) & (number > 0))
     return number, ~is_missing(values) & number.isna()
 
@@ -657,7 +673,7 @@ def unknown_units(
 ) -> pd.Index:  # units as written, sorted
     "Units of amounts that are none of the known ones: a table with them is refused by name."
     parts = amount_parts(values)
-    strange = parts.number.notna() & ~_plain_units(parts.unit).isin(units)
+    strange = parts.number.notna() & ~plain_units(parts.unit).isin(units)
     return pd.Index(sorted(parts.unit[strange].unique()), dtype=object)
 
 def with_units(

@@ -17,7 +17,7 @@ from ..core.artefacts import write_tables
 from ..core.identity import as_text, match_lines
 from ..core.read import read_matrix
 from ..core.settings import InputError, data_folders, project_path, read_settings
-from .data import TABLES, enough, line_matrix, read_screen
+from .data import TABLES, enough, read_screen
 from ..sources.fetch import fetch, registry
 from ..studies import set_folders
 
@@ -119,7 +119,7 @@ def gdsc_tables(
     files,  # path by table: the keys of `FETCHED`, gdsc_expression, and pathways (None where it is not there)
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:  # by table of `20_data`; sentences
     "The tables of the set gdsc. Raises `InputError` where a file is not what it should be."
-    expression = line_matrix(files["gdsc_expression"])
+    expression = read_matrix(files["gdsc_expression"])
     responses = gdsc_responses(pd.read_csv(files["responses"], index_col=0))
     lines = _lines(files["lines"], {*responses.index, *expression.index})
     features = pd.read_csv(files["features"], index_col=0).drop(columns="TISSUE_FACTOR")
@@ -151,7 +151,7 @@ def crispr_tables(
     files,  # path by table: lines, components, crispr_expression, crispr_responses, pathways (or None)
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:  # by table of `20_data`, and components; sentences
     "The tables of the set crispr. Raises `InputError` where a file is not what it should be."
-    expression, responses = (line_matrix(files[f"crispr_{t}"]).rename_axis("ModelID")
+    expression, responses = (read_matrix(files[f"crispr_{t}"]).rename_axis("ModelID")
                              for t in ("expression", "responses"))
     levels = "levels" in Path(files["crispr_responses"]).name
     lines = _lines(files["lines"], {*responses.index, *expression.index})

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LINE_ID', 'TISSUE', 'PATIENT', 'DEPMAP', 'FEW', 'SENSITIVE', 'DRUG', 'NEARLY_ALL', 'SHARES', 'SIMULATED', 'LAYOUT',
-           'TABLES', 'NEEDED', 'GMT', 'ABOUT', 'LONG', 'LONG_LINES', 'OF_LINES', 'OF_DRUGS', 'Lines', 'Screen',
-           'assemble_screen', 'enough', 'simulate_screen', 'screen_files', 'read_gmt', 'line_matrix', 'read_screen',
-           'screen_tables', 'write_screen', 'simulated', 'simulated_small', 'write_example', 'open_screen']
+           'TABLES', 'NEEDED', 'GMT', 'LONG', 'LONG_LINES', 'OF_LINES', 'OF_DRUGS', 'Lines', 'Screen',
+           'assemble_screen', 'enough', 'simulate_screen', 'screen_files', 'read_gmt', 'read_screen', 'screen_tables',
+           'write_screen', 'simulated', 'simulated_small', 'write_example', 'open_screen']
 
 # %% ../../nbs/essentiality/20_data.ipynb #3b6d7097
 import gzip
@@ -20,10 +20,10 @@ import pandas as pd
 
 from ..core.artefacts import digest, first_line, frame_key, write_table
 from drugnb.core.identity import (
-    LINE_IDS, LINE_NAMES, MISSING, as_text, by_symbol, compound_groups, gene_symbols, landmark_genes,
-    match_compounds, match_lines, named_columns, plain_cell, require_unique,
+    LINE_IDS, LINE_NAMES, as_text, by_symbol, compound_groups, gene_symbols, landmark_genes,
+    is_missing, match_compounds, match_lines, named_columns, plain_cell, require_unique, without_missing,
 )
-from ..core.read import fitting_files, read_matrix, separator, SUFFIXES
+from ..core.read import column_names, fitting_files, read_matrix, read_table, TABLE_ENDINGS
 from ..core.settings import counted, InputError, read_settings, some
 from ..core.worlds import gene_names, programmes
 from ..studies import find_set
@@ -74,7 +74,7 @@ def _numeric(table, what):
     texts = [i for i, kind in enumerate(table.dtypes) if not pd.api.types.is_numeric_dtype(kind)]
     if texts: table = _parsed(table, texts, what)
     table = table.astype(np.float32 if what == "expression" else np.float64)
-    table = table.mask(table == -666) if (table == -666).any(axis=None) else table
+    table = without_missing(table)
     infinite = np.argwhere(np.isinf(table.to_numpy()))
     if len(infinite): _refuse_cell(table, infinite[0], what, "an infinite value")
     return table
@@ -84,7 +84,7 @@ def _parsed(table, texts, what):
     table = table.astype(object)
     for i in texts:
         column = table.iloc[:, i]
-        column = column.mask(column.astype(str).str.strip().isin(MISSING))
+        column = without_missing(column)
         number = pd.to_numeric(column, errors="coerce")
         bad = np.flatnonzero(number.isna() & column.notna())
         if len(bad): _refuse_cell(table, (bad[0], i), what, f"the text {str(column.iloc[bad[0]])!r}")
@@ -106,7 +106,7 @@ def _column(table, names):
     found = named_columns(table, names)
     if not found: return pd.Series("", table.index, dtype=object)
     text = table[found[0]].map(as_text, na_action="ignore").astype(object)
-    return text.where(text.notna() & ~text.isin(MISSING), "")
+    return text.where(~is_missing(text), "")
 
 def _unnamed(table):
     "Are the rows of a table merely numbered, so that a column must hold their ids?"
@@ -118,7 +118,7 @@ def _catalogue(lines):
     says = []
     if _unnamed(lines):
         column = [*named_columns(lines, LINE_ID), lines.columns[0]][0]
-        unnamed = lines[column].isna() | lines[column].isin(MISSING)
+        unnamed = is_missing(lines[column])
         if unnamed.any(): says.append(f"{counted(unnamed.sum(), 'row')} of the lines left out: no {column}")
         lines = lines[~unnamed].set_index(column)
         says.append(f"lines are identified by their {column}")
@@ -740,7 +740,7 @@ GMT = (".gmt", ".gmt.gz")
 
 def _stem(path):
     "A table's name without its ending; None where it does not end as a table does."
-    return next((path.name[:-len(s)] for s in (*GMT, *SUFFIXES) if path.name.lower().endswith(s)), None)
+    return next((path.name[:-len(s)] for s in (*GMT, *TABLE_ENDINGS) if path.name.lower().endswith(s)), None)
 
 # %% ../../nbs/essentiality/20_data.ipynb #514d0474
 def screen_files(
@@ -783,38 +783,6 @@ def read_gmt(
     members = {row[0].strip(): dict.fromkeys(filter(None, map(str.strip, row[2:])), 1.0) for _, row in rows}
     return pd.DataFrame(members).fillna(0.0)
 
-# %% ../../nbs/essentiality/20_data.ipynb #9f0a42df
-ABOUT = ("modelid", "depmapid", "sequencingid", "modelconditionid", "isdefaultentryformodel",
-         "isdefaultentryformc", "cellline", "celllinename", "lineage")  # columns beside a matrix
-
-def _plain_table(path, **how):
-    "A table as text and numbers, missing codes as missing. Raises `InputError` for one that is damaged."
-    try:
-        if path.suffix == ".parquet": return pd.read_parquet(path)
-        return pd.read_csv(path, sep=separator(path), na_values=list(MISSING), keep_default_na=False,
-                           low_memory=False, **how)
-    except (ValueError, OSError, EOFError) as e:
-        raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
-
-def _columns(path):
-    "A table without rows that has the columns of a text table; none for other formats."
-    text = re.search(r"\.(csv|tsv|txt)(\.gz)?$", path.name)
-    return _plain_table(path, nrows=0) if text else pd.DataFrame()
-
-# %% ../../nbs/essentiality/20_data.ipynb #7e56c1f3
-def line_matrix(
-    path: Path,  # see `read_matrix`; columns that tell of samples may stand beside the numbers
-) -> pd.DataFrame:  # oriented as stored; a row a line where there are such columns
-    "A matrix of numbers about lines. Raises `InputError` as `read_matrix`."
-    beside = named_columns(_columns(path).iloc[:, 1:], ABOUT)
-    if not beside: return read_matrix(path)
-    table = _plain_table(path)
-    default = named_columns(table, ("isdefaultentryformodel",))
-    if default: table = table[table[default[0]].astype(str).str.lower().isin(["yes", "true", "1"])]
-    ids = [*named_columns(table, ABOUT[:2]), table.columns[0]][0]
-    drop = {table.columns[0], *named_columns(table, ABOUT)} - {ids}
-    return table.set_index(ids).drop(columns=list(drop))
-
 # %% ../../nbs/essentiality/20_data.ipynb #4653fd2c
 LONG = {"drug": ("drugid",), "value": ("lnic50",), "name": ("drugname",), "target": ("putativetarget",),
         "pathway": ("pathwayname",)}  # columns of GDSC's fitted responses
@@ -846,10 +814,10 @@ def _from_long(table, lines, file):
 
 def _responses(path, lines):
     "Responses, and the perturbations and lines that their file tells of, if it does."
-    columns = _columns(path)
+    columns = pd.DataFrame(columns=column_names(path))
     long = named_columns(columns, LONG["drug"]) and named_columns(columns, LONG["value"])
-    if long and named_columns(columns, LONG_LINES): return _from_long(_plain_table(path), lines, path.name)
-    return line_matrix(path), None, None
+    if long and named_columns(columns, LONG_LINES): return _from_long(read_table(path), lines, path.name)
+    return read_matrix(path), None, None
 
 # %% ../../nbs/essentiality/20_data.ipynb #430fdd15
 def _named_as_set(table, layout, columns, file):
@@ -867,9 +835,7 @@ def _named_as_set(table, layout, columns, file):
 def _about(path, layout, columns):
     "A table about lines or perturbations, or None without a file."
     if not path: return None
-    table = _plain_table(path)
-    if table.index.name: table = table.reset_index()
-    return _named_as_set(table, layout, columns, path.name)
+    return _named_as_set(read_table(path), layout, columns, path.name)
 
 def _release(files):
     "Which files are of which release of DepMap, as the names of the file or its folder say."
@@ -881,7 +847,7 @@ def _stated_units(path, layout):
     stated = {"expression": layout["expression_unit"], "responses": layout["responses_unit"],
               "sensitive": layout["sensitive"]}
     if not path: return stated
-    table = _plain_table(path, dtype=str)
+    table = read_table(path, bool)
     if not {"table", "unit"} <= set(table):
         raise InputError(f"{path.name} should have the columns table (expression, responses, sensitive) and "
                          "unit.")
@@ -906,10 +872,10 @@ def read_screen(
     sets = files["gene_sets"]
     read_sets = read_gmt if sets and sets.name.lower().endswith(GMT) else read_matrix
     found = assemble_screen(
-        name or folder.resolve().name, line_matrix(files["expression"]), responses,
+        name or folder.resolve().name, read_matrix(files["expression"]), responses,
         lines=told if lines is None else lines,
         perturbations=_about(files["perturbations"], layout, OF_DRUGS) if files["perturbations"] else drugs,
-        second=second, mutations=line_matrix(files["mutations"]) if files["mutations"] else None,
+        second=second, mutations=read_matrix(files["mutations"]) if files["mutations"] else None,
         gene_sets=read_sets(sets) if sets else None, units=_stated_units(files["units"], layout))
     return replace(found, report=(*_release(files), *found.report))
 

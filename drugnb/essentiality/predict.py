@@ -35,12 +35,12 @@ from sklearn.isotonic import IsotonicRegression
 from ..core.artefacts import atomic, first_line, provenance, save_csv
 from ..core.evaluate import grouped_splits, group_counts, interval
 from drugnb.core.identity import (
-    MISSING, gene_symbols, group_codes, match_lines, named_columns, oriented, require_unique,
+    gene_symbols, group_codes, is_missing, match_lines, named_columns, oriented, require_unique,
 )
-from ..core.read import separator
+from ..core.read import read_matrix, read_table
 from ..core.settings import InputError, REQUIRED_RUN, typed_path
 from ..core.style import styled
-from .data import line_matrix, Lines, Screen, TISSUE
+from .data import Lines, Screen, TISSUE
 from .judge import line_folds, tissue_folds
 from ..studies import function
 
@@ -630,7 +630,7 @@ def meet_tissues(
                          "tissue or lineage.")
     met = match_lines(ids, about).known
     given = about[column[0]].astype(str).str.strip().where(about[column[0]].notna(), "")
-    given = given.mask(given.isin(MISSING), "").set_axis(about.index.astype(str))
+    given = given.mask(is_missing(given), "").set_axis(about.index.astype(str))
     spelling = {t.lower(): t for t in known}
     tissue = met.map(given).fillna("").map(lambda t: spelling.get(t.lower(), t)).to_numpy(object)
     notes = [f"the tissue of {n} lines is unknown" for n in [int((tissue == "").sum())] if n]
@@ -642,15 +642,10 @@ def meet_tissues(
     return tissue, notes
 
 def read_lines(
-    path: Path,  # CSV, TSV (also gzipped) or Parquet; the first column holds ids
-) -> pd.DataFrame:  # by id
+    path: Path,  # see `core.read.read_table`; the first column holds ids
+) -> pd.DataFrame:  # by id, as text
     "A table of lines. Raises `InputError` for a file that is not there or is no table."
-    if not path.exists(): raise InputError(f"There is no file {path}.")
-    try:
-        if path.suffix == ".parquet": table = pd.read_parquet(path).reset_index()
-        else: table = pd.read_csv(path, sep=separator(path), dtype=str)
-    except (ValueError, OSError, EOFError) as e:
-        raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
+    table = read_table(path, bool)  # every column has a name: all are text
     return table.set_index(table.columns[0])
 
 # %% ../../nbs/essentiality/28_predict.ipynb #1f795fe3
@@ -900,7 +895,7 @@ def predict(
     "Responses of lines of one's own to every perturbation of a screen, with intervals, as CSV."
     trained = load_model(typed_path(model))
     about = read_lines(typed_path(lines)) if lines else None
-    table = predict_lines(trained, line_matrix(typed_path(expression)), about, level, genes)
+    table = predict_lines(trained, read_matrix(typed_path(expression)), about, level, genes)
     notes = [f"note: {note}" for note in table.attrs["notes"]]
     print(table.attrs["report"], *notes, sep="\n", file=sys.stderr)
     save_csv(table[table["rank"] <= top] if top else table, out)

@@ -22,7 +22,7 @@ from sklearn.linear_model import lars_path
 
 from ..core.artefacts import atomic
 from ..core.evaluate import grouped_splits, interval, resample_groups, weighted_scores
-from ..core.identity import group_codes, plain_name
+from ..core.identity import compound_names, group_codes
 from ..core.settings import InputError
 from ..core.style import save_figure, styled
 from .biomarkers import feature_label
@@ -39,8 +39,8 @@ def find_drugs(
     "The perturbations that a person names. Raises `InputError` for one that is not there."
     out = []
     for word in filter(None, (w.strip() for w in wanted.split(","))):
-        plain = plain_name(pd.Series([word]))[0]
-        same = [plain_name(perturbations[c]) == plain for c in ("name", "label")]
+        plain = compound_names(pd.Series([word]))[0]
+        same = [(compound_names(perturbations[c]) == plain) & (plain != "") for c in ("name", "label")]
         found = perturbations.index[(perturbations.index.astype(str) == word) | same[0] | same[1]]
         if not len(found):
             near = ", ".join(perturbations.label.head(5))

@@ -4,19 +4,16 @@
 
 # %% auto #0
 __all__ = ['WELL_COLUMNS', 'SINGLE_COLUMNS', 'NUMBERS', 'COMMA', 'SIDES', 'ROLES', 'VALUES', 'IN_NAME', 'UNIT_AT_END', 'MOST_UM',
-           'LEAST_UM', 'VEHICLES', 'CCLE_TISSUES', 'APART', 'MARKS', 'BETWEEN_DIGITS', 'DRUG_IDS', 'DRUG_NAMES',
-           'DRUG_SMILES', 'UNSAID', 'RAW', 'N_BITS', 'NO_RDKIT', 'LAYOUT', 'FILES', 'TABLE_ENDS', 'SETS', 'SCORES',
-           'Screen', 'read_table', 'numbers_in', 'Column', 'columns_of', 'doses_in_um', 'drug_keys', 'line_keys',
-           'Catalogue', 'read_catalogue', 'one_drug', 'one_line', 'Answers', 'RawWells', 'wells_of_table',
-           'wells_of_matrices', 'singles_of_table', 'Evidence', 'Scale', 'trends', 'find_scale', 'settled',
-           'named_blocks', 'refuse_stray_units', 'fingerprints', 'assemble_screen', 'screen_files', 'read_screen',
-           'read_wells', 'open_screen', 'Scores', 'read_scores']
+           'LEAST_UM', 'VEHICLES', 'DRUG_IDS', 'DRUG_NAMES', 'DRUG_SMILES', 'UNSAID', 'RAW', 'N_BITS', 'NO_RDKIT',
+           'LAYOUT', 'FILES', 'SETS', 'SCORES', 'Screen', 'read_table', 'numbers_in', 'Column', 'columns_of',
+           'doses_in_um', 'drug_keys', 'line_keys', 'Catalogue', 'read_catalogue', 'one_drug', 'one_line', 'Answers',
+           'RawWells', 'wells_of_table', 'wells_of_matrices', 'singles_of_table', 'Evidence', 'Scale', 'trends',
+           'find_scale', 'settled', 'named_blocks', 'refuse_stray_units', 'fingerprints', 'assemble_screen',
+           'screen_files', 'read_screen', 'read_wells', 'open_screen', 'Scores', 'read_scores']
 
 # %% ../../nbs/synergy/40_data.ipynb #43adc99d
-import csv
 import re
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +22,11 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ..core.artefacts import digest, first_line
-from ..core.identity import AMOUNT, DOSE_UNITS, MISSING, as_text, plain_cell, plain_name
-from ..core.read import fitting_files, table_text
+from ..core import read
+from ..core.artefacts import digest
+from ..core.identity import (
+    AMOUNT, DOSE_UNITS, MISSING, as_text, compound_names, plain_cell, plain_name, plain_units)
+from ..core.read import fitting_files, TABLE_ENDINGS
 from ..core.settings import (
     counted, data_folders, InputError, read_settings, some, typed_path)
 from ..studies import find_set
@@ -51,43 +50,18 @@ WELL_COLUMNS = ["block", "line", "drug_a", "dose_a", "drug_b", "dose_b", "viabil
 SINGLE_COLUMNS = ["line", "drug", "dose", "viability", "plate"]
 NUMBERS = ("dose_a", "dose_b", "dose", "viability")  # their columns that are no text
 
-# %% ../../nbs/synergy/40_data.ipynb #09c6f5d5
-def _separated(text, file):
-    "What separates the columns, and their names. Raises `InputError` for one column, or two of one name."
-    head = text.split("\n", 1)[0].rstrip("\r")
-    sep = max(",;\t", key=head.count)
-    names = [n.strip() for n in next(csv.reader([head], delimiter=sep), [])]
-    if len(names) < 2:
-        raise InputError(f"{file} has one column or none: separate its columns by commas, semicolons or "
-                         "tabs.")
-    plain = [n.lower() for n in names if n]
-    again = [n for n in plain if plain.count(n) > 1]
-    if again: raise InputError(f"{file} has {plain.count(again[0])} columns called {again[0]!r}: keep one "
-                               "of them.")
-    return sep, names
-
 # %% ../../nbs/synergy/40_data.ipynb #90687694
 def read_table(
-    path: Path | str,  # CSV, TSV or TXT (also gzipped) or Parquet
+    path: Path | str,  # see `core.read.read_table`
 ) -> tuple[pd.DataFrame, list[str]]:  # the table, missing codes as missing; what is unusual about the file
-    "A table of wells or drugs as it stands. Raises `InputError` for a file that is no text table."
-    path = typed_path(path)
-    if not path.is_file(): raise InputError(f"There is no file {path}.")
-    try:
-        if path.suffix == ".parquet": return pd.read_parquet(path), []
-        text, encoding = table_text(path)
-        sep, names = _separated(text, path.name)
-        table = pd.read_csv(StringIO(text), sep=sep, na_values=list(MISSING), keep_default_na=False,
-                            low_memory=False, skipinitialspace=True)
-    except InputError: raise
-    except (ValueError, OSError, EOFError) as e:
-        raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
-    if not isinstance(table.index, pd.RangeIndex):
-        raise InputError(f"{path.name} has more cells in its rows than names in its first line: give every "
-                         "column a name.")
-    if not len(table): raise InputError(f"{path.name} has a header but no rows.")
-    says = [] if encoding == "UTF-8" else [f"{path.name} is read as {encoding}"]
-    return table.set_axis(names, axis=1), says
+    "A table of wells or drugs as it stands. Raises `InputError` for a file that is no table."
+    table = read.read_table(typed_path(path))
+    plain = [c.lower() for c in table]
+    again = [c for c in plain if plain.count(c) > 1]
+    if again:
+        raise InputError(f"{Path(path).name} has {plain.count(again[0])} columns called {again[0]!r}: keep one "
+                         "of them.")
+    return table, table.attrs["report"]
 
 # %% ../../nbs/synergy/40_data.ipynb #09c4a407
 COMMA = r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?"  # a number with a decimal comma
@@ -219,7 +193,7 @@ LEAST_UM = 1e-3  # nor is a screen done below 1 nM at every dose
 
 def _factor(units, file, column):
     "µM of one of each unit. Raises `InputError` for one that is not known."
-    plain = units.astype("string").str.strip().str.lower().str.replace("[µμ\ufffd]", "u", regex=True)
+    plain = plain_units(units.astype("string"))
     factor = plain.map({u: f for u, f in DOSE_UNITS.items() if u}).astype(float)
     bad = np.flatnonzero(factor.isna() & plain.notna() & (plain != ""))
     if len(bad): _refuse(file, column, bad, f"the unit {units.iloc[bad[0]][:40]!r}", "uM, nM, mM, M or pM")
@@ -229,7 +203,7 @@ def _dose_parts(values, file):
     "Numbers and the units that stand in their cells."
     if pd.api.types.is_numeric_dtype(values): return numbers_in(values, file), pd.Series(pd.NA, values.index,
                                                                                          dtype="string")
-    parts = values.astype("string").str.strip().str.extract(AMOUNT.pattern.replace(r"[\d.]+", r"[\d.,]+"))
+    parts = values.astype("string").str.strip().str.extract(AMOUNT)
     number = numbers_in(parts[0].where(parts[0].notna(), values.astype("string")).rename(values.name), file)
     return number, parts[1].where(parts[1].fillna("") != "")
 
@@ -275,35 +249,21 @@ def _plausible_doses(doses, unit, file):
 VEHICLES = ("", "dmso", "vehicle", "control", "ctrl", "none", "untreated", "media", "medium", "water", "pbs",
             "blank",
             "nodrug", "mock", "negativecontrol", "dmsocontrol")  # plain names of what is no drug
-CCLE_TISSUES = (
-    "AUTONOMIC_GANGLIA", "BILIARY_TRACT", "BONE", "BREAST", "CENTRAL_NERVOUS_SYSTEM", "CERVIX", "ENDOMETRIUM",
-    "HAEMATOPOIETIC_AND_LYMPHOID_TISSUE", "KIDNEY", "LARGE_INTESTINE", "LIVER", "LUNG", "OESOPHAGUS", "OVARY",
-    "PANCREAS", "PLEURA", "PROSTATE", "SALIVARY_GLAND", "SKIN", "SMALL_INTESTINE", "SOFT_TISSUE", "STOMACH",
-    "THYROID", "UPPER_AERODIGESTIVE_TRACT", "URINARY_TRACT")
-APART = ("TT", "KMH2")  # TT and T.T, KM-H2 and KMH-2 are four lines (Cellosaurus)
-MARKS = re.compile(r"[α-ωΑ-Ω]|\((?:\+/-|[-+±])\)|(?<![A-Za-z0-9])[-+](?=\))")
-BETWEEN_DIGITS = r"(?<=\d)[^A-Za-z0-9]+(?=\d)"  # 1-12 is not 11-2
 
 def drug_keys(
     names: pd.Series,  # names or ids of drugs, as written
 ) -> pd.Series:  # equal where two names are one drug; "" for no drug
     "What names of drugs are compared by."
-    text = names.fillna("").astype(str).str.strip()
-    marks = text.str.findall(MARKS).str.join("")
-    plain = plain_name(text.str.replace(BETWEEN_DIGITS, "and", regex=True))
-    key = plain.where(plain != "", text).where(~plain.isin(VEHICLES), "")
-    return key.where((key == "") | (marks == ""), key + " " + marks)
+    key = compound_names(names)
+    key = key.where(key != "", names.fillna("").astype(str).str.strip().str.lower())
+    return key.where(~key.isin(VEHICLES), "")
 
 def line_keys(
     names: pd.Series,  # names of cell lines, as written
 ) -> pd.Series:  # equal where two names are one line
     "What names of lines are compared by."
-    text = names.fillna("").astype(str).str.strip()
-    end = text.str.upper().str.extract(r"_([A-Z_]{4,})$")[0]
-    key = plain_cell(text)
-    whole = text.str.upper().str.replace(r"[^A-Z0-9]", "", regex=True)
-    key = key.where(end.isna() | end.isin(CCLE_TISSUES), whole)
-    return text.where(key.isin(APART) | (key == ""), key)
+    key = plain_cell(names)
+    return key.where(key != "", names.fillna("").astype(str).str.strip())
 
 # %% ../../nbs/synergy/40_data.ipynb #3fe25c17
 def _as_texts(column):
@@ -1238,7 +1198,6 @@ LAYOUT = dict(  # what settings.ini may say of a folder of wells; patterns have 
     response="", scale="", dose_unit="", cell_line="", singles_response="", singles_scale="",  # see `Answers`
 )
 FILES = ("singles", "fingerprints", "blocks", "drugs", "wells")
-TABLE_ENDS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet")
 SETS = {  # tables of named sets where both lie in one folder `synergy`
     "almanac-786-0": dict(wells="almanac*wells*", drugs="almanac*drugs*", singles="", fingerprints="",
                           blocks=""),
@@ -1247,7 +1206,7 @@ SETS = {  # tables of named sets where both lie in one folder `synergy`
                   blocks=""),
 }
 
-def _stem(path): return next((path.name[:-len(e)] for e in TABLE_ENDS[::-1] if path.name.lower().endswith(e)),
+def _stem(path): return next((path.name[:-len(e)] for e in TABLE_ENDINGS if path.name.lower().endswith(e)),
                              "")
 
 # %% ../../nbs/synergy/40_data.ipynb #0abf4cd0

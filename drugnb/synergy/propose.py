@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.artefacts import RunFolder
-from ..core.identity import plain_cell, plain_name
+from ..core.identity import compound_names, plain_cell
 from ..core.settings import InputError
 from ..core.style import styled
 from .active import choose_batch, may_be_asked
@@ -142,7 +142,7 @@ def named_in(
     what: str,       # for the message
 ) -> list[int]:  # where each is among the labels
     "Names met as the house meets them. Raises `InputError` for a name that is none."
-    same = plain_cell if what == "cell line" else plain_name
+    same = plain_cell if what == "cell line" else compound_names
     keys = pd.Index(same(pd.Series(list(known), dtype=object)))
     found = keys.get_indexer(same(pd.Series(list(asked), dtype=object))) if len(asked) else np.array([], int)
     for name, i in zip(asked, found):

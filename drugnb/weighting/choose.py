@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.evaluate import grouped_splits, pearson
+from ..core.identity import compound_groups
 from ..core.settings import InputError
 from .grid import ALPHAS, apply_grid, fit_sets, GRID
 from .load import Study
@@ -31,8 +32,9 @@ def training_splits(
     "Folds over labelled training signatures. Raises `InputError` when they have no such grouping."
     if by not in samples:
         raise InputError(f"The signatures have no {by}: name its column in settings.ini to leave {by}s out.")
-    also = None if by == "compound" else samples.compound
-    return grouped_splits(samples[by], n_folds, also=also, seed=seed)
+    compounds = compound_groups(samples)
+    if by == "compound": return grouped_splits(compounds, n_folds, seed=seed)
+    return grouped_splits(samples[by], n_folds, also=compounds, seed=seed)
 
 # %% ../../nbs/05_choose.ipynb #3b00c743
 def grid_r(

@@ -356,7 +356,13 @@ def study_domain(
     n_components: int = 20,  # principal components
     seed: int = 0,  # of the random draws
 ) -> pd.DataFrame:  # signatures x methods, see `domain_ratios`
-    "The stage: `domain_ratios` kept in the run folder. Raises `InputError` as it does."
+    "The stage: `domain_ratios` kept in the run folder; no columns where there are too few outside samples."
+    if len(study.outside) < MIN_OUTSIDE:
+        store.note(f"the outside set has {len(study.outside)} samples, so no weights by likeness to it "
+                   f"({MIN_OUTSIDE} are needed)")
+        none = pd.DataFrame(index=study.signatures.index)
+        none.attrs["key"] = "no ratios"
+        return none
     return store.stage("domain", lambda: domain_ratios(study, n_components, seed), [study.key],
                        n_components=n_components, seed=seed)
 

@@ -529,7 +529,7 @@ def remember(
 # %% ../../nbs/04d_model.ipynb #8b8fcd0d
 FORMAT = 2  # of the file; 1 had no held-out predictions
 LEAST_SHARE = 0.5  # of signal in a set's predictions, below which no claim is made
-OTHER_SCALE, REFUSED_SCALE = 3.0, 10.0  # size of values over training's: no claim is made; nothing is predicted
+OTHER_SCALE, REFUSED_SCALE = 3.0, 10.0  # size of values over training's: no claim, and no prediction
 NO_CLAIM = {
     "calibration": "none: no calibration", "domain": "none: outside the domain",
     "genes": "none: too few genes", "scale": "none: values of another size than in training",
@@ -555,6 +555,7 @@ def claims(
     claim[seen] = NO_CLAIM["seen"]
     return claim
 
+# %% ../../nbs/04d_model.ipynb #12c28e7d
 def relative_size(
     x: np.ndarray,  # signatures x genes, missing where not measured
     domain: Domain | None,  # of the same genes

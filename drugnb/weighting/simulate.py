@@ -250,14 +250,15 @@ def study_tables(
 ) -> dict[str, pd.DataFrame]:  # by file name, with the settings' column names
     "A study's tables as files."
     s, columns = settings, {c: settings[c] for c in [*SAMPLE_COLUMNS, "viability", "mechanism"]}
-    compounds = study.compounds[["name", "mechanism"]].rename(columns={"name": s["compound_name"]})
+    compounds = study.compounds.rename(columns={"name": s["compound_name"]})
     tables = {
         "signatures": study.signatures.rename_axis(s["id"]),
         "siginfo": study.samples.rename_axis(s["id"]).rename(columns=columns),
-        "outside": study.outside.T.rename_axis("gene"),
-        "outside_info": study.outside_samples.rename_axis(s["outside_id"]).rename(columns=columns),
-        "compounds": compounds.rename_axis(s["compound"]).rename(columns=columns),
     }
+    if len(study.outside):
+        tables["outside"] = study.outside.T.rename_axis("gene")
+        tables["outside_info"] = study.outside_samples.rename_axis(s["outside_id"]).rename(columns=columns)
+    if len(compounds): tables["compounds"] = compounds.rename_axis(s["compound"]).rename(columns=columns)
     if study.coefficients is not None:
         tables["coefficients"] = study.coefficients.rename_axis("gene").to_frame("coefficient")
     return {file_name(s[t]): table for t, table in tables.items()}

@@ -9,19 +9,28 @@ import pytest
 from drugnb.core import identity
 from drugnb.core.identity import (
     DOSE_UNITS,
+    EXCEL_ERRORS,
     MISSING,
     TIME_UNITS,
     amounts,
     as_text,
     by_symbol,
     compound_groups,
+    excel_dates,
     gene_symbols,
+    is_missing,
     landmark_genes,
     match_lines,
     named_columns,
     oriented,
+    plain_cell,
     plain_name,
+    repeated_genes,
     require_unique,
+    shared_lines,
+    unknown_units,
+    with_units,
+    without_missing,
 )
 from drugnb.core.read import read_annotations
 from drugnb.core.settings import InputError
@@ -137,7 +146,7 @@ LINES = pd.DataFrame({"CellLineName": ["TT", "T.T", "A-375", "NIH:OVCAR-3", None
     ("SIDM05", "ACH-5", "other id"), ("A-375", "ACH-3", "other id"), ("a375", "ACH-3", "name"), ("t.t", "ACH-2", "other id"),
     ("A375_SKIN", "ACH-3", "other id"),
     ("OVCAR-3", "", ""), ("nih ovcar3", "ACH-4", "name"), ("T.T", "ACH-2", "other id"), ("TT_OESOPHAGUS", "ACH-2", "other id"),
-    ("T-T", "ACH-2", "name"), ("TT_LUNG", "ACH-1", "name"), ("3", "", ""), ("", "", ""), ("NA", "", ""),
+    ("T-T", "", "several"), ("TT_LUNG", "", "several"), ("3", "", ""), ("", "", ""), ("NA", "", ""),
 ])
 def test_a_line_is_found_by_what_is_its_own_alone(wanted, known, route):
     found = match_lines([wanted], LINES).iloc[0]
@@ -157,3 +166,144 @@ def test_matching_lines_depends_on_no_order():
 def test_columns_are_found_whatever_their_style():
     table = pd.DataFrame(columns=["Cell Line", "COSMIC_ID", "depMapID", "cosmic id"])
     assert named_columns(table, ("depmapid", "cosmicid", "cellline", "patient")) == ["depMapID", "COSMIC_ID", "Cell Line"]
+
+# missing cells
+
+@pytest.mark.parametrize("values, missing", [
+    (pd.Series([1.5, -666, np.nan]), [False, True, True]), (pd.Series([-666, 3], dtype=np.float32), [True, False]),
+    (pd.Series([-666, 3, 666]), [True, False, False]), (pd.Series([-666, None, 2], dtype="Int64"), [True, True, False]),
+    (pd.Series(["-666.0", "-666.000000", "−666", "-666.5", "-6660"]), [True]*3 + [False]*2),
+    (pd.Series([" NA ", "n/a", "N/A", "None", "NONE", "nan", "NaN", "#N/A", "x"]), [True]*8 + [False]),
+    (pd.Series(["Null", "Na", "0", "false", "-", "666"]), [False]*6), (pd.Series([-666, "-666", 1, b"NA", pd.NA]), [True, True, False, True, True]),
+    (pd.Series(["a", "-666", None], dtype="category"), [False, True, True]), (pd.Series(["a", "NA", None], dtype="string"), [False, True, True]),
+    (pd.Series([True, False]), [False]*2), (pd.to_datetime(pd.Series(["2020-01-01", None])), [False, True]), (pd.Series([], dtype=object), [])])
+def test_cells_that_stand_for_missing_are_told_in_columns_of_every_kind(values, missing):
+    values.index = [f"r{i}" for i in range(len(values))]
+    found = is_missing(values)
+    assert found.tolist() == missing and found.index.equals(values.index) and found.dtype == bool
+    assert without_missing(values).isna().tolist() == missing
+
+@pytest.mark.parametrize("error", EXCEL_ERRORS)
+def test_what_excel_writes_for_a_failed_formula_is_missing(error):
+    assert is_missing(pd.Series([error, error.lower(), "x"])).tolist() == [True, error == error.lower(), False]
+
+def test_a_table_loses_its_codes_and_nothing_else():
+    table = pd.DataFrame([[1, -666, "NA", 2.5], [3, 4, "x", -666]], ["u", "v"], ["a", "b", "b", "c"])
+    found = without_missing(table)
+    assert found.isna().to_numpy().tolist() == [[False, True, True, False], [False, False, False, True]] and found.columns.equals(table.columns)
+    matrix = pd.DataFrame(np.array([[1, -666], [3, 4]], np.float32))
+    assert without_missing(matrix).dtypes.eq(np.float32).all() and without_missing(matrix[1:]).equals(matrix[1:]) and matrix.iloc[0, 1] == -666
+
+@pytest.mark.parametrize("name", ["1-Sep", "Sep-01", "2-Mar", "10-MAR", "1. Mrz", "01. Dez", "2023-09-01", "2023-09-01 00:00:00", "9/1/2023",
+                                  "01.09.2023", "1-Sep-2023", "2.31E+13", pd.Timestamp("2023-03-01")])
+def test_names_that_excel_made_dates_of_are_found(name): assert len(excel_dates(["TP53", name])) == 1
+
+def test_no_landmark_gene_looks_like_a_date_under_any_of_its_names():
+    genes = landmark_genes()
+    names = [n for c in genes for cell in genes[c] for n in cell.split("|")]
+    assert not len(excel_dates(names)) and not len(excel_dates(["MARCHF1", "SEPTIN2", "OCT-4", "DEC1", "MARCH1", "1007_s_at", "5720", "HLA-DMA"]))
+
+# genes
+
+def test_every_landmark_gene_has_an_ensembl_id_of_its_own():
+    genes = landmark_genes()
+    ids = genes.ensembl.str.split("|").explode()
+    assert genes.ensembl.ne("").all() and ids.is_unique and ids.str.fullmatch(r"ENSG\d{11}").all()
+    for spelt in (ids, ids + ".17", ids.str.lower(), "X" + genes.entrez_id, genes.symbol.str.lower(), genes.symbol.str.replace("-", "."),
+                  genes.symbol + " (" + genes.entrez_id + ")", genes.symbol + "|" + genes.entrez_id, genes.symbol + ".." + genes.entrez_id + ".",
+                  genes.ensembl.str[:15] + ".3_" + genes.symbol, '"' + genes.symbol + '"', "entrez:" + genes.entrez_id):
+        assert (gene_symbols(spelt) == genes.symbol.loc[spelt.index]).all(), spelt.iloc[0]
+
+@pytest.mark.parametrize("ensembl, symbol", [("ENSG00000141510", "TP53"), ("ENSG00000136997.19", "MYC"), ("ENSG00000204257", "HLA-DMA"),
+                                             ("ENSG00000143466", "IKBKE"), ("ENSG00000263528.7", "IKBKE"), ("ENSG00000092010.14", "PSME1")])
+def test_ensembl_ids_are_those_of_the_gene(ensembl, symbol): assert gene_symbols([ensembl])[0] == symbol
+
+@pytest.mark.parametrize("name, kept", [("NKX2.5", "NKX2.5"), ("X123456789", "X123456789"), ("AC004453.1", "AC004453.1"), ("foo (12)", "foo"),
+                                        ("FOO|99999999", "FOO"), ("?|100130426", "100130426"), ("ENSG00000000000.3", "ENSG00000000000"),
+                                            ("XIST", "XIST"),
+                                        ("ENSG00000182378.13_PAR_Y", "ENSG00000182378.13_PAR_Y"), ("1007_s_at", "1007_s_at"),
+                                            ("OLDNAME (7157)", "TP53")])
+def test_unknown_genes_keep_their_name(name, kept): assert gene_symbols([name])[0] == kept
+
+@pytest.mark.parametrize("symbol", ["pr_gene_symbol", "gene_symbol", "symbol"])
+def test_a_table_of_genes_adds_ids_and_aliases_but_no_flags(symbol):
+    extra = pd.DataFrame({symbol: ["MYGENE", "KIAA0196"], "gene_id": [77, 9897], "ensembl_id": ["ENSG9", ""], "alias": ["MG|OLDMG", None],
+        "pr_is_lm": [1, 0],
+                          "feature_space": "inferred"})
+    assert list(gene_symbols(["77", "X77", "ENSG9.4", "OLDMG", "mygene", "9897", "1", "0", "inferred", ""], extra)) == [
+        "MYGENE"]*5 + ["WASHC5", "1", "0", "inferred", ""]
+    with pytest.raises(InputError, match="no column of symbols"): gene_symbols(["77"], extra.drop(columns=symbol))
+
+def test_genes_that_are_averaged_are_named():
+    columns = ["TP53", "tp53", "MYC", "5720", "PSME1", "X7157"]
+    assert list(repeated_genes(columns)) == ["PSME1", "TP53"] and not len(repeated_genes(["TP53", "MYC"])) and not len(repeated_genes([]))
+    halved = by_symbol(pd.DataFrame([[2.0, 0.0, 1.0]], columns=["TP53", "tp53", "MYC"]))
+    assert halved.TP53[0] == 1 and halved.shape == (1, 2)
+
+# lines
+
+def test_lines_that_share_a_stripped_name_keep_apart():
+    pairs = [("T.T", "TT"), ("KM-H2", "KMH-2"), ("MS-1", "MS1"), ("TT_OESOPHAGUS", "TT_THYROID"), ("MS1_SKIN", "MS1_LUNG"),
+             ("KMH2_THYROID", "KMH2_HAEMATOPOIETIC_AND_LYMPHOID_TISSUE"), ("HCC38_BREAST", "HCC38_MATCHED_NORMAL_TISSUE"), ("A549", "A549_CRAF_KD")]
+    for one, other in pairs: assert plain_cell([one, other]).is_unique, one
+    for same in (["T.T", "T-T", "TT_OESOPHAGUS", "TDOTT"], ["KMH-2", "KMH2_THYROID", "KMHDASH2"], ["a375_skin", "A-375", "A375"], ["TT",
+        "TT_THYROID"]):
+        assert plain_cell(same).nunique() == 1, same
+
+def test_names_of_several_lines_are_listed():
+    names = pd.Series(["B-1", "B1", "b1_LUNG", "A375", "A-375", None])
+    assert list(shared_lines(names, pd.Series(["x", "y", "y", "z", "z", "q"]))) == ["B-1", "B1", "b1_LUNG"]
+    assert not len(shared_lines(pd.Series(["T.T", "TT"]), pd.Series(["x", "y"])))
+
+# amounts
+
+@pytest.mark.parametrize("text, micromolar", [
+    ("370 nM", 0.37), ("370nM", 0.37), ("10um", 10), ("10 µM", 10), ("10 μM", 10), ("10 uM.", 10), ("0,1", 0.1), ("10,0", 10), (",5", 0.5),
+    ("0,370 uM", 0.37),
+    ("1e-3 mM", 1), ("1E-6 M", 1), ("1,5e-3 mM", 1.5), ("1,250.5 nM", 1.2505), ("1.250,5 nM", 1.2505), ("1,000,000 nM", 1000), ("10 umol / L", 10),
+    ("10 nmol L-1", 0.01), ("10 nmol/liter", 0.01), ("10 (uM)", 10), ("10 [nM]", 0.01), ("2 micro molar", 2), (" 7 ", 7), ("+5", 5),
+    ("10|10 um|um", 10),
+    (5, 5), (0.5, 0.5), (b"3 uM", 3)])
+def test_doses_as_people_write_them(text, micromolar):
+    found, odd = amounts(pd.Series([text], dtype=object), DOSE_UNITS)
+    assert found[0] == pytest.approx(micromolar) and not odd[0]
+
+@pytest.mark.parametrize("text", ["1,000", "12,345 nM", "10 ng/mL", "5 mg/kg", "0.1 %", "high", "0", "-1", "10 20 uM", "1 000 nM", "1.2.3",
+    "10 uM (24 h)", "<0.1 uM", "1,2,3"])
+def test_what_is_no_dose_is_not_understood(text):
+    found, odd = amounts(pd.Series([text]), DOSE_UNITS)
+    assert np.isnan(found[0]) and odd[0]
+
+@pytest.mark.parametrize("text, hours", [("1 d", 24), ("3 days", 72), ("24hr", 24), ("1440 min", 24), ("90 s", 0.025), ("1 Day", 24),
+    ("6h", 6), ("24 hours", 24),
+                                         ("1,5 h", 1.5), ("24|24 h|h", 24)])
+def test_times_as_people_write_them(text, hours): assert amounts(pd.Series([text]), TIME_UNITS)[0][0] == pytest.approx(hours)
+
+@pytest.mark.parametrize("written, read", [
+    (["1,000", "0,5"], [1, 0.5]), (["1,000", "2.5"], [1000, 2.5]), (["1,000", "1,250.5"], [1000, 1250.5]), (["1,000", "0,5", "2.5"], [None,
+    0.5, 2.5]),
+    (["1.000", "0,5"], [None, 0.5]), (["1.000", "0.5"], [1, 0.5]), (["1.000", "2"], [1, 2]), (["1,000", "-666", "7"], [None, None, 7])])
+def test_a_comma_is_what_the_column_says(written, read):
+    found, odd = amounts(pd.Series(written), DOSE_UNITS)
+    assert [None if np.isnan(f) else pytest.approx(f) for f in found] == read
+    assert odd.tolist() == [r is None and w != "-666" for w, r in zip(written, read, strict=True)]
+
+def test_units_that_are_not_known_are_named():
+    written = pd.Series(["10 ng/mL", "5 mg/kg", "0.1 %", "1 uM", "high", "7", None, "-666", "3 NG/ML"])
+    assert list(unknown_units(written, DOSE_UNITS)) == ["%", "NG/ML", "mg/kg", "ng/mL"]
+    assert not len(unknown_units(pd.Series([1.0, 2.0]), DOSE_UNITS)) and list(unknown_units(pd.Series(["1 uM"]), TIME_UNITS)) == ["uM"]
+
+def test_a_unit_beside_counts_unless_the_amount_has_its_own():
+    values = pd.Series([370, 10, 0.1, -666, np.nan], list("vwxyz"))
+    told = with_units(values, pd.Series(["nM", "uM", "-666", "uM", "uM"], list("vwxyz")))
+    assert told.isna().tolist() == [False]*3 + [True]*2 and told[:3].tolist() == ["370 nM", "10 uM", "0.1"]
+    assert with_units(pd.Series(["5 mM", "5", "0,5"]), "nM").tolist() == ["5 mM", "5 nM", "0,5 nM"]
+    np.testing.assert_allclose(amounts(told, DOSE_UNITS)[0], [0.37, 10, 0.1, np.nan, np.nan])
+
+def test_few_values_are_read_once_and_many_rows_alike():
+    rng = np.random.default_rng(0)
+    written = pd.Series(rng.choice(["10 uM", "370 nM", "bad", "-666", "0,5"], 1000), rng.permutation(1000))
+    found, odd = amounts(written, DOSE_UNITS)
+    expected = {"10 uM": 10, "370 nM": 0.37, "bad": np.nan, "-666": np.nan, "0,5": 0.5}
+    np.testing.assert_allclose(found, written.map(expected))
+    assert odd.equals(written == "bad") and found.index.equals(written.index)
