@@ -16,7 +16,7 @@ import json
 import os
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -298,7 +298,8 @@ def write_tables(
     made_from: dict,  # what they were made from
     kinds: list[str],  # patterns of the names that a reader of the folder would take for its tables
 ) -> Path:  # the folder
-    "Write a study's tables. Raises `InputError` for a folder that holds tables of somebody else's."
+    """Write a study's tables, all or none of them.
+    Raises `InputError` for a folder that holds tables of somebody else's."""
     folder = typed_path(folder)
     log = folder/"made_from.json"
     ours = json.loads(log.read_text())["tables"] if log.exists() else []
@@ -306,9 +307,12 @@ def write_tables(
     if theirs:
         raise InputError(f"{folder} holds a table that drugnb did not make ({theirs[0]}): "
                          "choose another folder.")
-    for name in ours: (folder/name).unlink(missing_ok=True)
-    with atomic(log) as part: part.write_text(json.dumps({**made_from, "tables": list(tables)}, indent=1))
-    for name, table in tables.items(): write_table(table, folder/name)
+    with ExitStack() as all_or_none:
+        for name, table in tables.items():
+            write_table(table, all_or_none.enter_context(atomic(folder/name)))
+        for name in set(ours).difference(tables): (folder/name).unlink(missing_ok=True)
+        with atomic(log) as part:
+            part.write_text(json.dumps({**made_from, "tables": list(tables)}, indent=1))
     return folder
 
 # %% ../../nbs/core/01_artefacts.ipynb #5e80b6b5

@@ -236,6 +236,7 @@ def _text_table(path, is_name):
     except pa.ArrowInvalid: table = _parsed(pa.BufferReader(rows), layout, texts, path.name)
     table = typed_frame([n or INDEX for n in layout.names], table.columns, path.name, is_name)
     if encoding != "UTF-8": table.attrs["report"].append(f"{path.name} is read as {encoding}")
+    if layout.lost: table.attrs["report"].append(f"no row of {path.name} has a cell of {some(layout.lost)}")
     return table
 
 # %% ../../nbs/core/04_read.ipynb #97f42127
@@ -490,6 +491,9 @@ def _assembled(numbers, beside, ids, names, file):
 def _roles(layout, file):
     "Which columns of a text are ids, which numbers, and the decimal mark of these."
     cells = sampled_cells(layout.rows, len(layout.names))
+    if layout.lost:
+        raise InputError(f"{file} has {counted(len(layout.lost), 'name')} in its header of which no row has a "
+                         f"cell ({some(layout.lost)}): its rows were cut short, or a separator is lacking.")
     if not len(cells): raise InputError(f"{file} has a header but no rows.")
     ids, numbers = matrix_columns(layout.names, cell_kinds(cells))
     if not ids:
@@ -572,7 +576,7 @@ def _number_column(column, ids, name, file):
 
 def _errors_in(frame):
     "How many cells of a frame hold which error of Excel."
-    texts = [frame.iloc[:, i] for i in range(frame.shape[1]) if frame.dtypes.iloc[i] == object]
+    texts = [frame.iloc[:, i] for i in range(frame.shape[1]) if frame.dtypes.iloc[i].kind == "O"]
     return {e: n for e in EXCEL_ERRORS if (n := sum(int((t == e).sum()) for t in texts))}
 
 # %% ../../nbs/core/04_read.ipynb #78768c96

@@ -44,6 +44,8 @@ def _by_beginning(raw, beginnings):
 
 def _in_archive(path):
     "The one table in an archive; None for a workbook. Raises `InputError` for several."
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path.name} is a workbook or archive that is damaged: save its sheet as CSV.")
     with zipfile.ZipFile(path) as z:
         names = [n for n in z.namelist() if not n.endswith("/") and not re.search(r"(^|/)(__MACOSX/|\.)", n)]
         if "xl/workbook.xml" in names: return None
@@ -168,6 +170,7 @@ class Layout(NamedTuple):
     rows: list  # cells of the first rows
     start: int  # position of the first row, in bytes
     trailing: int  # separators at the end of each row that belong to no column
+    lost: list  # names at the end of the header of which no row has a cell
 
 def usual_separator(
     path: Path,  # of a text table
@@ -269,6 +272,14 @@ def fitted_names(
     used = max(told, default=-1) + 1
     return names[:used], max(width - used, 0)
 
+def _require_row_names(rows, file):
+    "Raise where a cell more than names may be anything but the name of its row."
+    named = all(not _is_number(row[0]) and all(_numbers(filter(None, row[1:]))) for row in rows)
+    if named or not any(row[-1] for row in rows): return
+    raise InputError(f"{file} has {counted(len(rows[0]) - 1, 'name')} in its header and {len(rows[0])} cells "
+                     "in its rows: give every column one name.")
+
+# %% ../../nbs/core/02a_text.ipynb #a37020b6
 def text_layout(
     start: bytes,  # the beginning of a text in UTF-8
     path: Path,  # its file, for its ending and for messages
@@ -280,10 +291,15 @@ def text_layout(
     separator = find_separator(texts, usual, path.name)
     width = len(split_line(texts[1], separator)) if len(texts) > 1 else 0
     cells = [[c.strip() for c in split_line(t, separator, width if i else 0)] for i, t in enumerate(texts)]
-    names, trailing = fitted_names(cells[0], cells[1:], path.name)
+    rows, file = cells[1:], path.name
+    plain = separator in ",;|" and '"' not in texts[0]
+    if plain and all(len(row) == len(cells[0]) + 1 for row in rows): _require_row_names(rows, file)
+    names, trailing = fitted_names(cells[0], rows, file)
     if len(names) < 2:
-        raise InputError(f"{path.name} has one column: it needs names and what is told of them.")
-    return Layout(separator, names, cells[1:], lines[0][1], trailing)
+        raise InputError(f"{file} has one column: it needs names and what is told of them.")
+    short = rows and max(map(len, rows)) < len(names)
+    names, lost = (names[:len(rows[0])], names[len(rows[0]):]) if short else (names, [])
+    return Layout(separator, names, rows, lines[0][1], trailing, lost)
 
 # %% ../../nbs/core/02a_text.ipynb #ad6e1089
 def _whole_cells(text, separator, width):

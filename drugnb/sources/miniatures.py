@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MINI_CELLS', 'MINI_DOSES', 'MINI_NAMES', 'LETTERS', 'EXPERIMENTS', 'CELL_NUMBERS', 'GDSC_CELLS', 'CONDITIONS',
-           'mini_world', 'mini_viability', 'mini_lincs', 'mini_ctrp', 'mini_gdsc', 'mini_mixseq', 'write_miniatures']
+           'mini_world', 'mini_viability', 'mini_lincs', 'mini_cmap2020', 'mini_ctrp', 'mini_gdsc', 'mini_mixseq',
+           'write_miniatures']
 
 # %% ../../nbs/sources/03_miniatures.ipynb #6441a48e
 import re
@@ -168,6 +169,89 @@ def mini_lincs(
     size = f"n{len(samples)}x{len(genes)}"
     _put_gctx(shuffled, folder/f"{release}_Broad_LINCS_Level5_{kind}_{size}{date}.gctx")
     return dict(samples=samples, signatures=values, compounds=compounds, genes=genes[["symbol", "landmark"]])
+
+# %% ../../nbs/sources/03_miniatures.ipynb #4d7765ee
+def _beta_ids(s):
+    "Ids of signatures in the release's three styles: the last two do not always say dose or time."
+    kind = s.plate.map({"ABY001": 0, "LJP007": 1, "CPC020": 2})
+    well = [f"{'ABCDEFGHIJKLMNOP'[i//24 % 16]}{i % 24 + 1:02d}" for i in range(len(s))]
+    dose = s.dose.map("{:g}".format)
+    styles = ["XH:" + s.compound + ":" + dose + ":24", "24H:" + pd.Series(well)]
+    tail = np.select([kind == 0, kind == 1], styles, "6H:" + s.compound + "-001-01-1:" + dose)
+    return pd.Index(s.plate + "_" + s.cell + "_" + tail, name="id")
+
+def _beta_wells(world, rng):
+    "Signatures of compounds by sig_id, with the dose that was given and the one that it is rounded to."
+    s = _every(compound=world["compounds"].index, cell=MINI_CELLS, rounded=MINI_DOSES)
+    kind = s.compound.map({c: i % 3 for i, c in enumerate(world["compounds"].index)})
+    s["dose"] = np.where(kind == 2, s.rounded, s.rounded*0.9).round(4)
+    s["time"], s["repeats"] = np.where(kind == 2, 6.0, 24.0), rng.integers(2, 5, len(s))
+    s["pert_type"], s["name"] = "trt_cp", s.compound.map(world["compounds"].name)
+    s["plate"] = np.select([kind == 0, kind == 1], ["ABY001", "LJP007"], "CPC020")
+    return s.set_index(_beta_ids(s))
+
+# %% ../../nbs/sources/03_miniatures.ipynb #c1260f85
+def _beta_info(s):
+    "The signatures as `siginfo_beta.txt` has them, with vehicles, an shRNA and an overexpressed gene."
+    info = pd.DataFrame({
+        "bead_batch": "b20", "nearest_dose": s.rounded, "pert_dose": s.dose.map("{:g}".format),
+        "pert_dose_unit": "uM", "pert_idose": s.rounded.map("{:g} uM".format),
+        "pert_itime": s.time.map("{:g} h".format), "pert_time": s.time.map("{:g}".format),
+        "pert_time_unit": "h", "cell_mfc_name": s.cell, "pert_mfc_id": s.compound + "-001-01-1",
+        "nsample": s.repeats, "cc_q75": 0.4, "is_hiq": 1, "pert_id": s.compound, "sig_id": s.index,
+        "pert_type": s.pert_type, "cell_iname": s.cell, "distil_ids": "X1:A03|X2:A03",
+        "project_code": "MINI", "cmap_name": s.name})
+    info.iloc[::7, 2:4] = ["-666", None]  # the given dose is not said
+    info.iloc[0, 2:5] = ["300", "ng/mL", "300 ng/mL"]
+    others = [("DMSO", "ctl_vehicle", c, "24") for c in MINI_CELLS]
+    others += [("TRCN0000000001", "trt_sh", "PC3", "96"), ("BRDN0000399136", "trt_oe", "A375", "96")]
+    rows = [dict(sig_id=f"{kind.upper()}_{c}_{h}H:A0{i}", pert_id=p, cmap_name=p, pert_type=kind,
+                 cell_iname=c, pert_itime=f"{h} h", pert_time=h, pert_time_unit="h", nsample=9)
+            for i, (p, kind, c, h) in enumerate(others)]
+    return pd.concat([info, pd.DataFrame(rows)], ignore_index=True)
+
+# %% ../../nbs/sources/03_miniatures.ipynb #0aee4bce
+def _beta_tables(world):
+    "Compounds (a row a target), genes and cell lines as the release of 2020 writes them."
+    c, genes = world["compounds"], world["genes"]
+    compounds = pd.DataFrame({
+        "pert_id": c.index, "cmap_name": c.name, "target": "TARGET1", "moa": "an inhibitor",
+        "canonical_smiles": c.smiles, "inchi_key": c.inchikey,
+        "compound_aliases": [f"alias-{i}" if i % 2 else "" for i in range(len(c))]})
+    others = np.where(np.arange(len(genes)) % 2, "best inferred", "inferred")
+    return {
+        "compoundinfo": pd.concat([compounds, compounds.head(3).assign(target="TARGET2")]),
+        "geneinfo": pd.DataFrame({
+            "gene_id": genes.index, "gene_symbol": genes.symbol,
+            "ensembl_id": [f"ENSG9{i:010d}" for i in range(len(genes))], "gene_title": "a gene",
+            "gene_type": "protein-coding", "src": "NCBI",
+            "feature_space": np.where(genes.landmark, "landmark", others)}),
+        "cellinfo": pd.DataFrame({"cell_iname": list(MINI_CELLS), "cellosaurus_id": "CVCL_0132",
+                                  "ccle_name": list(MINI_CELLS.values()), "cell_lineage": "skin"})}
+
+# %% ../../nbs/sources/03_miniatures.ipynb #22645d14
+def mini_cmap2020(
+    folder: Path | str,  # made if it is not there
+    seed: int = 0,  # of the random draws
+) -> dict:  # samples by signature, signatures x all genes, compounds and genes, as they should be read
+    "Write a miniature of the L1000 release of 2020."
+    folder, world, rng = Path(folder), mini_world(seed), np.random.default_rng([seed, 5])
+    folder.mkdir(parents=True, exist_ok=True)
+    s = _beta_wells(world, rng)
+    info, genes = _beta_info(s), world["genes"]
+    values = np.outer(1 - mini_viability(world, s), genes.loading) + rng.normal(0, 0.3, (len(s), len(genes)))
+    values = pd.DataFrame(values.astype(np.float32), s.index, genes.index)
+    for what, table in (_beta_tables(world) | {"siginfo": info}).items():
+        table.sample(frac=1, random_state=rng).to_csv(folder/f"{what}_beta.txt", sep="\t", index=False)
+    shuffled = values.sample(frac=1, random_state=rng).sample(frac=1, axis=1, random_state=rng)
+    _put_gctx(shuffled, folder/f"level5_beta_trt_cp_n{len(s)}x{len(genes)}.gctx")
+    vehicles = values.head(3).set_axis(info.sig_id[len(s):len(s) + 3])
+    _put_gctx(vehicles, folder/f"level5_beta_ctl_n3x{len(genes)}.gctx")
+    unsaid = (np.arange(len(s)) % 7 == 0) & (s.plate == "LJP007")  # neither in its column nor in the id
+    s = s.assign(dose=np.where(unsaid, s.rounded, s.dose)).drop(columns="rounded")
+    s.iloc[0, s.columns.get_loc("dose")] = np.nan
+    return dict(samples=s, signatures=values, compounds=world["compounds"],
+                genes=genes[["symbol", "landmark"]])
 
 # %% ../../nbs/sources/03_miniatures.ipynb #6f100afa
 def _matlab(values, digits=3):

@@ -408,7 +408,7 @@ def published_model(
     share = len(found)/max(min(n, len(shared)), 1)
     if share < HARDLY_ANY:
         raise InputError(f"Of the {n} genes of the published coefficients ({some(genes)}) {len(found)} are "
-                         f"genes of this study ({some(shared)}): use Entrez ids or symbols, or remove the table.")
+                         f"genes of this study ({some(shared)}): use Entrez ids or symbols.")
     lost = left_over(genes.sort_values(), found, "not found")
     notes = [f"published coefficients: {len(found)} of {n} genes found" + (f" ({lost})" if lost else "")]
     if share < FEW: notes[0] = f"note: {notes[0]}; the others count as unchanged"

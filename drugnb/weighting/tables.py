@@ -15,15 +15,17 @@ import pandas as pd
 
 from ..core.artefacts import write_tables
 from ..core.gct import read_gct, read_gctx
-from ..core.identity import gene_symbols
+from ..core.identity import by_symbol
 from ..core.settings import DEFAULTS, InputError, read_settings, SAMPLE_COLUMNS, typed_path
 from drugnb.sources.build import (
-    describe, find_response, find_structures, label, match_table, outside_part, Response, training_part,
+    describe, find_genes, find_response, find_structures, label, match_table, outside_part, Response,
+    training_part,
 )
 from ..sources.fetch import registry
-from ..sources.layouts import read_pert_info
+from ..sources.layouts import mixseq_folders, read_pert_info
 from ..sources.plates import LIMIT, plate_zscores
 from ..sources.viability import viability_from_activity, viability_from_curves
+from .load import assemble
 
 # %% ../../nbs/00c_tables.ipynb #284ae596
 A375 = "ACH-000219"  # the cell line's DepMap id, by which GDSC's and PRISM's tables name it here
@@ -154,29 +156,47 @@ def a375_tables(
     return tables, match_table([report, more, most], notes)
 
 # %% ../../nbs/00c_tables.ipynb #42df08a8
+def _both_sides(raw, response):
+    "Both sides by gene symbols (the outside None where there is none), the catalogue, and the report."
+    response, structures, names = find_response(raw, response), find_structures(raw), find_genes(raw)
+    changes = outside = None
+    if any(mixseq_folders(raw)): changes, outside, reports, notes = outside_part(raw, structures, response)
+    else: reports, notes = [], ["no outside set in these files (MIX-seq): training only"]
+    signatures, samples, matched, found = training_part(raw, structures, response)
+    signatures = by_symbol(signatures, names)
+    if changes is not None: changes = by_symbol(changes, names)
+    compounds = describe(pd.concat([samples, outside]), structures, response)
+    report = match_table([*matched, *reports], [*response.measured.attrs["report"], *found, *notes])
+    return (signatures, samples), (changes, outside), compounds, report
+
+def _checked(name, training, outside, compounds, report):
+    "The report with what the check of a study says of these tables. Raises `InputError` as `assemble` does."
+    study = assemble(name, *training, *outside, compounds)
+    said = match_table([], [f"check: {line}" for line in study.report])
+    return pd.concat([report, said], ignore_index=True)
+
+# %% ../../nbs/00c_tables.ipynb #cdbd2381
 def folder_tables(
     raw: Path | str,  # a folder with the files of LINCS, of CTRP or GDSC, and of MIX-seq
     response: str = "",  # which viabilities, see `find_response`
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:  # tables by file name; what was matched and dropped
-    "The five tables of a study from public files. Raises `InputError` for what is missing or does not match."
+    """The tables of a study from public files: five, or three where there is no MIX-seq.
+    Raises `InputError` for what is missing, does not match, or would not be a study."""
     raw = typed_path(raw)
     if not raw.is_dir():
         raise InputError(f"There is no folder {raw}: "
                          "give the one that holds the files of LINCS, of CTRP or GDSC, and of MIX-seq.")
-    response, structures = find_response(raw, response), find_structures(raw)
-    changes, outside, r2, n2 = outside_part(raw, structures, response)
-    signatures, samples, r1, n1 = training_part(raw, structures, response)
-    landmark = gene_symbols(changes.columns).isin(gene_symbols(signatures.columns))
-    compounds = describe(pd.concat([samples, outside]), structures, response)
+    (signatures, samples), (changes, outside), compounds, report = _both_sides(raw, response)
+    report = _checked(raw.name, (signatures, samples), (changes, outside), compounds, report)
     compounds = compounds.rename(columns={"mechanism": "moa"})
     tables = {
         "lm_merged.parquet": signatures.rename_axis("sig_id"),
         "siginfo_merged.csv": _named(samples).rename_axis("sig_id"),
-        "lfc_with_viab_calced.parquet": changes.loc[:, landmark].T.rename_axis("gene"),
-        "meta_with_viab_calced.csv": _named(outside).rename_axis("sample_id"),
-        "cpd_withrep.csv": compounds[["cpd_name", "moa"]],
-    }
-    return tables, match_table([*r1, *r2], [*response.measured.attrs.get("report", []), *n1, *n2])
+        "cpd_withrep.csv": compounds[[c for c in ("cpd_name", "moa", "target") if c in compounds]]}
+    if changes is None: return tables, report
+    shared = changes.columns.isin(signatures.columns)
+    return tables | {"lfc_with_viab_calced.parquet": changes.loc[:, shared].T.rename_axis("gene"),
+                     "meta_with_viab_calced.csv": _named(outside).rename_axis("sample_id")}, report
 
 # %% ../../nbs/00c_tables.ipynb #66feac09
 KINDS = ["lm_*", "siginfo_*", "lfc_*", "meta_*", "cpd_*"]  # what a reader of the folder takes for tables

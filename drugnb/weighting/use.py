@@ -31,8 +31,8 @@ def refuse_too_few(
         n = samples["compound"].nunique()
         if 0 < n < 3:
             hint = " (or take the outside set away: training only)" if which == "outside" else ""
-            raise InputError(f"The {len(samples)} {which} samples are of {counted(n, 'compound')}: three or more "
-                             f"are needed{hint}.")
+            raise InputError(f"The {len(samples)} {which} samples are of {counted(n, 'compound')}: three or "
+                             f"more are needed{hint}.")
 
 def check(
     source: str,  # see `load.open_study`

@@ -68,6 +68,8 @@ def test_numbers_with_a_gap_are_the_same_numbers():
     ["BMS-536924", "BMS536924", "bms 536924 HCl"], ["(+)-JQ-1", "JQ1-(+)", "JQ1 (+)", "(+)-JQ1 hydrochloride", "jq1( + )"],
     ["JQ1-(-)", "JQ1-(−)", "(–)-JQ1"], ["JQ1-(+/-)", "(±)-JQ1", "rac-JQ1", "Racemic JQ1"], ["17β-estradiol", "17beta-Estradiol", "17 β estradiol"],
     ["(R)-roscovitine", "roscovitine (R)", "Roscovitine-(R)"], ["naïve drug", "naive drug"], ["BRD-K12345678", "BRD-K12345678-001-02-3"],
+    ["Gefitinib (ZD1839)", "gefitinib", "Gefitinib®"], ["Tofacitinib (CP-690550) Citrate", "tofacitinib"], ["Erlotinib HCl (OSI-744)", "erlotinib"],
+    ["Temsirolimus (CCI-779, NSC 683864)", "temsirolimus"], ["pemetrexed disodium hemipentahydrate", "pemetrexed"],
     ["dimethyl fumarate", "Dimethyl-Fumarate"], ["sodium chloride", "Sodium Chloride"], ["cis-platin", "cisplatin"]])
 def test_spellings_of_one_compound_are_one(names): assert compound_names(pd.Series(names)).nunique() == 1
 
@@ -75,7 +77,8 @@ def test_spellings_of_one_compound_are_one(names): assert compound_names(pd.Seri
     ["JQ1", "JQ1-(+)", "JQ1-(-)", "JQ1-(+/-)"], ["17α-estradiol", "17β-estradiol", "17-estradiol"], ["(R)-x7", "(S)-x7", "x7", "(E)-x7", "(Z)-x7"],
     ["D-glucose", "L-glucose"], ["cis-resveratrol", "trans-resveratrol", "resveratrol"], ["compound 1-12", "compound 11-2", "compound 11-3"],
     ["dimethyl fumarate", "dimethyl sulfate", "dimethyl succinate"], ["sodium chloride", "potassium chloride", "sodium"],
-    ["UTU-62 hydrochloride", "UTU-621 hydrochloride", "UTU 3 HCl"], ["abiraterone", "abiraterone acetate"], ["A", "B"]])
+    ["UTU-62 hydrochloride", "UTU-621 hydrochloride", "UTU 3 HCl"], ["abiraterone", "abiraterone acetate"], ["A", "B"],
+    ["estradiol (17-beta)", "estradiol (17-alpha)", "estradiol"], ["ginsenoside (Rg1)", "ginsenoside (Rg3)"], ["x7 (1R,2S)", "x7 (1S,2R)"]])
 def test_names_of_several_compounds_are_several(names): assert compound_names(pd.Series(names)).is_unique
 
 def test_every_salt_stands_behind_a_name_and_none_is_a_name_of_its_own():
@@ -209,6 +212,7 @@ def test_synonyms_with_commas_between_digits_are_one_name():
     theirs = entries(a=("DNP", None), b=("other7", None)).assign(synonyms=["2,4-dinitrophenol; aldifen", "x|4-dinitrophenol"])
     assert match_compounds(entries(w=("2,4-Dinitrophenol", None)), theirs).known.tolist() == ["a"]
     assert match_compounds(entries(w=("Aldifen", None)), theirs).known.tolist() == ["a"]
+    assert match_compounds(entries(w=("ZD1839", None)), entries(g=("Gefitinib (ZD1839)", None))).known.tolist() == ["g"]
 
 def test_every_order_of_three_entries_gives_the_same_groups():
     rows = table(("a", "x9", PLUS), ("b", "x9", None), ("c", "X-9 HCl", OTHER))

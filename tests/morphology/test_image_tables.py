@@ -117,7 +117,7 @@ def test_plates_keep_their_zeros_and_their_letters(tmp_path):
 
 @pytest.mark.parametrize("content, words", [
     (b"PK\x03\x04", ["workbook"]), (b"plate,well\n", ["no rows"]), (b"a\n1\n", ["one column"]),
-    (b"plate,well\n1,A1,3\n", ["cannot be read"]), (b"plate,plate\n1,2\n", ["2 columns called 'plate'"]),
+    (b"plate,well\n1,A1,3\n", ["every column one name"]), (b"plate,plate\n1,2\n", ["2 columns called 'plate'"]),
     (b"\x00\x01\x02,\x00", ["no text"])])
 def test_a_file_that_is_no_table_is_refused_by_name(tmp_path, content, words):
     (tmp_path/"bad.csv").write_bytes(content)

@@ -41,9 +41,9 @@ def test_sig_info_is_read_as_it_was_meant(mini, release):
     assert set(samples.index) == set(meant.index) and samples.index.name == "id"
     pd.testing.assert_frame_equal(samples.loc[meant.index, meant.columns], meant, check_dtype=False)
     assert samples.compound.map(type).eq(str).all() and samples.dose.dtype == float
-    by_weight = 1 if release == "GSE92742" else 0  # one compound in ng, the three vehicles in %
+    by_weight = 1 if release == "GSE92742" else 0  # one compound in ng; vehicles (in %) are no compounds and not counted
     assert samples.dose.isna().sum() == 4 + by_weight and len(samples.attrs["report"]) == 1 + by_weight
-    if by_weight: assert samples.attrs["report"][1].startswith("4 doses")
+    if by_weight: assert samples.attrs["report"][1].endswith("1 dose not a positive concentration (given in ng): unknown")
 
 @pytest.mark.parametrize("text, dose", [("10.0 um", 10), ("10 µM", 10), ("10 μM", 10), ("10 \ufffdM", 10), ("500 nM", 0.5), ("5e-1 mM", 500),
                                         ("2 pM", 2e-6), ("-666", None), ("-666.000000 -666", None), ("0 uM", None), ("0.1 %", None),
@@ -87,10 +87,10 @@ def test_lincs_is_landmarks_of_treated_compounds(mini, both):
 def test_only_what_is_kept_is_read(mini):
     folder, _ = mini
     every, samples = read_lincs(folder/"lincs")
-    chosen, few = read_lincs(folder/"lincs", lambda s: s.cell.eq("PC3") & s.time.eq(24))
+    chosen, few = read_lincs(folder/"lincs", lambda s: s[s.cell.eq("PC3") & s.time.eq(24)])
     assert set(few.cell) == {"PC3"} and set(few.time) == {24} and 0 < len(few) < len(samples)
     pd.testing.assert_frame_equal(chosen, every.loc[few.index])
-    with pytest.raises(InputError, match="none was chosen"): read_lincs(folder/"lincs", lambda s: s.cell.eq("nowhere"))
+    with pytest.raises(InputError, match="none was chosen"): read_lincs(folder/"lincs", lambda s: s[s.cell.eq("nowhere")])
 
 def test_level5_comes_in_the_order_asked(mini):
     folder, truth = mini
@@ -234,8 +234,9 @@ def renamed(pattern, name): return lambda d: (p := one(d, pattern)).rename(p.wit
 
 LINCS, CURVES = "GSE92742_Broad_LINCS", "v20.data.curves_post_qc.txt"
 FAULTS = [
-    (read_lincs, "lincs", no_column("pert_idose", f"{LINCS}_sig*"), ["sig_info.txt.gz", "'pert_idose'"]),
-    (read_lincs, "lincs", no_column("pr_is_lm", f"{LINCS}_gene*"), ["gene_info.txt.gz", "'pr_is_lm'"]),
+    (read_lincs, "lincs", no_column("pert_idose", "GSE70138*_sig*"), ["sig_info_2017-03-06.txt.gz", "'pert_idose'"]),
+    (read_lincs, "lincs", no_column("cell_id", f"{LINCS}_sig*"), ["sig_info.txt.gz", "'cell_id' or 'cell_iname'"]),
+    (read_lincs, "lincs", no_column("pr_is_lm", f"{LINCS}_gene*"), ["gene_info.txt.gz", "'pr_is_lm' or 'feature_space'"]),
     (read_lincs, "lincs", gone(f"{LINCS}_Level5*"), ["GSE92742_Broad_LINCS_Level5"]),
     (read_lincs, "lincs", cut(f"{LINCS}_Level5*"), ["Level5", "GCTX"]),
     (read_lincs, "lincs", cut(f"{LINCS}_sig*"), ["sig_info.txt.gz", "cannot be read"]),
@@ -252,7 +253,7 @@ FAULTS = [
     (read_ctrp_curves, "ctrp", no_column("p4_baseline", CURVES), [CURVES, "'p4_baseline'"]),
     (read_gdsc, "gdsc", no_column("LN_IC50", "GDSC1*"), ["GDSC1", "'LN_IC50'"]),
     (read_gdsc, "gdsc", copied("GDSC1*", "GDSC1_fitted_dose_response_24Jul22.csv"), ["2 files", "GDSC1"]),
-    (read_gdsc, "gdsc", lambda d: [p.rename(p.with_suffix(".xlsx")) for p in d.glob("*.csv")], ["xlsx", "CSV"]),
+    (read_gdsc, "gdsc", lambda d: [p.rename(p.with_suffix(".xlsx")).write_bytes(b"PK\3\4") for p in d.glob("*.csv")], ["GDSC1", "xlsx", "damaged"]),
     (read_gdsc, "ctrp", lambda d: None, ["GDSC2_fitted_dose_response"]),
     (read_mixseq, "mixseq", no_column("singlet_ID", "Bor*/class*"), ["classifications.csv", "'singlet_ID'"]),
     (read_mixseq, "mixseq", gone("Bor*/barcodes.tsv"), ["Bortezomib_24hr_expt1", "barcodes.tsv"]),

@@ -167,12 +167,15 @@ def test_a_catalogue_bridges_ids_and_names(folder, spoil):
     assert list(study.unseen) == list(plain.unseen)
     assert study.mechanism(study.outside_samples).tolist() == plain.mechanism(plain.outside_samples).tolist()
 
-def test_nothing_depends_on_the_order_of_rows_genes_or_sides(folder, spoil):
+def test_nothing_depends_on_the_order_of_rows_genes_or_sides(folder):
+    def change(which, how):
+        path = next(folder.glob(f"{which}*"))
+        how(pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False)
     plain = read_folder(folder)
-    for which in ("lm_", "siginfo", "lfc_", "meta_", "cpd_", "coefficients"): spoil(folder, which, lambda t: t.sample(frac=1, random_state=1))
-    for which in ("lm_", "lfc_"): spoil(folder, which, lambda t: t[[t.columns[0], *t.columns[1:][::-1]]])
+    for which in ("lm_", "siginfo", "lfc_", "meta_", "cpd_", "coefficients"): change(which, lambda t: t.sample(frac=1, random_state=1))
+    for which in ("lm_", "lfc_"): change(which, lambda t: t[[t.columns[0], *t.columns[1:][::-1]]])
     shuffled = read_folder(folder)
-    for which in ("lm_", "lfc_"): spoil(folder, which, lambda t: t.set_index(t.columns[0]).T.rename_axis("id").reset_index())
+    for which in ("lm_", "lfc_"): change(which, lambda t: t.set_index(t.columns[0]).T.rename_axis("id").reset_index())
     turned = read_folder(folder)
     for other in (shuffled, turned):
         assert (other.key, other.map_key, other.report) == (plain.key, plain.map_key, plain.report)
