@@ -565,6 +565,7 @@ def relative_size(
     if not domain or not np.isfinite(x).any(): return 1.0
     usual = np.hypot(domain.mean, domain.scale)
     at = np.isfinite(x).any(0) & (usual > 1e-9)
+    if (x[:, at] > 0).any() or (x[:, at] < 0).any(): at &= np.nansum(np.abs(x), axis=0) > 0
     if not at.any(): return 1.0
     ratio = float(np.median(np.sqrt(np.nanmean(x[:, at]**2, axis=0))/usual[at]))
     if 1/REFUSED_SCALE <= ratio <= REFUSED_SCALE: return ratio
