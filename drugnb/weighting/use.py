@@ -125,11 +125,11 @@ def predict(
 
 # %% ../../nbs/06a_use.ipynb #91da0d37
 def build(
-    raw: str,  # folder with the files, as nbs/sources/04_layouts.ipynb lists them; subfolders are looked into
+    raw: str,  # folder with the files, as nbs/sources/04_layouts.ipynb lists them, in subfolders or not
     folder: str,  # where the tables go; made if it is not there
     response: str = "",  # ctrp (nearest dose), ctrp-curves or gdsc; the first that is there if left out
 ):
-    "Make the five tables from LINCS, CTRP or GDSC, and MIX-seq files."
+    "Make a study's tables from files of L1000 (GEO, CMap 2020), of CTRP or GDSC, and of MIX-seq (if there)."
     from drugnb.core.artefacts import report_text
     from drugnb.weighting.tables import build_folder
     print(report_text(*build_folder(raw, folder, response)))
