@@ -50,7 +50,7 @@ def test_the_help_has_the_legend(capsys):
 
 def test_doses_of_one_drug_are_no_pair_however_it_is_told(asked):
     table = pd.DataFrame({"profile": NAMES, "dose": 1, "compound": [n[:5] for n in NAMES]})
-    table.to_csv("drugs.csv", index=False)
+    table.iloc[::-1].to_csv("drugs.csv", index=False)  # in another order
     table.rename(columns={"compound": "what"}).to_csv("odd.csv", index=False)
     for how in ([], ["--drugs", "drugs.csv"], ["--drugs", "odd.csv:what"]):
         pairs, says = asked("mine.csv", "--pairs", *how)
