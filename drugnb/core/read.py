@@ -497,8 +497,8 @@ def _roles(layout, file):
     cells = sampled_cells(layout.rows, len(layout.names))
     if layout.lost:
         lost = f"{counted(len(layout.lost), 'name')} ({some(layout.lost)})"
-        raise InputError(f"{file} has {lost} in its header of which no row has a cell: its rows were cut short, "
-                         "or a separator is lacking.")
+        raise InputError(f"{file} has {lost} in its header of which no row has a cell: its rows were cut "
+                         "short, or a separator is lacking.")
     if not len(cells): raise InputError(f"{file} has a header but no rows.")
     ids, numbers = matrix_columns(layout.names, cell_kinds(cells))
     if not ids:
