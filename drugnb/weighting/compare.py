@@ -364,6 +364,7 @@ def optimism(
     draws = pearson(y, outside[usable], resample_groups(groups, repeats, seed))
     low, high = interval(draws.max(1) - draws[:, usable[:honest].sum()])  # the outside choice of every draw
     on_half, on_other = split_halves(y, outside[usable], groups, min(repeats, 200), seed)
+    if groups.max() + 1 < ENOUGH: low = high = np.nan
     r_honest, r_chosen = grid.r_outside.iloc[honest], grid.r_outside.iloc[chosen]
     return pd.Series({
         "r inside, promised": grid[f"r_{by}"].iloc[honest],
@@ -766,7 +767,7 @@ def _said_optimism(gaps):
     gap = gaps.iloc[:, 0]
     half, other = gap["r, chosen on half the compounds"], gap["r, the same on the other half"]
     return [f"Choosing on the outside set shows r = {gap['r, chosen outside']:.2f}, which is "
-            f"{span(gap, 'optimism')} more than choosing in training gives; a model chosen on half of the "
+            f"{spanned(gap, 'optimism')} more than choosing in training gives; a model chosen on half of the "
             f"compounds has r = {half:.2f} there and {other:.2f} on the other half."]
 
 def _said_inside(table):

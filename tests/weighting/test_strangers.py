@@ -281,6 +281,14 @@ def test_few_compounds_give_neither_interval_nor_p(small):
     enough = compared("all", small.outside_samples[rows], {REFERENCE: np.linspace(0, 1, rows.sum())}, {}, repeats=50)
     assert enough.enough.all() and enough.pearson_low.notna().all()
 
+def test_the_optimism_of_few_compounds_has_no_interval(small):
+    rows = few_compounds(small, 6)
+    index = pd.MultiIndex.from_tuples([("unweighted", 1), ("cluster: sd", 1)], names=["weighting", "alpha"])
+    grid = pd.DataFrame({"r_compound": [0.2, 0.1], "r_outside": [0.1, 0.3]}, index)
+    made = np.random.default_rng(0).normal(size=(2, len(rows)))
+    few, all_ = (optimism(small.outside_samples[r], grid, made[:, r], repeats=20) for r in (rows, np.ones(len(rows), bool)))
+    assert np.isnan(few.optimism_low) and np.isfinite(all_.optimism_low)
+
 def test_a_small_set_is_named_before_the_run(small):
     few = dataclasses.replace(small, outside=small.outside[few_compounds(small, 6)], outside_samples=small.outside_samples[few_compounds(small, 6)])
     assert any("of 6 compounds, fewer than 10" in note and note.startswith("note:") for note in size_notes(few))
