@@ -195,7 +195,7 @@ def test_figures_are_committed():
                      "choice", "robustness", "masking", "coefficients"}
     assert names == {p.stem for p in (ROOT/"figures/weighting").glob("*.svg")}
     assert (ROOT/"figures/weighting/map.html").stat().st_size > 1e6
-    of_pairs = {"ranking", "pairs", "scores", "accuracy_by_size", "error_by_pair", "predicted"}
+    of_pairs = {"ranking", "pairs", "scores", "accuracy_by_size", "error_by_pair", "predicted", "coverage", "question"}
     for folder in ("figures/combos", "figures/combos/melanoma"):
         assert of_pairs == {p.stem for p in (ROOT/folder).glob("*.png")} == {p.stem for p in (ROOT/folder).glob("*.svg")}
     of_screens = {"models", "ranked", "predicted", "second_screen", "pathways", "pathways_specific", "truths", "calibration",

@@ -18,7 +18,8 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from drugnb.combos.combine import (
-    check_effects, check_pairs, choose_shrinkage, line_at, Lines, lines, pair_splits, PairModel, SHRINKAGES,
+    check_effects, check_pairs, choose_shrinkage, line_at, Lines, lines, pair_splits, PairModel,
+    require_genes, SHRINKAGES,
 )
 from .data import Effects
 from ..core.deep import get_torch, one_thread
@@ -430,10 +431,6 @@ class SwapNetwork(Recipe, PairModel):
     def predict(self, effects):
         "Effect of each pair, pairs x genes; the same in all bits when the drugs are exchanged."
         check_is_fitted(self)
-        torch, effects = get_torch("network"), check_effects(effects)
-        n_genes = effects.a.shape[1]
-        if n_genes != self.n_genes_:
-            raise InputError(f"The effects have {n_genes} genes where the network learnt {self.n_genes_}: "
-                             "use the same, in the same order.")
+        torch, effects = get_torch("network"), require_genes(check_effects(effects), self.n_genes_, "network")
         with one_thread(torch), torch.no_grad(): both = both_orders(torch, self.network_, effects)
         return line_at(self.network_.basis.lines, effects.a + effects.b) + self.share_*both

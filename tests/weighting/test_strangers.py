@@ -66,7 +66,10 @@ REFUSED = {  # what a stranger has -> how the tables are spoilt, words of the se
     "probes in the model": (coefficients(lambda t: t.assign(gene=t.gene + "_at")), ["coefficients.csv", "no gene of this study"]),
     "two models": (coefficients(lambda t: t.rename(columns={"coefficient": "a"}).assign(b=0.5)), ["several columns", "(a, b)", "'coefficient'"]),
     "a misspelt setting": (write("settings.ini", "[DEFAULT]\nviablity = alive\n"), ["settings.ini", "'viablity'", "did you mean 'viability'?"]),
-    "settings that are none": (write("settings.ini", "viability = alive\n"), ["settings.ini", "[DEFAULT]"]),
+    "settings that are none": (write("settings.ini", "[DEFAULT]\nnothing\n"), ["settings.ini", "NAME = VALUE"]),
+    "settings of another table": (write("settings.ini", "viability = alive\n"), ["siginfo_example.csv", "'alive'"]),
+    "shares with a sign": (viability(lambda v: (100*v).round().astype(str) + "%"), ["600 in all", "0.82"]),
+    "log molar doses": (column("siginfo", dose_um=lambda t: np.log10(1e-6*t.dose_um)), ["logarithm", "uM"]),
 }
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -181,6 +184,12 @@ def test_nothing_depends_on_the_order_of_rows_genes_or_sides(folder):
         assert (other.key, other.map_key, other.report) == (plain.key, plain.map_key, plain.report)
         assert other.signatures.equals(plain.signatures) and other.outside.equals(plain.outside)
         assert other.samples.equals(plain.samples) and other.coefficients.equals(plain.coefficients)
+
+def test_doubts_are_said(folder, spoil):
+    spoil(folder, "siginfo", lambda t: t.assign(dose_um=1e-6*t.dose_um, time_h=1440, viability=(t.viability > 0.5)*1.0))
+    spoil(folder, "lfc_", lambda t: pd.concat([t.iloc[:, :1], 20*t.iloc[:, 1:]], axis=1))
+    notes = [s for s in read_folder(folder).report if s.startswith("note:")]
+    for word in ("in M or nM", "days or minutes", "a class", "times as widely"): assert any(word in n for n in notes), word
 
 def test_noisy_viabilities_pass(small):
     rng = np.random.default_rng(0)
