@@ -16,9 +16,11 @@ import numpy as np
 import pandas as pd
 
 from ..core.artefacts import atomic, digest, frame_key, write_tables
-from ..core.identity import DOSE_UNITS, amounts, by_symbol, oriented, require_unique
+from drugnb.core.identity import (
+    DOSE_UNITS, amount_parts, amounts, by_symbol, compound_names, oriented, require_unique, unknown_units,
+)
 from ..core.read import find_table, read_annotations, read_matrix
-from ..core.settings import InputError, read_settings
+from ..core.settings import InputError, counted, read_settings, some
 from ..core.worlds import gene_names, programmes
 from ..sources.fetch import registry
 from ..studies import find_set
@@ -113,12 +115,16 @@ def _require_whole(matrix, what):
 
 # %% ../../nbs/combos/10_data.ipynb #6ad2ef22
 def doses_in_um(
-    doses: pd.Series,  # numbers, or text such as "1 uM" or "500 nM"; missing where unknown
+    doses: pd.Series,  # numbers, or text such as "1 uM", "500nM" or "0,5"; missing where unknown
 ) -> tuple[pd.Series, pd.Series]:  # numbers (µM where a unit was given); true where not understood
-    "Doses as numbers, and which of those that were given cannot be understood."
-    number = pd.to_numeric(doses, errors="coerce")
-    with_unit, not_understood = amounts(doses.where(number.isna()), DOSE_UNITS)
-    return number.fillna(with_unit), not_understood
+    "Doses as numbers, 0 included, and which are not understood. Raises `InputError` for an unknown unit."
+    strange = unknown_units(doses, DOSE_UNITS)
+    if len(strange):
+        raise InputError(f"The doses have a unit that is not known ({some(strange)}): give them in pM, nM, "
+                         "uM or mM, or as plain numbers in one unit.")
+    found, not_understood = amounts(doses, DOSE_UNITS)
+    zero = amount_parts(doses).number.eq(0)
+    return found.mask(zero, 0.0), not_understood & ~zero
 
 # %% ../../nbs/combos/10_data.ipynb #d1fc587b
 def _text(table, column):
@@ -134,17 +140,35 @@ def _drugs_and_study(conditions):
                          f"({column} = ...).")
     return pd.DataFrame({column: _text(conditions, column) for column in ("drug_a", "drug_b", "study")})
 
+# %% ../../nbs/combos/10_data.ipynb #ae61ef8d
+def _one_spelling(rows, report):
+    "Drugs of one name under one spelling (the first in the alphabet), those joined in the report."
+    names = pd.Series(sorted({*rows.drug_a, *rows.drug_b} - {""}), dtype=object)
+    plain = compound_names(names)
+    first = names.groupby(plain.where(plain != "", names).to_numpy()).transform("first")
+    other = dict(zip(names[names != first], first[names != first]))
+    joined = [f"{a} is {b}" for a, b in other.items()]
+    if joined: report.append(f"drugs spelt in several ways are one: {some(joined)}")
+    return rows.replace({"drug_a": other, "drug_b": other}) if other else rows
+
 def _drugs_and_doses(conditions):
     "Drugs, study and doses of the conditions whose doses are understood, and a report of the others."
-    rows, lost, examples = _drugs_and_study(conditions), pd.Series(False, conditions.index), []
-    for dose in ("dose_a", "dose_b"):
-        given = conditions[dose] if dose in conditions else pd.Series(np.nan, conditions.index)
-        rows[dose], bad = doses_in_um(given)
-        lost |= bad
-        examples += given[bad].tolist()
-    if not examples: return rows, []
-    report = f"{lost.sum()} conditions with a dose that is not understood ({examples[0]!r}) left out"
-    return rows[~lost], [report]
+    report, n = [], len(conditions)
+    rows = _one_spelling(_drugs_and_study(conditions), report)
+    given = conditions.reindex(columns=["dose_a", "dose_b"]).astype(object)
+    given = pd.concat([given.dose_a, given.dose_b], ignore_index=True)  # as one, for the decimal mark
+    dose, bad = (v.to_numpy() for v in doses_in_um(given))
+    rows["dose_a"], rows["dose_b"] = dose[:n], dose[n:]
+    units = amount_parts(given)
+    units = units.unit[units.number.gt(0)]
+    if units.ne("").any() and units.eq("").any():
+        bare = counted(units.eq("").sum(), "dose")
+        report.append(f"{bare} without a unit, beside others that have one, taken as uM")
+    lost = bad[:n] | bad[n:]
+    if lost.any():
+        report.append(f"{counted(lost.sum(), 'condition')} with a dose that is not understood "
+                      f"({some(given[bad].map(repr).unique())}) left out")
+    return rows[~lost], report
 
 # %% ../../nbs/combos/10_data.ipynb #c54e43ce
 def _name_treatments(rows):

@@ -172,7 +172,8 @@ def _pair_table(name, names, low, high, n):
     place = np.arange(len(order)) + 1
     rank = np.where(place <= len(low.scores), place, n - len(order) + place)
     a, b = (names[side] for side in pairs[order].T)
-    return pd.DataFrame({"query": name, "drug_a": a, "drug_b": b, "rank": rank, "score": scores[order]})
+    return pd.DataFrame({"query": name, "drug_a": a, "drug_b": b, "rank": rank, "rank_mimic": n + 1 - rank,
+                         "score": scores[order]})
 
 # %% ../../nbs/combos/12_pairs.ipynb #d1feccb3
 def query_pairs(
@@ -183,7 +184,7 @@ def query_pairs(
     genes: int | None = None,  # the query's largest genes by absolute value; all it has if None
     drug: str | None = None,  # only pairs with this profile, or drug if `drugs` is given
     drugs: pd.Series | None = None,  # drug of each profile by name: two profiles of one drug are no pair
-) -> pd.DataFrame:  # query, drug_a, drug_b, rank (1: reverses most of all pairs), score
+) -> pd.DataFrame:  # query, drug_a, drug_b, rank (1: reverses most of all pairs), rank_mimic, score
     """Best and worst of all pairs under the average model, exact; `attrs` also hold `pairs`, their number.
     Raises `InputError` for an unknown method or drug, fewer than one pair to keep, and as `matched`."""
     centre = score_named(method, ("pearson", "cosine")) is pearson

@@ -11,12 +11,13 @@ __all__ = ['IDENTITY', 'FEW', 'HARDLY_ANY', 'UNITS', 'BESIDE', 'APART', 'INTERCE
            'label_notes', 'size_notes', 'compound_notes', 'table_keys', 'one_side', 'both_sides', 'assemble',
            'save_study', 'kept_tables', 'load_study', 'find_files', 'unit_in_name', 'with_amounts', 'with_key',
            'read_samples', 'read_compounds', 'read_gene_info', 'gene_column', 'number_column', 'read_coefficients',
-           'read_tables', 'folder_settings', 'files_notes', 'files_provenance', 'read_folder', 'open_study']
+           'read_tables', 'settings_in', 'folder_settings', 'files_notes', 'files_provenance', 'read_folder',
+           'open_study']
 
 # %% ../../nbs/00_load.ipynb #a0f91e5a
 import json
 import re
-from configparser import Error as ConfigError
+from configparser import ConfigParser, Error as ConfigError
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -24,7 +25,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from fastcore.xtras import Config
 
 from drugnb.core.artefacts import (
     atomic, differences, digest, first_line, frame_key, load_frame, load_matrix, provenance, RunFolder,
@@ -35,7 +35,7 @@ from drugnb.core.identity import (
     plain_name, repeated_genes, require_unique, TIME_UNITS, unknown_units, with_units, without_missing,
 )
 from drugnb.core.plausible import (
-    expression_fault, expression_notes, gene_summary, viability_doubt, viability_fault,
+    amounts_doubt, expression_fault, expression_notes, gene_summary, viability_doubt, viability_fault,
 )
 from ..core.read import find_table, read_annotations, read_matrix, read_table, TABLE_ENDINGS
 from drugnb.core.settings import (
@@ -184,10 +184,15 @@ def in_units(
                              f"{ours}, leave it empty, or leave these rows out.")
         table = table.drop(columns=beside)  # it is the unit of what was given
         table[column], lost = amounts(given, units)
+        first = some((f"{i}: {v}" for i, v in given[lost].items()), 5)
+        below = given[lost].astype(str).str.startswith("-").sum()
+        if below > table[column].notna().sum():
+            raise InputError(f"The {column} of most {what} is below 0 ({first}), as a logarithm is: "
+                             f"give it in {'uM' if column == 'dose' else 'hours'}.")
         if lost.any():
-            first = some((f"{i}: {v}" for i, v in given[lost].items()), 5)
             notes.append(f"{lost.sum()} {what} have a {column} that is not a positive number; "
                          f"it counts as unknown ({first})")
+        notes += filter(None, [amounts_doubt(column, table[column], what)])
     return table, notes
 
 # %% ../../nbs/00_load.ipynb #e61fb0ff
@@ -277,9 +282,10 @@ def one_gene_each(
 ) -> tuple[pd.DataFrame, list[str]]:  # samples x present symbols; sentences
     "A matrix with one column a gene."
     symbols, notes = gene_symbols(matrix.columns, gene_info), []
-    size = np.abs(matrix.to_numpy()).max(axis=0, initial=0, where=~np.isnan(matrix.to_numpy()))
-    empty = matrix.isna().all().to_numpy()
-    zeros = ~empty & (size == 0) & symbols.isin(symbols[size > 0])
+    twice = symbols.duplicated(keep=False)
+    empty, still = matrix.isna().all().to_numpy(), np.zeros(len(symbols), bool)
+    still[twice] = ~matrix.loc[:, twice].fillna(0).any().to_numpy()
+    zeros = ~empty & still & symbols.isin(symbols[twice & ~still])
     said = {"genes have no value and are left out": empty,
             "columns are 0 throughout beside another of the same gene and are left out": zeros}
     for text, these in said.items():
@@ -370,8 +376,9 @@ def checked_viability(
     numbers = pd.to_numeric(given, errors="coerce")
     text = table.index[numbers.isna() & given.notna()]
     if len(text):
+        percent = "give shares (82% as 0.82)" if "%" in str(given[text[0]]) else "correct it"
         raise InputError(f"The {where} viability of {text[0]!r} is {given[text[0]]!r}, "
-                         f"which is not a number ({len(text)} in all): correct it, or leave it empty.")
+                         f"which is not a number ({len(text)} in all): {percent}, or leave it empty.")
     infinite = numbers.index[np.isinf(numbers)]
     if len(infinite):
         raise InputError(f"The {where} viability of {infinite[0]!r} is infinite: "
@@ -402,6 +409,7 @@ def published_model(
     given = coefficients.dropna()
     symbols = gene_symbols(given.index, gene_info)
     named = given.set_axis(pd.Index(np.where(is_intercept(given.index), "intercept", symbols)))
+    again = named.index[named.index.duplicated()].unique().sort_values()
     named = named.groupby(level=0, sort=False).mean()
     genes = named.index.drop("intercept", errors="ignore")
     found, n = genes[genes.isin(shared)], len(genes)
@@ -415,6 +423,7 @@ def published_model(
     if len(given) < len(coefficients):
         left = len(coefficients) - len(given)
         notes.append(f"{left} published coefficients have no value and are left out")
+    if len(again): notes.append(f"published coefficients of one gene are averaged: {some(again, 5)}")
     if "intercept" not in named.index: notes.append("published coefficients: no intercept, so it counts as 0")
     return named, notes
 
@@ -438,8 +447,8 @@ def size_notes(
 ) -> list[str]:  # sentences
     "Where a study has too few compounds for its claims (`05a_compare` shows how the limits were found)."
     sets = {"labelled training": study.samples[study.labelled]}
-    if len(study.outside):
-        sets |= {"outside": study.outside_samples, "unseen outside": study.outside_samples[study.unseen]}
+    if len(study.outside): sets["outside"] = study.outside_samples
+    if not study.unseen.all(): sets["unseen outside"] = study.outside_samples[study.unseen]
     notes = []
     for which, samples in sets.items():
         n = samples["compound"].nunique()
@@ -617,11 +626,11 @@ CMAP = {"dose": ("pert_dose", "pert_idose"), "time": ("pert_time", "pert_itime")
 def unit_in_name(
     column: str,  # name of a column of amounts
     units: dict[str, float],  # see `core.identity.amounts`
-) -> str:  # "" where the name says none
+) -> str:  # "" where the name says none, or the one that is meant anyway
     "The unit that a column is named after."
     last = re.search(r"[\W_]([A-Za-zµμ]+)\W*$", str(column))
     word = last[1].lower().replace("µ", "u").replace("μ", "u") if last else ""
-    return word if word in units and word != "m" else ""
+    return word if word in units and word != "m" and units[word] != 1 else ""
 
 def with_amounts(
     table: pd.DataFrame,  # annotation under drugnb's names, as `read_annotations` gives it
@@ -773,25 +782,36 @@ def read_tables(
 BY_PRODUCTS = ("matching.csv",)  # of `drugnb build`, which is no table of a study
 READING = tuple(k for k in DEFAULTS if k not in ("data", "runs", "saved"))  # settings of files and columns
 
+def settings_in(
+    path: Path,  # a settings.ini
+) -> dict[str, str]:  # key -> value, of all its sections
+    "What a settings file holds. Raises `InputError` for one that cannot be read."
+    parser = ConfigParser(interpolation=None)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        parser.read_string(text if re.search(r"^\s*\[", text, re.MULTILINE) else f"[DEFAULT]\n{text}")
+    except (ConfigError, ValueError, OSError) as e:
+        raise InputError(f"{path.name} in {path.parent.name} cannot be read ({first_line(e)}): "
+                         "give lines NAME = VALUE.") from e
+    return dict(parser.defaults()) | {k: v for name in parser.sections() for k, v in parser[name].items()}
+
 def folder_settings(
     folder: Path,  # of the tables
     settings: dict[str, str],  # of the project, see `read_settings`
 ) -> tuple[dict[str, str], list[str]]:  # with the folder's own over them; a sentence if it has any
-    "Settings for one folder of tables. Raises `InputError` for a file that is no such, or a misspelt key."
+    "Settings for one folder of tables. Raises `InputError` for an unreadable file, or a misspelt key."
     path = folder/"settings.ini"
     if not path.is_file() or folder.resolve() == project_root().resolve(): return settings, []
-    try: found = dict(Config(folder, "settings.ini").d)
-    except (ConfigError, ValueError, OSError) as e:
-        raise InputError(f"{path} cannot be read ({first_line(e)}): it should begin with a line [DEFAULT], "
-                         "followed by lines NAME = VALUE.") from e
+    found = settings_in(path)
     own, others = {k: v for k, v in found.items() if k in READING}, [k for k in found if k not in DEFAULTS]
     for key in others:
         hint = did_you_mean(key, READING)
         if key not in settings and hint.startswith("did you"):
-            raise InputError(f"{path} has a key {key!r}, which names no column and no file: {hint}")
+            raise InputError(f"{path.name} in {folder.name} has a key {key!r}, which names no column and no "
+                             f"file: {hint}")
     said = f"{path.name} beside the tables is used: {some((f'{k} = {v}' for k, v in own.items()), 8)}"
     ignored = f" (not used here: {some(others)})" if others else ""
-    return {**settings, **own}, [said + ignored]
+    return {**settings, **own}, [said + ignored] if own or others else []
 
 # %% ../../nbs/00_load.ipynb #dae867d1
 def files_notes(

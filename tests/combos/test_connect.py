@@ -297,7 +297,7 @@ def test_the_table_of_drugs():
     rng = np.random.default_rng(2)
     p = pd.DataFrame(rng.standard_normal((30, 80)), [f"d{i:02d}" for i in range(30)], [f"g{i}" for i in range(80)])
     q = pd.DataFrame([-p.loc["d07"] + 0.3*rng.standard_normal(80), p.loc["d03"]], ["ill", "alike"])
-    others = pd.DataFrame(rng.standard_normal((40, 80)), columns=p.columns)
+    others = pd.DataFrame(rng.standard_normal((120, 80)), columns=p.columns)
     for method in METHODS:
         t = query_drugs(q, p, method, others, n_top=20, n_extreme=20, permutations=100)
         ill, alike = (t[t["query"] == n] for n in q.index)

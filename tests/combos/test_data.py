@@ -121,7 +121,7 @@ def test_a_dose_that_is_not_understood_is_reported_and_not_averaged():
     more = pd.DataFrame([[5.0, 5]], ["d"], profiles.columns, dtype="f4")
     found = assemble_combos("", pd.concat([profiles, more]), pd.concat([
         conditions, pd.DataFrame({"drug_a": ["x"], "drug_b": [None], "dose_a": ["1"], "dose_b": [None]}, ["d"])]))
-    assert "1 conditions with a dose that is not understood ('low') left out" in found.report
+    assert "1 condition with a dose that is not understood ('low') left out" in found.report
     assert found.singles.index.tolist() == ["y@2", "x@1"] and found.singles.loc["x@1"].tolist() == [5, 5]
     with pytest.raises(InputError, match="one drug alone.*dose_a a number or text"):
         assemble_combos("", *two_drugs(dose_a=["low", "high", "1"]))
@@ -136,3 +136,25 @@ def test_the_truth_of_each_simulated_pair_is_its_own():
     true, measured = c.truth["pairs"].to_numpy(), c.measured.to_numpy()
     nearest = [np.square(true - row).sum(1).argmin() for row in measured]
     assert len(true) == 30 and nearest == [*range(30)]
+
+@pytest.mark.parametrize("a, b", [
+    (["0.1 uM", "10 uM"], ["0.1 uM", "10 uM"]), (["100 nM", "10"], ["100nM", "10"]), (["0,1", "10,0"], ["0,1", "10,0"]),
+    (["1e-7 M", "0.01 mM"], ["100 nmol/L", "10 µM"]), ([0.1, 10], [0.1, 10])])
+def test_doses_of_one_drug_stay_apart_in_every_spelling(a, b):
+    rows = [("A", a[0], None, None), ("A", a[1], None, None), ("B", b[0], None, None), ("B", b[1], None, None), ("A", a[0], "B", b[0]),
+            ("A", a[1], "B", b[1])]
+    conditions = pd.DataFrame(rows, [f"c{i}" for i in range(6)], ["drug_a", "dose_a", "drug_b", "dose_b"])
+    profiles = pd.DataFrame([[1, 0], [10, 0], [0, 1], [0, 10], [1, 1], [10, 10]], conditions.index, ["TP53", "MYC"], dtype="f4")
+    found = assemble_combos("", profiles, conditions)
+    assert found.pairs.index.tolist() == ["A@0.1 + B@0.1", "A@10 + B@10"] and found.singles.loc["A@10"].tolist() == [10, 0]
+    mixed = any(str(v) == "10" for v in (*a, *b)) and any("nM" in str(v) for v in a)
+    assert any("without a unit" in line for line in found.report) == mixed
+
+def test_a_unit_that_is_not_known_is_refused_by_name():
+    with pytest.raises(InputError, match="unit that is not known .ug/ml."):
+        assemble_combos("", *two_drugs(dose_a=["5 ug/ml", "2 uM", "5 ug/ml"], dose_b=[None, None, "2 uM"]))
+
+def test_one_drug_under_several_spellings_is_one_and_said():
+    profiles, conditions = two_drugs()
+    found = assemble_combos("", profiles, conditions.assign(drug_a=["Drug X", "y", "drug-x"]))
+    assert len(found.pairs) == 1 and any("Drug X is drug-x" in line or "drug-x is Drug X" in line for line in found.report)

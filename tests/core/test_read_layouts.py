@@ -34,7 +34,8 @@ TAB = CSV.replace(",", "\t")
 READ = {  # layout: (name, content) of a file that holds PLAIN
     "comma": ("m.csv", CSV), "tab": ("m.tsv", TAB), "tab in .txt": ("m.txt", TAB), "comma in .txt": ("m.txt", CSV),
     "tab in .csv": ("m.csv", TAB), "no ending": ("m", CSV), "gzip": ("m.csv.gz", gzip.compress(CSV.encode())),
-    "gzip without its ending": ("m.csv", gzip.compress(CSV.encode())), "bgzip": ("m.csv.gz", gzip.compress(CSV[:20].encode()) + gzip.compress(CSV[20:].encode())),
+    "gzip without its ending": ("m.csv", gzip.compress(CSV.encode())),
+    "bgzip": ("m.csv.gz", gzip.compress(CSV[:20].encode()) + gzip.compress(CSV[20:].encode())),
     "bzip2": ("m.csv.bz2", bz2.compress(CSV.encode())), "xz": ("m.csv.xz", lzma.compress(CSV.encode())),
     "no ending that it is": ("m.csv.gz", CSV),
     "semicolons, decimal comma": ("m.csv", CSV.replace(",", ";").replace(".", ",")),
@@ -51,17 +52,20 @@ READ = {  # layout: (name, content) of a file that holds PLAIN
     "pandas' index read back": ("m.csv", "Unnamed: 0,id,TP53,MYC,GAPDH\n0,s1,1.5,-2,0\n1,s2,0.25,7,3\n"),
     "pandas' index, rows chosen": ("m.csv", ",id,TP53,MYC,GAPDH\n17,s1,1.5,-2,0\n4,s2,0.25,7,3\n"),
     "every cell quoted": ("m.csv", "\n".join(",".join(f'"{c}"' for c in line.split(",")) for line in CSV.split())),
-    "byte-order mark": ("m.csv", "\ufeff" + CSV), "UTF-16": ("m.txt", TAB.encode("utf-16")), "UTF-16 without mark": ("m.txt", TAB.encode("utf-16-le")),
+    "byte-order mark": ("m.csv", "\ufeff" + CSV), "UTF-16": ("m.txt", TAB.encode("utf-16")),
+    "UTF-16 without mark": ("m.txt", TAB.encode("utf-16-le")),
     "lines of Windows": ("m.csv", CSV.replace("\n", "\r\n")), "lines of old Macs": ("m.csv", CSV.replace("\n", "\r")),
     "no line end": ("m.csv", CSV.strip()), "blank lines": ("m.csv", "\n" + CSV.replace("\n", "\n\n")),
     "a tab too many in all lines": ("m.tsv", TAB.replace("\n", "\t\n")), "in rows": ("m.tsv", TAB.replace("\n", "\t\n").replace("\t\n", "\n", 1)),
     "in the header": ("m.tsv", TAB.replace("\n", "\t\n", 1)), "empty columns and rows of Excel": ("m.csv", CSV.replace("\n", ",,\n") + ",,,,,\n"),
     "comments": ("m.tsv", "# by a program\n#\n" + TAB), "header with #": ("m.tsv", "#" + TAB),
     "GEO's series": ("m.txt", '!Series_title\t"x"\n!series_matrix_table_begin\n' + TAB.replace("id", '"ID_REF"') + "!series_matrix_table_end\n"),
-    "spaces after commas": ("m.csv", CSV.replace(",", ", ")), "ids in the last column": ("m.csv", "TP53,MYC,GAPDH,sig_id\n1.5,-2,0,s1\n0.25,7,3,s2\n"),
+    "spaces after commas": ("m.csv", CSV.replace(",", ", ")),
+    "ids in the last column": ("m.csv", "TP53,MYC,GAPDH,sig_id\n1.5,-2,0,s1\n0.25,7,3,s2\n"),
     "DepMap": ("m.csv", ",SequencingID,ModelID,IsDefaultEntryForModel,ModelConditionID,IsDefaultEntryForMC,TP53,MYC,GAPDH\n"
                         "0,C1,s1,Yes,MC-1,Yes,1.5,-2,0\n1,C2,s2,No,MC-2,No,9,9,9\n2,C3,s2,Yes,MC-3,Yes,0.25,7,3\n"),
-    "DepMap's portal": ("m.csv", "depmap_id,cell_line_display_name,lineage_1,lineage_6,TP53,MYC,GAPDH\ns1,A375,Skin,,1.5,-2,0\ns2,A549,Skin,,0.25,7,3\n"),
+    "DepMap's portal": ("m.csv",
+    "depmap_id,cell_line_display_name,lineage_1,lineage_6,TP53,MYC,GAPDH\ns1,A375,Skin,,1.5,-2,0\ns2,A549,Skin,,0.25,7,3\n"),
     "a name with a comma": ("m.csv", CSV.replace("s1", '"s1"')), "capital endings": ("M.CSV", CSV),
 }
 
@@ -71,25 +75,35 @@ def test_layouts_that_are_read(tmp_path, layout):
     pd.testing.assert_frame_equal(found, PLAIN, check_names=False)
 
 REFUSED = {  # layout: name, content, words of the sentence
+    "words among numbers": ("m.csv", "id,X9,MYC\na,1,1\nb,2,1\nc,no,1\nd,no,1\ne,no,1\n", "'no' in row 'c', column 'X9'"),
+    "rows without a last cell": ("m.csv", "id,TP53,MYC\ns1,1\ns2,2\n", "1 name (MYC)"),
     "one column": ("m.csv", "gene\nTP53\n", "one column"), "empty": ("m.csv", "", "empty"), "header alone": ("m.csv", "id,TP53\n", "no rows"),
     "comments alone": ("m.csv", "# nothing\n", "no table"),
     "two separators": ("m.dat", "id\tx,y\ns1\t1,2\n", "tabs or by commas"), "thousands": ("m.csv", 'id,TP53\ns1,"1,234"\n', "thousands"),
-    "German thousands": ("m.csv", "id;TP53\ns1;1.234,5\ns2;2,5\n", "'1.234,5'"), "English thousands": ("m.csv", 'id,TP53\ns1,"1,234.5"\ns2,2\ns3,3\n', "'1,234.5' in row 's1', column 'TP53'"),
+    "German thousands": ("m.csv", "id;TP53\ns1;1.234,5\ns2;2,5\n", "'1.234,5'"),
+    "English thousands": ("m.csv", 'id,TP53\ns1,"1,234.5"\ns2,2\ns3,3\n', "'1,234.5' in row 's1', column 'TP53'"),
     "both marks": ("m.csv", "id;TP53\ns1;0,5\ns2;0.5\n", "decimal point"),
-    "a word": ("m.csv", CSV.replace("0.25", "high"), "'high' in row 's2', column 'TP53'"), "below a limit": ("m.csv", CSV.replace("0.25", "<0.1"), "limit of detection"),
+    "a word": ("m.csv", CSV.replace("0.25", "high"), "'high' in row 's2', column 'TP53'"), "below a limit": ("m.csv", CSV.replace("0.25", "<0.1"),
+    "limit of detection"),
     "a word under a gene": ("m.csv", "id,TP53,MYC\ns1,high,1\n", "'high'"),
     "cut": ("m.csv", CSV[:-4], "cut short"), "a name too few": ("m.tsv", "id\tTP53\ns1\t1\t2\t3\ns2\t1\t2\t3\n", "every column one name"),
     "unquoted comma": ("m.csv", CSV.replace("s2", "s,2"), "5 cells instead of 4"),
     "no header": ("m.csv", "s1,1.5,2.5\ns2,0.5,0.25\n", "add a header"), "no ids": ("m.csv", "TP53,MYC\n0.5,1.5\n0.25,2\n", "no column of ids"),
     "no numbers": ("m.csv", "id,cell\ns1,A375\n", "no column of numbers"), "a row without id": ("m.csv", CSV + ",1,2,3\n", "row 3"),
-    "repeated ids": ("m.csv", CSV + "s1,1,2,3\n", "'s1' more than once"), "repeated genes": ("m.csv", CSV.replace("MYC", "TP53"), "'TP53' more than once"),
+    "repeated ids": ("m.csv", CSV + "s1,1,2,3\n", "'s1' more than once"), "repeated genes": ("m.csv", CSV.replace("MYC", "TP53"),
+    "'TP53' more than once"),
     "repeated after trimming": ("m.csv", CSV + " s1 ,1,2,3\n", "'s1' more than once"),
     "infinite": ("m.csv", CSV.replace("7", "inf"), "infinite value in row 's2', column 'MYC'"),
-    "Excel's dates": ("m.csv", "gene,s1\n1-Mar,1\n1-Mar,2\nTP53,3\nMYC,3\n", "1-Mar"), "dates among genes": ("m.csv", "id,TP53,2-Sep,MYC\ns1,1,2,3\n", "2-Sep"),
-    "an old workbook": ("m.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), ".xlsx or CSV"), "a web page": ("m.csv", "<!DOCTYPE html>\n<html>", "web page"),
-    "Git LFS": ("m.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"), "R's data": ("m.rds", gzip.compress(b"X\n\0\0\0\3")), "a pickle": ("lm.pkl", b"\x80\x04\x95\0", "pickle"),
-    "JSON": ("m.csv", '{"TP53": [1]}', "JSON"), "bytes": ("m.csv", bytes(range(256))*4, "no text"), "half a gzip": ("m.csv.gz", gzip.compress(CSV.encode()*99)[:60], "cut short"),
-    "not a GCT": ("m.gct", CSV, "does not begin"), "not Parquet": ("m.parquet", CSV, "cannot be read"), "half Parquet": ("m.parquet", b"PAR1" + bytes(40), "cannot be read"),
+    "Excel's dates": ("m.csv", "gene,s1\n1-Mar,1\n1-Mar,2\nTP53,3\nMYC,3\n", "1-Mar"),
+    "dates among genes": ("m.csv", "id,TP53,2-Sep,MYC\ns1,1,2,3\n", "2-Sep"),
+    "an old workbook": ("m.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), ".xlsx or CSV"),
+    "a web page": ("m.csv", "<!DOCTYPE html>\n<html>", "web page"),
+    "Git LFS": ("m.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+    "R's data": ("m.rds", gzip.compress(b"X\n\0\0\0\3")), "a pickle": ("lm.pkl", b"\x80\x04\x95\0", "pickle"),
+    "JSON": ("m.csv", '{"TP53": [1]}', "JSON"), "bytes": ("m.csv", bytes(range(256))*4, "no text"),
+    "half a gzip": ("m.csv.gz", gzip.compress(CSV.encode()*99)[:60], "cut short"),
+    "not a GCT": ("m.gct", CSV, "does not begin"), "not Parquet": ("m.parquet", CSV, "cannot be read"),
+    "half Parquet": ("m.parquet", b"PAR1" + bytes(40), "cannot be read"),
 }
 
 @pytest.mark.parametrize("layout", REFUSED)
@@ -114,7 +128,8 @@ def test_missing_cells_are_counted_by_what_they_hold(tmp_path, separator):
     found = read_matrix(put(tmp_path, "m.csv" if separator != "\t" else "m.tsv", text))
     assert found.isna().to_numpy().tolist() == [[True]*3, [False, True, True], [True, True, False]]
     said, = found.attrs["report"]
-    assert said.startswith("7 of 9 cells of m.") and all(w in said for w in ("2 hold -666", "1 holds #VALUE!", "1 holds #DIV/0!", "3 are empty or NA"))
+    assert said.startswith("7 of 9 cells of m.") and all(w in said for w in ("2 hold -666", "1 holds #VALUE!", "1 holds #DIV/0!",
+    "3 are empty or NA"))
 
 @pytest.mark.parametrize("ending", ["parquet", "feather", "xlsx", "h5ad", "gctx", "gct"])
 def test_minus_666_is_missing_in_every_format(tmp_path, ending):
@@ -151,8 +166,10 @@ def test_a_report_does_not_hinder_saving(tmp_path):
 
 IDS = PLAIN.reset_index(names="sig_id")
 STORED = {"index": PLAIN, "first column": IDS, "last column": IDS[["TP53", "MYC", "GAPDH", "sig_id"]], "category": IDS.astype({"sig_id": "category"}),
-          "numbers as text": IDS.astype(str), "a second id": IDS.assign(cell="A375").set_index("sig_id"), "numbering left over": IDS.set_index(pd.Index([4, 2])),
-          "integers": IDS.assign(MYC=IDS.MYC.astype(int)), "nullable": IDS.convert_dtypes(), "read by other programs": IDS.assign(**{"__index_level_0__": [0, 1]})[["__index_level_0__", *IDS]]}
+          "numbers as text": IDS.astype(str), "a second id": IDS.assign(cell="A375").set_index("sig_id"),
+          "numbering left over": IDS.set_index(pd.Index([4, 2])),
+          "integers": IDS.assign(MYC=IDS.MYC.astype(int)), "nullable": IDS.convert_dtypes(),
+          "read by other programs": IDS.assign(**{"__index_level_0__": [0, 1]})[["__index_level_0__", *IDS]]}
 
 @pytest.mark.parametrize("layout", STORED)
 @pytest.mark.parametrize("how", ["parquet", "feather"])
@@ -202,8 +219,10 @@ GCTS = {
     "plain": "#1.2\n2\t2\nName\tDescription\tS1\tS2\nENSG00000141510.16\tTP53\t1\t2\nENSG00000136997.19\tMYC\t3\t4\n",
     "a tissue of GTEx": "#1.2\n2\t2\nid\tName\tDescription\tS1\tS2\n0\tENSG00000141510.16\tTP53\t1\t2\n1\tENSG00000136997.19\tMYC\t3\t4\n",
 }
-GCTS |= {"byte-order mark": "\ufeff" + GCTS["plain"], "a tab too many": GCTS["plain"].replace("\n", "\t\n"), "tabs after the first lines": GCTS["plain"].replace("#1.2\n2\t2\n", "#1.2\t\t\n2\t2\t\t\n"),
-         "lines of Windows": GCTS["plain"].replace("\n", "\r\n"), "lines of old Macs": GCTS["plain"].replace("\n", "\r"), "UTF-16": GCTS["plain"].encode("utf-16"),
+GCTS |= {"byte-order mark": "\ufeff" + GCTS["plain"], "a tab too many": GCTS["plain"].replace("\n", "\t\n"),
+    "tabs after the first lines": GCTS["plain"].replace("#1.2\n2\t2\n", "#1.2\t\t\n2\t2\t\t\n"),
+         "lines of Windows": GCTS["plain"].replace("\n", "\r\n"), "lines of old Macs": GCTS["plain"].replace("\n", "\r"),
+         "UTF-16": GCTS["plain"].encode("utf-16"),
          "quoted": "#1.2\n2\t2\n" + '"Name"\t"Description"\t"S1"\t"S2"\n"ENSG00000141510.16"\t"TP53"\t1\t2\n"ENSG00000136997.19"\t"MYC"\t3\t4\n',
          "gzip": gzip.compress(GCTS["plain"].encode())}
 
@@ -218,7 +237,8 @@ def test_ids_that_were_cut_off_are_named(tmp_path):
     with pytest.raises(InputError, match="'CPC006_...' more than once: its ids were cut off"):
         read_matrix(put(tmp_path, "g.gct", "#1.3\n1\t2\t0\t0\nid\tCPC006_...\tCPC006_...\ng\t1\t2\n"))
 
-@pytest.mark.parametrize("ids", [np.array([7157, 4609]), np.array([7157.0, 4609.0]), np.array([b"7157 ", b"4609 "]), np.array(["7157", "4609"], object)], ids=str)
+@pytest.mark.parametrize("ids", [np.array([7157, 4609]), np.array([7157.0, 4609.0]), np.array([b"7157 ", b"4609 "]), np.array(["7157", "4609"],
+    object)], ids=str)
 def test_ids_of_a_gctx_are_names_however_they_are_stored(tmp_path, ids):
     with h5py.File(tmp_path/"g.gctx", "w") as h:
         h["0/DATA/0/matrix"], h["0/META/ROW/id"], h["0/META/COL/id"] = np.array([[1.0, 2.0]]), ids, ["µ"]
@@ -236,11 +256,14 @@ NAMES = {"id": "sig_id", "viability": "viability", "compound": "pert_id"}
 NOTES = "sig_id,pert_id,viability\n01,5,0.5\n02,7,-666\n"
 TABLES = {
     "comma": ("t.csv", NOTES), "tab": ("t.txt", NOTES.replace(",", "\t")), "semicolons": ("t.csv", NOTES.replace(",", ";").replace(".", ",")),
-    "index of pandas": ("t.csv", ",sig_id,pert_id,viability\n0,01,5,0.5\n1,02,7,-666\n"), "rows chosen": ("t.csv", ",sig_id,pert_id,viability\n8,01,5,0.5\n3,02,7,-666\n"),
-    "row names of R": ("t.csv", '"","pert_id","viability"\n"01",5,0.5\n"02",7,NA\n'), "write.table": ("t.txt", '"pert_id" "viability"\n"01" 5 0.5\n"02" 7 NA\n'),
+    "index of pandas": ("t.csv", ",sig_id,pert_id,viability\n0,01,5,0.5\n1,02,7,-666\n"),
+    "rows chosen": ("t.csv", ",sig_id,pert_id,viability\n8,01,5,0.5\n3,02,7,-666\n"),
+    "row names of R": ("t.csv", '"","pert_id","viability"\n"01",5,0.5\n"02",7,NA\n'),
+    "write.table": ("t.txt", '"pert_id" "viability"\n"01" 5 0.5\n"02" 7 NA\n'),
     "write.table with ids": ("t.tsv", "sig_id\tpert_id\tviability\n1\t01\t5\t0.5\n2\t02\t7\tNA\n"),
     "another case": ("t.csv", NOTES.replace("sig_id", "Sig.ID").replace("viability", "Viability")), "quotes": ("t.csv", NOTES.replace("01", '"01"')),
-    "quotes in .txt": ("t.txt", '"sig_id"\t"pert_id"\t"viability"\n"01"\t"5"\t0.5\n"02"\t"7"\tNA\n'), "UTF-16": ("t.txt", NOTES.replace(",", "\t").encode("utf-16")),
+    "quotes in .txt": ("t.txt", '"sig_id"\t"pert_id"\t"viability"\n"01"\t"5"\t0.5\n"02"\t"7"\tNA\n'),
+    "UTF-16": ("t.txt", NOTES.replace(",", "\t").encode("utf-16")),
     "old Mac": ("t.csv", NOTES.replace("\n", "\r")), "empty rows": ("t.csv", NOTES + ",,\n,,\n"), "spaces": ("t.csv", NOTES.replace(",", " , ")),
     "an error of Excel": ("t.csv", NOTES.replace("-666", "#REF!")), "restricted": ("t.csv", NOTES.replace("-666", "N/A")),
     "numbers as 5.0": ("t.csv", NOTES.replace(",5,", ",5.0,")),
@@ -259,9 +282,24 @@ def test_what_is_unusual_is_said(tmp_path):
     assert "2 empty rows of t.csv left out" in said(NOTES + ",,\n,,\n")
     assert "1 row of t.csv without an id left out" in said(NOTES + ",9,0.5\n")
 
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
+@pytest.mark.parametrize("start", [0, 1])
+def test_numbers_of_rows_are_no_column_and_other_numbers_are(tmp_path, order, start):
+    text = ",gene,coefficient\n" + "".join(f"{i + start},G{i},0.5\n" for i in order)
+    assert list(read_table(put(tmp_path, "t.csv", text))) == ["gene", "coefficient"]
+    entrez = read_table(put(tmp_path, "t.csv", ",coefficient\n7157,0.5\n4609,1\n"))
+    assert list(entrez) == ["Unnamed: 0", "coefficient"] and entrez.iloc[:, 0].tolist() == [7157, 4609]
+
+def test_a_last_column_without_cells_is_said(tmp_path):
+    found = read_table(put(tmp_path, "t.csv", "block,value,layer\n1,0.5\n2,1\n"))
+    assert list(found) == ["block", "value"] and found.attrs["report"] == ["no row of t.csv has a cell of layer"]
+
 BAD = {
-    "no such column": (NOTES.replace("viability", "viabilty"), "did you mean 'viabilty'"), "two that fit": (NOTES.replace("sig_id,pert_id", "Sig_ID,SIG.ID"), "no column 'sig_id'"),
-    "two of one name": (NOTES.replace("pert_id", "viability"), "2 columns called 'viability'"), "a quote that swallows": (NOTES.replace("5,", '"5,9,'), "a quote"),
+    "a cell too many": ("sig_id,viability\n1,A1,3\n", "every column one name"),
+    "no such column": (NOTES.replace("viability", "viabilty"), "did you mean 'viabilty'"),
+    "two that fit": (NOTES.replace("sig_id,pert_id", "Sig_ID,SIG.ID"), "no column 'sig_id'"),
+    "two of one name": (NOTES.replace("pert_id", "viability"), "2 columns called 'viability'"),
+    "a quote that swallows": (NOTES.replace("5,", '"5,9,'), "a quote"),
     "cut short": (NOTES[:-7], "cut short"), "unquoted comma": (NOTES.replace("5,", "5,6,"), "4 cells instead of 3"),
 }
 
@@ -315,8 +353,10 @@ def write_csv(table, folder):
     return folder/"m.csv"
 
 @pytest.mark.parametrize("names, pattern, wanted", [
-    (["lm_a.csv", "lm_a.bak"], "lm_*", "lm_a.csv"), (["LM_A.TXT.GZ"], "lm_*", "LM_A.TXT.GZ"), (["lm_a.xlsx", "~$lm_a.xlsx", "._lm_a.xlsx"], "*lm_*", "lm_a.xlsx"),
-    (["lm_a.csv", "LM_B.csv"], "lm_*", "lm_a.csv"), (["a.csv"], "a.csv", "a.csv"), (["lm.csv.zip"], "lm", "lm.csv.zip"), (["lm_1.csv"], "lm_*.csv", "lm_1.csv"),
+    (["lm_a.csv", "lm_a.bak"], "lm_*", "lm_a.csv"), (["LM_A.TXT.GZ"], "lm_*", "LM_A.TXT.GZ"),
+    (["lm_a.xlsx", "~$lm_a.xlsx", "._lm_a.xlsx"], "*lm_*", "lm_a.xlsx"),
+    (["lm_a.csv", "LM_B.csv"], "lm_*", "lm_a.csv"), (["a.csv"], "a.csv", "a.csv"), (["lm.csv.zip"], "lm", "lm.csv.zip"),
+    (["lm_1.csv"], "lm_*.csv", "lm_1.csv"),
 ])
 def test_which_file_is_meant(tmp_path, names, pattern, wanted):
     for n in names: (tmp_path/n).touch()

@@ -182,6 +182,7 @@ def test_the_id_of_another_compound_forbids_a_match_by_name():
     found = match_compounds(ours, theirs)
     assert found.wanted.tolist() == ["BRD-K54606188"] and found.route.tolist() == ["id"]
     assert list(unclear_compounds(ours, theirs)) == ["BRD-K17588104"]
+    assert match_compounds(ours.assign(inchikey=None), theirs).wanted.tolist() == ["BRD-K54606188"], "without structures too"
     two = entries(**{"BRD-K00000001": ("x9", None), "BRD-K00000002": ("X-9", None)})
     found = match_compounds(two, entries(**{"BRD-K00000001": ("x9", None)}))
     assert found.wanted.tolist() == ["BRD-K00000001", "BRD-K00000002"], "two ids of one name"

@@ -148,7 +148,7 @@ def test_each_artefact_names_the_parameters_that_shape_it_and_no_others(judged, 
     moved = {"factors", "alphas", "noise", "method", "min_samples", "resolution", "folds", "seed"}
     expected = {"models": fits, "comparison": compared | {"columns"}, "held_out": compared,
                 "optimism": compared, "robustness": moved, "masking": {"most", "probes", "noise"},
-                "coverage": {"chosen", "seed"}}
+                "coverage": {"chosen", "seed", "ways"}}
     for by in ("compound", "plate"):
         expected |= {f"cv_{by}": fits, f"held_out_{by}": fits, f"splits_{by}": {"folds", "seed"}}
     assert {stage: set(p) for stage, p in parameters.items()} == expected

@@ -66,7 +66,10 @@ REFUSED = {  # what a stranger has -> how the tables are spoilt, words of the se
     "probes in the model": (coefficients(lambda t: t.assign(gene=t.gene + "_at")), ["coefficients.csv", "no gene of this study"]),
     "two models": (coefficients(lambda t: t.rename(columns={"coefficient": "a"}).assign(b=0.5)), ["several columns", "(a, b)", "'coefficient'"]),
     "a misspelt setting": (write("settings.ini", "[DEFAULT]\nviablity = alive\n"), ["settings.ini", "'viablity'", "did you mean 'viability'?"]),
-    "settings that are none": (write("settings.ini", "viability = alive\n"), ["settings.ini", "[DEFAULT]"]),
+    "settings that are none": (write("settings.ini", "[DEFAULT]\nnothing\n"), ["settings.ini", "NAME = VALUE"]),
+    "settings of another table": (write("settings.ini", "viability = alive\n"), ["siginfo_example.csv", "'alive'"]),
+    "shares with a sign": (viability(lambda v: (100*v).round().astype(str) + "%"), ["600 in all", "0.82"]),
+    "log molar doses": (column("siginfo", dose_um=lambda t: np.log10(1e-6*t.dose_um)), ["logarithm", "uM"]),
 }
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -182,6 +185,12 @@ def test_nothing_depends_on_the_order_of_rows_genes_or_sides(folder):
         assert other.signatures.equals(plain.signatures) and other.outside.equals(plain.outside)
         assert other.samples.equals(plain.samples) and other.coefficients.equals(plain.coefficients)
 
+def test_doubts_are_said(folder, spoil):
+    spoil(folder, "siginfo", lambda t: t.assign(dose_um=1e-6*t.dose_um, time_h=1440, viability=(t.viability > 0.5)*1.0))
+    spoil(folder, "lfc_", lambda t: pd.concat([t.iloc[:, :1], 20*t.iloc[:, 1:]], axis=1))
+    notes = [s for s in read_folder(folder).report if s.startswith("note:")]
+    for word in ("in M or nM", "days or minutes", "a class", "times as widely"): assert any(word in n for n in notes), word
+
 def test_noisy_viabilities_pass(small):
     rng = np.random.default_rng(0)
     noisy = (small.samples.viability + rng.normal(0, 0.15, 600)).clip(-0.3, 2)
@@ -271,6 +280,14 @@ def test_few_compounds_give_neither_interval_nor_p(small):
     rows = few_compounds(small, ENOUGH)
     enough = compared("all", small.outside_samples[rows], {REFERENCE: np.linspace(0, 1, rows.sum())}, {}, repeats=50)
     assert enough.enough.all() and enough.pearson_low.notna().all()
+
+def test_the_optimism_of_few_compounds_has_no_interval(small):
+    rows = few_compounds(small, 6)
+    index = pd.MultiIndex.from_tuples([("unweighted", 1), ("cluster: sd", 1)], names=["weighting", "alpha"])
+    grid = pd.DataFrame({"r_compound": [0.2, 0.1], "r_outside": [0.1, 0.3]}, index)
+    made = np.random.default_rng(0).normal(size=(2, len(rows)))
+    few, all_ = (optimism(small.outside_samples[r], grid, made[:, r], repeats=20) for r in (rows, np.ones(len(rows), bool)))
+    assert np.isnan(few.optimism_low) and np.isfinite(all_.optimism_low)
 
 def test_a_small_set_is_named_before_the_run(small):
     few = dataclasses.replace(small, outside=small.outside[few_compounds(small, 6)], outside_samples=small.outside_samples[few_compounds(small, 6)])
