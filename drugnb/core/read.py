@@ -496,8 +496,9 @@ def _roles(layout, file):
     "Which columns of a text are ids, which numbers, and the decimal mark of these."
     cells = sampled_cells(layout.rows, len(layout.names))
     if layout.lost:
-        raise InputError(f"{file} has {counted(len(layout.lost), 'name')} in its header of which no row has a "
-                         f"cell ({some(layout.lost)}): its rows were cut short, or a separator is lacking.")
+        lost = f"{counted(len(layout.lost), 'name')} ({some(layout.lost)})"
+        raise InputError(f"{file} has {lost} in its header of which no row has a cell: its rows were cut "
+                         "short, or a separator is lacking.")
     if not len(cells): raise InputError(f"{file} has a header but no rows.")
     ids, numbers = matrix_columns(layout.names, cell_kinds(cells))
     if not ids:

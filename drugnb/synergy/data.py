@@ -59,8 +59,8 @@ def read_table(
     plain = [c.lower() for c in table]
     again = [c for c in plain if plain.count(c) > 1]
     if again:
-        raise InputError(f"{Path(path).name} has {plain.count(again[0])} columns called {again[0]!r}: keep one "
-                         "of them.")
+        raise InputError(f"{Path(path).name} has {plain.count(again[0])} columns called {again[0]!r}: keep "
+                         "one of them.")
     return table, table.attrs["report"]
 
 # %% ../../nbs/synergy/40_data.ipynb #09c4a407

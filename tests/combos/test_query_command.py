@@ -172,6 +172,28 @@ def test_a_large_file_is_read_in_blocks(asked, monkeypatch):
     assert table.drug.tolist() == ["x"] and "all read" in says and seen["top"] == 7 and seen["method"] == "wtcs"
     assert "read in blocks" in asked.refused("mine.csv", "--pairs")
 
+def test_a_file_read_in_blocks_knows_drugs_groups_and_lists(tmp_path, monkeypatch, capsys):
+    rng, genes = np.random.default_rng(3), landmark_genes().symbol[:60].tolist()
+    names = [f"d{i}__{c}__1um" for i in range(12) for c in ("A375", "MCF7")]
+    profiles = pd.DataFrame(rng.standard_normal((24, 60)), names, genes).astype("float32")
+    profiles.to_parquet(tmp_path/"library.parquet")
+    groups = pd.DataFrame({"id": names[::-1], "cell": [n.split("__")[1] for n in names[::-1]]})
+    groups.to_csv(tmp_path/"cells.csv", index=False)
+    profiles.iloc[[0]].rename(index={names[0]: "q"}).to_csv(tmp_path/"q.csv")
+    def table():
+        use.query(str(tmp_path/"q.csv"), str(tmp_path/"library.parquet"), groups=str(tmp_path/"cells.csv"),
+                  exclude="d0", permutations=50, top=100)
+        printed = capsys.readouterr()
+        return pd.read_csv(io.StringIO(printed.out)).sort_values("drug").reset_index(drop=True), printed.err
+    whole, _ = table()
+    monkeypatch.setattr(use, "_is_large", lambda path: True)
+    blocks, says = table()
+    assert "24 profiles are of 12 drugs" in says and "2 profiles left out" in says
+    assert len(blocks) == 22 and blocks["compound"].tolist() == whole["compound"].tolist()
+    for column in ("rank", "rank_mimic", "score", "normalised"):
+        np.testing.assert_allclose(blocks[column], whole[column], atol=1e-5)
+    assert blocks.p.between(0, 1).all()
+
 # the cases that broke others' tools
 
 CASES = project_path("../shared/cases/combos")
