@@ -72,8 +72,8 @@ WEIGHTING = Card(
 # %% ../nbs/06b_studies.ipynb #e449ee28
 COMBOS = Card(
     question="which drugs, or pairs of them, reverse a signature, and what a pair does given each drug alone",
-    notebooks={"combos/10_data": 0.05, "combos/11_connect": 0.16, "combos/12_pairs": 0.06,
-               "combos/15_held_out": 0.73},
+    notebooks={"combos/10_data": 0.03, "combos/11_connect": 0.15, "combos/12_pairs": 0.04,
+               "combos/15_held_out": 0.5, "combos/15a_predict": 0.14, "combos/15b_question": 0.14},
     sets={"simulated": "combos.data:simulated", "simulated-small": "combos.data:simulated_small",
           "simulated-published": "combos.data:simulated_published", "melanoma": ""},
     builds={"melanoma": "combos.data:build_melanoma"},
@@ -86,7 +86,8 @@ COMBOS = Card(
         "method": Rule(words=("ks", "wtcs", "xsum", "xcos", "zhang", "cosine", "pearson", "spearman")),
         "only": Rule(words=("by pair", "by study", "leaving drugs out", "both drugs new"), many=True),
     },
-    commands={"query": ("combos.use:query", "drugs, or pairs of them, that reverse or mimic a signature")},
+    commands={"query": ("combos.use:query", "drugs, or pairs of them, that reverse or mimic a signature"),
+              "predict": ("combos.predict:predict", "effects of pairs of drugs on expression, with intervals")},
 )
 
 # %% ../nbs/06b_studies.ipynb #981ec291

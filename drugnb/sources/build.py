@@ -18,7 +18,7 @@ import pandas as pd
 from drugnb.core.identity import (
     amounts, compound_groups, DOSE_UNITS, match_compounds, plain_cell, plain_name, shared_lines,
 )
-from ..core.read import find_table, read_annotations
+from ..core.read import read_annotations
 from ..core.settings import counted, InputError, some
 from drugnb.sources.layouts import (
     COMPOUND_TABLES, files_like, GENE_TABLES, NothingChosen, read_ctrp, read_ctrp_curves, read_gdsc,
@@ -274,6 +274,13 @@ def read_doses(
     return table[~table.index.duplicated()]
 
 # %% ../../nbs/sources/05_build.ipynb #713cdfba
+def _doses_table(raw):
+    "The table of doses in a folder or a subfolder; None where there is none."
+    found = files_like(raw, r"doses\.(txt|tsv|csv|xlsx|parquet)")
+    if len(found) > 1:
+        raise InputError(f"{len(found)} tables of doses are in {raw} ({some(found)}): leave one.")
+    return found[0] if found else None
+
 def _refuse_far_doses(samples, structures, response, path):
     "Raise for a dose of the table that is far above all that the response has tested of a drug."
     matches = match_compounds(_compounds(samples, structures), response.compounds)
@@ -324,7 +331,7 @@ def outside_part(
     "Labelled MIX-seq samples. Raises `InputError` for what is missing, or when none gets a viability."
     changes, samples = read_mixseq(raw)
     notes, reports = samples.attrs["report"], []
-    doses = find_table(raw, "doses", required=False)
+    doses = _doses_table(raw)
     if doses:
         samples, said = _with_doses(samples, doses)
         notes = [*notes, *said]

@@ -191,6 +191,16 @@ def _doses(t):
         notes.append(f"{counted(odd.sum(), 'dose')} not a positive concentration{units}: unknown")
     return dose.mask(near, in_id), notes
 
+# %% ../../nbs/sources/04_layouts.ipynb #0de4a74e
+def _refuse_other_doses(t, dose, name):
+    "Raise where most given doses are more than tenfold off the rounded ones: a unit must be wrong."
+    rounded, _ = amounts(t.pert_idose, DOSE_UNITS)
+    off = np.log10(dose/rounded).abs().dropna() > 1
+    if off.mean() > 0.5:
+        first = off.index[off.argmax()]
+        raise InputError(f"{name} gives {off.sum():,} doses twice, more than tenfold apart ({first}: "
+                         f"{dose[first]:g} and {rounded[first]:g} µM): correct pert_dose_unit or pert_idose.")
+
 def _times(t):
     "Times in hours, and a sentence on those of compounds that are not known."
     time, _ = amounts(_joined(t.pert_time, t.pert_time_unit, t.pert_itime), TIME_UNITS)
@@ -220,6 +230,7 @@ def read_sig_info(
     path = Path(path)
     t = _sig_info(path)
     (dose, of_doses), (time, of_times) = _doses(t), _times(t)
+    _refuse_other_doses(t[t.drug], dose[t.drug], path.name)
     plate = t.index.str.split("_", n=1).str[0]
     samples = pd.DataFrame({"compound": t.pert_id, "name": t.pert_iname, "cell": t.cell_id, "dose": dose,
                             "time": time, "plate": plate, "pert_type": t.pert_type, "repeats": t.repeats},

@@ -228,6 +228,7 @@ CELLS, LFC = "ctrp/v20.meta.per_cell_line.txt", "mixseq/lfc_with_viab_calced.csv
     (replaced(GENES, ("landmark", "inferred")), "marks no gene as a landmark"),
     (rewritten(GENES, lambda i, r: r.replace("\t", "9\t", 1)), "has none of the 30 landmark genes"),
     (replaced(CELLS, ("A375", "X1"), ("MCF7", "X2"), ("PC3", "X3")), "viability from ctrp .216 not measured in this cell line"),
+    (replaced(INFO, ("\tuM\t", "\tnM\t")), "gives 185 doses twice, more than tenfold apart"),
     (replaced(INFO, ("uM", "mg/kg")), "No signature in .* gets a viability from ctrp .216 dose unknown"),
     (rewritten(LFC, lambda i, r: f"ENSG0{i:010d}" + r[r.index(","):]), "share no gene"),
 ])
@@ -237,6 +238,7 @@ def test_what_cannot_become_a_study_is_refused_before_anything_is_written(beta, 
     with pytest.raises(InputError, match=said) as e: build_folder(raw, tmp_path/"mine")
     assert "\n" not in str(e.value) and str(e.value).endswith(".") and not (tmp_path/"mine").exists()
 
+@pytest.mark.slow
 def test_ensembl_ids_outside_are_those_of_the_releases_table_of_genes(beta):
     raw, _ = beta
     genes = pd.read_csv(raw/"CMAP_2020/geneinfo_beta.txt", sep="\t", dtype=str).set_index("gene_symbol").ensembl_id
@@ -288,6 +290,7 @@ def test_lines_that_a_plain_name_joins_are_matched_as_they_are_spelt():
     assert line_keys(pd.Series(["b1", "B-1", "B 1", "A375"]), apart).tolist() == ["B1", "B-1", "B 1", "A375"]
     assert len(ambiguous_lines(pd.Series(["A375"]), pd.Series(["A-375"]))) == 0, "two tables may spell as they like"
 
+@pytest.mark.slow
 def test_two_lines_of_one_plain_name_keep_their_own_viabilities(beta):
     raw, _ = beta
     cells, doses = raw/"ctrp/v20.meta.per_cell_line.txt", raw/"ctrp/v20.data.per_cpd_post_qc.txt"
@@ -368,10 +371,12 @@ def test_the_table_of_doses_as_people_write_it(tmp_path, table, found):
 def test_names_in_the_table_of_doses_that_are_not_there_are_said(tmp_path):
     mini_mixseq(tmp_path/"mixseq", seed=3)
     mini_ctrp(tmp_path/"ctrp", seed=3)
-    (tmp_path/"doses.csv").write_text("name,dose\nbortezomib,1.11\ntrametinb,1.11\n")
+    (tmp_path/"mixseq/doses.csv").write_text("name,dose\nbortezomib,1.11\ntrametinb,1.11\n")
     notes = outside_part(tmp_path, pd.DataFrame(columns=["name", "inchikey"], dtype=str), find_response(tmp_path))[3]
     assert "doses.csv names what is not in MIX-seq here: trametinb" in notes and "doses.csv gives no dose of Trametinib" in notes
-    assert read_doses(tmp_path/"doses.csv").dose.tolist() == [1.11, 1.11]
+    assert read_doses(tmp_path/"mixseq/doses.csv").dose.tolist() == [1.11, 1.11]
+    shutil.copy(tmp_path/"mixseq/doses.csv", tmp_path/"doses.tsv")
+    with pytest.raises(InputError, match="2 tables of doses"): outside_part(tmp_path, pd.DataFrame(), find_response(tmp_path))
 
 @pytest.mark.parametrize("form", ["csv", "tsv", "parquet", "txt.gz"])
 def test_annotations_that_were_saved_again_are_found(beta, form):
@@ -391,6 +396,7 @@ def test_responses_that_are_not_read_are_named(releases):
     assert find_response(raw).measured.attrs["report"][0] == "viabilities are of ctrp; not read: ctrp-curves, gdsc (--response)"
     assert find_response(raw, "GDSC").measured.attrs["report"][0].endswith("not read: ctrp, ctrp-curves (--response)")
 
+@pytest.mark.slow
 def test_a_second_build_that_fails_leaves_the_first_as_it_was(beta, tmp_path, monkeypatch):
     raw, _ = beta
     folder, _ = build_folder(raw, tmp_path/"mine")
