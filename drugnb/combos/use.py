@@ -52,7 +52,8 @@ def results(
     "What a sweep shows of a run; empty where there is nothing yet."
     path = folder/"scores.csv"
     if not path.exists(): return {}, pd.DataFrame(columns=["rmse", "low", "high"])
-    table = pd.read_csv(path)
+    table = pd.read_csv(path).dropna(subset="rmse")  # models that were skipped have none
+    if not len(table): return {}, pd.DataFrame(columns=["rmse", "low", "high"])
     split = next((s for s in SHOWN if s in set(table.split)), table.split.iloc[0])
     rows = table[table.split == split].set_index("model")
     models = rows.rename(columns={"rmse_low": "low", "rmse_high": "high"})[["rmse", "low", "high"]]
