@@ -11,6 +11,7 @@
 # make real-synergy       the same for pairs of drugs (drugnb fetch synergy makes them; installs torch and RDKit; half an hour)
 # make real-morphology    the same for images of cells (drugnb fetch morphology makes the wells; installs torch and MONAI)
 # make shift              coverage of intervals in shifted worlds and on the real set, each way of making them (05b_shift)
+# make plate              how often untreated wells of a real plate are called (PLATE=FILE, GCT or GCTX; two minutes)
 # make networks           the published network of pairs on the real set, beside the sum (half an hour)
 # make rebuilt            the real set from public files into data/ (DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere)
 # make bench              every claim of speed and memory beside its peer, into figures/benchmarks (keep the machine quiet)
@@ -41,7 +42,7 @@ CELLS := scores by_group explained explanations
 CROPS := -p size=0 -p epochs=20
 
 .DEFAULT_GOAL := help
-.PHONY: help figures figures-all figures-committed test test-all checks lab export notebooks real real-essentiality real-synergy real-morphology shift networks rebuilt bench maps wheel
+.PHONY: help figures figures-all figures-committed test test-all checks lab export notebooks real real-essentiality real-synergy real-morphology shift plate networks rebuilt bench maps wheel
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -151,6 +152,10 @@ shift: $(READY)
 	  $(PAPERMILL) nbs/05b_shift.ipynb runs/shift-a375.ipynb -p source l1000-a375 -p label "$$label" \
 	    -p out $(CURDIR)/figures/weighting/l1000-a375 || exit 1; done
 
+plate: $(READY)
+	mkdir -p runs
+	$(PAPERMILL) nbs/combos/11b_calibrate.ipynb runs/calibrate.ipynb -p plate $(abspath $(PLATE)) -p figures $(CURDIR)/figures/combos/plate
+
 networks: $(DEEP)
 	$(BIN)/drugnb run combos --data melanoma --run runs/combos/melanoma-networks -p "only=leaving drugs out" -p "models=sum,published network"
 	mkdir -p figures/combos/melanoma
@@ -167,7 +172,7 @@ rebuilt: $(READY)
 bench: $(READY)
 	mkdir -p runs
 	$(PAPERMILL) nbs/90_benchmarks.ipynb runs/benchmarks.ipynb -p n 74709 -p genes 978 -p weightings 1000 -p drugs 1309 \
-	  -p sizes 5000,20000 -p profiles 720216 -p map_sizes 1500 -p steps 6 -p arguments "-p perplexities= -p seeds=" -p figures $(CURDIR)/figures/benchmarks
+	  -p sizes 5000,20000 -p map_sizes 1500 -p steps 6 -p arguments "-p perplexities= -p seeds=" -p figures $(CURDIR)/figures/benchmarks
 
 maps: $(READY)
 	mkdir -p runs

@@ -286,7 +286,7 @@ def _query_large(signature, path, method, how, top, out, asked):
     source, groups, own = _asked_of_large(path, **asked, notes=notes)
     if how["permutations"] and len(signature) > FEW:
         how = {**how, "permutations": 0}
-        notes.append(f"p is left out: it is drawn for {FEW} queries or fewer where profiles are read in blocks")
+        notes.append(f"p is left out: it is drawn for {FEW} queries or fewer where a file is read in blocks")
     table = query_library(signature, source, method or "wtcs", top=top, groups=groups,
                           out=typed_path(out) if out else None, progress=True, **how)
     table = _with_compounds(table, own)

@@ -106,6 +106,7 @@ def typed_texts(
 ) -> pd.Series:  # numbers, truth values or text, missing where a mark of `core.identity` says so
     "The texts of a column as what they are."
     missing = (kinds.str.len() <= LONGEST).to_numpy()  # marks are short
+    missing = missing.copy()
     missing[missing] = is_missing(kinds[missing])
     known = kinds[~missing]
     if not len(known): return pd.Series(np.nan, kinds.index, dtype=TEXT if names else float)
@@ -695,7 +696,7 @@ def read_matrix(
     except (OSError, ValueError, KeyError, EOFError, pa.ArrowInvalid) as e:
         raise InputError(f"{path.name} cannot be read: it is damaged, cut short or of another format "
                          f"({first_line(e)}).") from e
-    matrix.index, matrix.columns = (_plain_ids(i) for i in (matrix.index, matrix.columns))
+    matrix.index, matrix.columns = (_plain_ids(i).astype(str) for i in (matrix.index, matrix.columns))
     for ids in (matrix.index, matrix.columns):
         refuse_dates(ids, path.name)
         require_unique(ids, path.name)

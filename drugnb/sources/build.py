@@ -289,7 +289,7 @@ def _refuse_far_doses(samples, structures, response, path):
     top = response.measured.groupby("compound")[tested].max().max(axis=1)
     top = matches.known.map(top).groupby(matches.wanted).max()
     each = samples.dropna(subset="dose").drop_duplicates(["compound", "dose"])
-    far = each[each.dose > FAR*each["compound"].map(top)]
+    far = each[each.dose > FAR*each["compound"].map(top).astype(float)]
     for r in far.head(1).itertuples():
         raise InputError(f"{path.name} gives {r.name} {r.dose:g} µM, but {response.name} tested it up to "
                          f"{top[r.compound]:g} µM: if it is in nanomolar, write its unit ({r.dose:g} nM).")

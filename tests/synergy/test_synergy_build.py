@@ -37,7 +37,7 @@ def raw_of(mirror, table):
 def prepared(name):
     path = project_path("../shared/data/synergy")/name
     if not path.is_file(): pytest.skip("the prepared wells are in no data folder")
-    return pd.read_csv(path)
+    return pd.read_csv(path, float_precision="round_trip")
 
 def archive(path, **members):
     with zipfile.ZipFile(path, "w") as z:
