@@ -10,6 +10,7 @@
 # make real-essentiality  the same for drug and gene-loss screens (drugnb fetch essentiality makes them; twenty minutes)
 # make real-synergy       the same for pairs of drugs (drugnb fetch synergy makes them; installs torch and RDKit; half an hour)
 # make real-morphology    the same for images of cells (drugnb fetch morphology makes the wells; installs torch and MONAI)
+# make shift              coverage of intervals in shifted worlds and on the real set, each way of making them (05b_shift)
 # make networks           the published network of pairs on the real set, beside the sum (half an hour)
 # make rebuilt            the real set from public files into data/ (DRUGNB_MIRROR=FOLDER-or-URL takes them from elsewhere)
 # make bench              every claim of speed and memory beside its peer, into figures/benchmarks (keep the machine quiet)
@@ -24,9 +25,10 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder tests/test_run.py tests
 READY := .venv/.ready
 DEEP := .venv/.deep
-MODELS := mean pair,stronger drug,average,sum,scaled sum,lines,ridge,stack
+MODELS := mean pair,stronger drug,average,sum,scaled sum,lines,ridge,mixed model (own treatment),mixed model,stack
 PAPERMILL := $(BIN)/papermill --no-progress-bar --cwd nbs
 TABLES := comparison optimism robustness masking coverage
+PAIRED := scores gains question coverage
 LINEAR := mean effects,mean effects with tissue,tissue mean,PCA-50 ridge,ridge,kernel,fast model
 QUICK := tissue mean,PCA-50 ridge,kernel,fast model
 ESSENTIAL := scores ranked agreement truths mutation_truths pathways
@@ -39,7 +41,7 @@ CELLS := scores by_group explained explanations
 CROPS := -p size=0 -p epochs=20
 
 .DEFAULT_GOAL := help
-.PHONY: help figures figures-all figures-committed test test-all checks lab export notebooks real real-essentiality real-synergy real-morphology networks rebuilt bench maps wheel
+.PHONY: help figures figures-all figures-committed test test-all checks lab export notebooks real real-essentiality real-synergy real-morphology shift networks rebuilt bench maps wheel
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -61,11 +63,12 @@ figures: $(READY)
 	$(BIN)/drugnb run morphology --data simulated
 
 figures-all: $(DEEP) figures
-	$(BIN)/drugnb run combos --data simulated --run runs/combos/simulated-networks -p folds=6 -p "models=$(MODELS),network"
+	$(BIN)/drugnb run combos --data simulated --run runs/combos/simulated-networks -p folds=6 -p networks=True -p "models=$(MODELS),network"
 
-figures-committed: $(DEEP) figures
+figures-committed: $(DEEP) figures-all
 	cp runs/weighting/simulated/figures/* figures/weighting/
 	cp runs/combos/simulated/figures/* figures/combos/
+	cp runs/combos/simulated-networks/question.csv runs/combos/simulated-networks/figures/question.* figures/combos/
 	mkdir -p figures/essentiality
 	cp runs/essentiality/simulated/figures/* figures/essentiality/
 	mkdir -p figures/synergy
@@ -104,8 +107,9 @@ real: $(DEEP)
 	mkdir -p figures/weighting/l1000-a375 figures/combos/melanoma
 	cp runs/weighting/l1000-a375/figures/comparison.* figures/weighting/l1000-a375/
 	for table in $(TABLES); do cp runs/weighting/l1000-a375/$$table.csv figures/weighting/l1000-a375/ || exit 1; done
-	$(BIN)/drugnb run combos --data melanoma -p "models=$(MODELS),network"
-	cp runs/combos/melanoma/figures/* runs/combos/melanoma/scores.csv figures/combos/melanoma/
+	$(BIN)/drugnb run combos --data melanoma -p networks=True -p "models=$(MODELS),network"
+	cp runs/combos/melanoma/figures/* figures/combos/melanoma/
+	for table in $(PAIRED); do cp runs/combos/melanoma/$$table.csv figures/combos/melanoma/ || exit 1; done
 
 real-essentiality: $(READY)
 	$(BIN)/drugnb run essentiality --data gdsc -p "drugs=$(PAGES)"
@@ -140,6 +144,13 @@ real-morphology: $(DEEP)
 	    -p "models=texture,SimCLR,SimCLR (transductive)" || exit 1; \
 	  cp runs/morphology/bbbc021-cells-$$way/scores.csv figures/morphology/bbbc021-cells/scores_$$way.csv || exit 1; done
 
+shift: $(READY)
+	mkdir -p runs figures/weighting/l1000-a375
+	$(PAPERMILL) nbs/05b_shift.ipynb runs/shift.ipynb -p seeds 10,11,12,13,14,15,16,17,18,19 -p source simulated -p out $(CURDIR)/figures/weighting
+	for label in "" viability_prism; do \
+	  $(PAPERMILL) nbs/05b_shift.ipynb runs/shift-a375.ipynb -p source l1000-a375 -p label "$$label" \
+	    -p out $(CURDIR)/figures/weighting/l1000-a375 || exit 1; done
+
 networks: $(DEEP)
 	$(BIN)/drugnb run combos --data melanoma --run runs/combos/melanoma-networks -p "only=leaving drugs out" -p "models=sum,published network"
 	mkdir -p figures/combos/melanoma
@@ -156,7 +167,7 @@ rebuilt: $(READY)
 bench: $(READY)
 	mkdir -p runs
 	$(PAPERMILL) nbs/90_benchmarks.ipynb runs/benchmarks.ipynb -p n 74709 -p genes 978 -p weightings 1000 -p drugs 1309 \
-	  -p sizes 5000,20000 -p map_sizes 1500 -p steps 6 -p arguments "-p perplexities= -p seeds=" -p figures $(CURDIR)/figures/benchmarks
+	  -p sizes 5000,20000 -p profiles 720216 -p map_sizes 1500 -p steps 6 -p arguments "-p perplexities= -p seeds=" -p figures $(CURDIR)/figures/benchmarks
 
 maps: $(READY)
 	mkdir -p runs

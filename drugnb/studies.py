@@ -87,7 +87,8 @@ COMBOS = Card(
         "only": Rule(words=("by pair", "by study", "leaving drugs out", "both drugs new"), many=True),
     },
     commands={"query": ("combos.use:query", "drugs, or pairs of them, that reverse or mimic a signature"),
-              "predict": ("combos.predict:predict", "effects of pairs of drugs on expression, with intervals")},
+              "predict": ("combos.predict:predict",
+                          "what pairs of drugs do to expression, with intervals")},
 )
 
 # %% ../nbs/06b_studies.ipynb #981ec291

@@ -46,6 +46,7 @@ def pair_splits(
 ) -> list[tuple[np.ndarray, np.ndarray]]:  # (training pairs, test pairs) of each fold, by position
     "Folds that leave labels out. Raises `InputError` where a fold leaves nothing to learn from or to test."
     groups = np.asarray(groups)
+    if not len(groups): raise InputError("There are no measured pairs to divide into folds.")
     if groups.ndim == 1: return grouped_splits(groups, n_folds, seed=seed)
     fold = _folds_of_drugs(groups, n_folds, seed)
     tested = [(fold == f).any(1) for f in np.unique(fold)]

@@ -96,7 +96,7 @@ def size_classes(
 ) -> tuple[np.ndarray, np.ndarray]:  # class of each entry (-1 where the effect is 0), median size of each
     "Classes of effect size."
     size = np.abs(measured)
-    edges = np.quantile(size[size > 0], SIZES)
+    edges = np.quantile(size[size > 0], SIZES) if size.any() else np.zeros(len(SIZES))
     at = np.where(size > 0, np.searchsorted(edges[1:-1], size, side="right"), -1)
     of = [size[at == c] for c in range(len(SIZES) - 1)]
     return at, np.array([np.median(s) if len(s) else np.nan for s in of])

@@ -52,7 +52,8 @@ def results(
     "What a sweep shows of a run; empty where there is nothing yet."
     path = folder/"scores.csv"
     if not path.exists(): return {}, pd.DataFrame(columns=["rmse", "low", "high"])
-    table = pd.read_csv(path)
+    table = pd.read_csv(path).dropna(subset="rmse")  # models that were skipped have none
+    if not len(table): return {}, pd.DataFrame(columns=["rmse", "low", "high"])
     split = next((s for s in SHOWN if s in set(table.split)), table.split.iloc[0])
     rows = table[table.split == split].set_index("model")
     models = rows.rename(columns={"rmse_low": "low", "rmse_high": "high"})[["rmse", "low", "high"]]
@@ -254,6 +255,16 @@ def _pairs(*given):
     from drugnb.combos.pairs import query_pairs
     return query_pairs(*given)
 
+def _labels(given, names, path, notes):
+    "The group of each profile; None where none are given."
+    if not given: return None
+    found = labels_of(given, names, path, GROUPS)
+    lost = found.index[found.isna()]
+    n = counted(len(lost), "profile")
+    if len(lost): notes.append(f"{n} without a group, taken as one group ({some(lost)})")
+    return found.fillna("")
+
+# %% ../../nbs/combos/16_use.ipynb #b10c6a12
 def _asked_of_large(path, drugs, groups, include, exclude, notes):
     "A large file's profiles that are kept, as blocks; the group and the drug of each, None where not asked."
     from drugnb.core.blocks import open_blocks
@@ -281,15 +292,6 @@ def _query_large(signature, path, method, how, top, out, asked):
     table = _with_compounds(table, own)
     print(_said(table, notes, ""), file=sys.stderr)
     if not out: save_csv(table, "")
-
-def _labels(given, names, path, notes):
-    "The group of each profile; None where none are given."
-    if not given: return None
-    found = labels_of(given, names, path, GROUPS)
-    lost = found.index[found.isna()]
-    n = counted(len(lost), "profile")
-    if len(lost): notes.append(f"{n} without a group, taken as one group ({some(lost)})")
-    return found.fillna("")
 
 # %% ../../nbs/combos/16_use.ipynb #39dc6953
 def query(

@@ -29,6 +29,7 @@ from drugnb.combos.predict import (
     save_pair_model,
 )
 from drugnb.combos.question import NETWORKS, VARIANCES, question_models, question_skips
+from drugnb.combos.use import results, summary
 from drugnb.core.settings import InputError
 
 
@@ -394,3 +395,12 @@ def test_intervals_on_melanoma_keep_their_word(melanoma):
     made = make_predictor(melanoma, ("mixed model",), note=str)
     for new, calibration in made.calibrations.items():
         assert 0.85 < calibration.coverage[0] < 0.95, new
+
+def test_a_sweep_shows_the_models_that_were_judged(tmp_path):
+    rows = pd.DataFrame({"split": "by pair", "model": ["sum", "stack"], "rmse": [1.0, np.nan], "rmse_low": 0.9, "rmse_high": 1.1, "pairs": 3,
+                         "skipped": ["", "too few"]})
+    rows.to_csv(tmp_path/"scores.csv", index=False)
+    facts, models = results(tmp_path)
+    assert facts == {"pairs": 3} and list(models.index) == ["sum"]
+    rows.iloc[1:].to_csv(tmp_path/"scores.csv", index=False)
+    assert results(tmp_path)[0] == {} and "skipped: too few" in summary(tmp_path)

@@ -78,7 +78,7 @@ def test_the_commands_user_sees_the_sentence_and_nothing_else(case, folder, spoi
     (["run", "weighting", "-p", "perplxity=3"], "has a parameter 'perplxity'"),
     (["run", "weighting", "-p", "perplexity=high"], "should be a number"),
     (["run", "weighting", "--run", "/dev/null/here"], "cannot be made"),
-    (["predict", "nothing.csv", "--model", "nowhere"], "no model at nowhere"),
+    (["predict", "nothing.csv", "--model", "nowhere"], "There is no model at"),
 ])
 def test_wrong_arguments(arguments, said, capfd):
     with pytest.raises(SystemExit) as e: main(arguments)

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from drugnb.core.identity import landmark_genes
+from drugnb.core.plausible import viability_kind
 from drugnb.core.settings import DEFAULTS, InputError
 from drugnb.weighting.choose import training_splits
-from drugnb.weighting.compare import REFERENCE, compared, comparison_text, headline, judged_by, read_table, spanned, withheld
-from drugnb.weighting.load import ENOUGH, assemble, gene_column, read_coefficients, read_folder, size_notes
+from drugnb.weighting.compare import REFERENCE, compared, comparison_text, headline, judged_by, optimism, read_table, spanned, withheld
+from drugnb.weighting.load import ENOUGH, assemble, gene_column, read_coefficients, read_folder, size_notes, treated_alike
 
 
 def viability(change):
@@ -313,3 +314,13 @@ def test_real_tables_pass(data):
     for name in ("viability", "viability_prism"):
         study = read_folder(data/"weighting", settings={**DEFAULTS, "viability": name})
         assert study.labelled.sum() > 200 and len(study.outside) > 100
+
+@pytest.mark.parametrize("z, kind", [(5, "percent inhibition"), (-5, "percent"), (np.nan, "percentages")])
+def test_percentages_are_told_by_their_direction(z, kind):
+    assert viability_kind(np.linspace(0, 100, 101), z) == kind
+
+def test_a_catalogue_tells_that_an_id_and_a_name_are_one_compound():
+    training, outside = pd.DataFrame({"compound": ["BRD-K12345678"]}), pd.DataFrame({"compound": ["X-1"], "name": ["olaparib"]})
+    catalogue = pd.DataFrame({"name": ["Olaparib"]}, ["BRD-K12345678-001-01-1"])
+    assert not treated_alike(outside, training, np.ones(1, bool))[0]
+    assert treated_alike(outside, training, np.ones(1, bool), catalogue)[0]
