@@ -42,8 +42,9 @@ def _plate_report(kind, untreated, genes, lost):
     report = [f"{counted(untreated.sum(), 'untreated well')} ({told(untreated)}) and "
               f"{(~untreated & kind.notna()).sum()} treated ({told(~untreated)}), {genes} genes"]
     unknown = kind.index[kind.isna()]
-    if len(unknown): report.append(f"{counted(len(unknown), 'well')} without pert_type left out: {some(unknown)}")
-    if len(lost): report.append(f"{counted(len(lost), 'gene')} with missing values left out: {some(lost)}")
+    left_out = ("well", "without pert_type", unknown), ("gene", "with missing values", lost)
+    for what, why, names in left_out:
+        if len(names): report.append(f"{counted(len(names), what)} {why} left out: {some(names)}")
     return report
 
 # %% ../../nbs/combos/11b_calibrate.ipynb #d4535d46
@@ -61,7 +62,7 @@ def read_plate(
         raise InputError(f"{path.name} has {counted(untreated.sum(), 'untreated well')} (pert_type holds "
                          f"{some(kind.dropna().unique())}): {FEWEST} or more are needed.")
     treated = ~untreated & kind.notna()
-    if not treated.any(): raise InputError(f"{path.name} has no treated well: untreated ones need some to match.")
+    if not treated.any(): raise InputError(f"{path.name} has no treated well for untreated ones to match.")
     if not wells.shape[1]: raise InputError(f"{path.name} has no gene that is known in every well.")
     fault = expression_fault(wells, gene_summary(wells), path.name)
     if fault: raise InputError(fault)
@@ -95,7 +96,7 @@ def _alarms_by_query(p):
 
 def alarm_rates(
     p: np.ndarray,  # queries x drugs
-) -> pd.Series:  # below (share of p < 0.05), passed (share at FDR 5%), called (share of queries with any such)
+) -> pd.Series:  # below (share of p < 0.05), passed (pairs at FDR 5%), called (queries with any)
     "How often unrelated queries are called."
     return _alarms_by_query(np.asarray(p)).mean()
 
@@ -125,7 +126,8 @@ def calibration(
         for null, p_of in NULLS.items():
             p = np.array([p_of(query, shelf, score, permutations, seed) for query in queries])
             shares = _with_intervals(_alarms_by_query(p), 1000, seed)
-            rows.append({"method": method, "null": null, "wells": len(queries), "drugs": p.shape[1], **shares})
+            about = {"method": method, "null": null, "wells": len(queries), "drugs": p.shape[1]}
+            rows.append({**about, **shares})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/combos/11b_calibrate.ipynb #68a66172
