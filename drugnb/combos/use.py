@@ -265,8 +265,9 @@ def _labels(given, names, path, notes):
     return found.fillna("")
 
 # %% ../../nbs/combos/16_use.ipynb #b10c6a12
-def _asked_of_large(path, drugs, groups, include, exclude, notes):
+def _asked_of_large(path, pairs, drugs, groups, include, exclude, notes):
     "A large file's profiles that are kept, as blocks; the group and the drug of each, None where not asked."
+    if pairs: raise InputError(f"{path.name} is read in blocks, where --pairs cannot be used.")
     from drugnb.core.blocks import open_blocks
     source = open_blocks(path)
     if not (drugs or groups or include or exclude): return source, None, None
@@ -321,8 +322,7 @@ def query(
     path, notes, given = typed_path(profiles), [], typed_path(references) if references else None
     how = dict(n_top=n_top, n_extreme=n_extreme, references=given)
     if _is_large(path):
-        if pairs: raise InputError(f"{path.name} is read in blocks, where --pairs cannot be used.")
-        asked = dict(drugs=drugs, groups=groups, include=include, exclude=exclude)
+        asked = dict(pairs=pairs, drugs=drugs, groups=groups, include=include, exclude=exclude)
         how["permutations"] = permutations
         return _query_large(_signature(signature, up, down, column, fdr), path, method, how, top, out, asked)
     library = read_matrix(path)
