@@ -124,7 +124,8 @@ def test_the_wheel_alone_runs_pairs_and_queries(alone):
     run = home/"runs/combos/my_pairs"
     tables = {"scores.csv", "splits.csv", "ranking.csv", "mechanisms.csv", "pairs.csv", "reranked.csv"}
     assert tables <= {p.name for p in run.iterdir()}
-    assert {p.stem for p in (run/"figures").iterdir()} == {"ranking", "pairs", "scores", "accuracy_by_size", "error_by_pair", "predicted"}
+    assert {p.stem for p in (run/"figures").iterdir()} == {
+        "ranking", "pairs", "scores", "accuracy_by_size", "error_by_pair", "predicted", "coverage", "question"}
     ranked = pd.read_csv(home/"ranked.csv")
     assert ranked["query"].nunique() == 6 and (ranked.groupby("query")["rank"].min() == 1).all()
     scores = pd.read_csv(run/"scores.csv").set_index(["split", "model"])
@@ -161,6 +162,7 @@ def test_the_readme_names_make_targets_that_exist(scratch):
         recipe = subprocess.run(["make", "-n", *line.split()[1:]], cwd=scratch, capture_output=True, text=True)
         assert recipe.returncode == 0 and recipe.stdout.strip(), line
 
+@pytest.mark.slow
 def test_the_real_set_by_its_name(data, tmp_path):
     "With what the run prints and saves."
     arguments = ["run", "weighting", "--data", "l1000-a375", "--run", tmp_path/"r", *QUICK[:-1], "alphas=1,10000", "-p", "eps=50"]

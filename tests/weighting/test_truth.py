@@ -64,6 +64,7 @@ def test_weighting_turns_the_model_towards_the_death_programme(full):
     towards = [-np.corrcoef(m, death)[0, 1] for m in models]
     assert towards[1] > towards[0] + 0.05 and towards[1] > 0.5, "viability falls where the death programme rises"
 
+@pytest.mark.slow
 def test_weighted_beats_unweighted_outside_over_ten_seeds():
     table = over_seeds(1500, 300, range(10))
     print("\n" + table.round(2).to_string())
