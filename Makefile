@@ -172,7 +172,7 @@ rebuilt: $(READY)
 bench: $(READY)
 	mkdir -p runs
 	$(PAPERMILL) nbs/90_benchmarks.ipynb runs/benchmarks.ipynb -p n 74709 -p genes 978 -p weightings 1000 -p drugs 1309 \
-	  -p sizes 5000,20000 -p map_sizes 1500 -p steps 6 -p arguments "-p perplexities= -p seeds=" -p figures $(CURDIR)/figures/benchmarks
+	  -p sizes 5000,20000 -p in_library 720216 -p map_sizes 1500 -p steps 6 -p arguments "-p perplexities= -p seeds=" -p figures $(CURDIR)/figures/benchmarks
 
 maps: $(READY)
 	mkdir -p runs
