@@ -64,7 +64,7 @@ class Study:
             ("weighted, chosen in training (compounds left out)", 0.01, "weighted", "training", "compounds"),
             ("weighted, chosen on the outside set", 0.02, "weighted", "outside", ""))]
         columns = ["compounds", "model", "pearson", "pearson_low", "pearson_high", "choice", "role", "chosen", "left_out"]
-        table = pd.DataFrame(rows, columns=columns)
+        table = pd.DataFrame(rows, columns=columns).assign(groups=40)
         pd.concat([table, table.assign(compounds="unseen", pearson=9)]).to_csv(folder/"comparison.csv", index=False)
 
 def go(folder, grid, work, jobs=2, parameters=LISTS, source="simulated"):

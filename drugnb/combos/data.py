@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..core.artefacts import atomic, digest, frame_key, write_tables
 from drugnb.core.identity import (
-    DOSE_UNITS, amount_parts, amounts, by_symbol, compound_names, oriented, require_unique, unknown_units,
+    DOSE_UNITS, amount_parts, amounts, by_symbol, compound_keys, oriented, require_unique, unknown_units,
 )
 from ..core.read import find_table, read_annotations, read_matrix
 from ..core.settings import InputError, counted, read_settings, some
@@ -144,8 +144,7 @@ def _drugs_and_study(conditions):
 def _one_spelling(rows, report):
     "Drugs of one name under one spelling (the first in the alphabet), those joined in the report."
     names = pd.Series(sorted({*rows.drug_a, *rows.drug_b} - {""}), dtype=object)
-    plain = compound_names(names)
-    first = names.groupby(plain.where(plain != "", names).to_numpy()).transform("first")
+    first = names.groupby(compound_keys(names).to_numpy()).transform("first")
     other = dict(zip(names[names != first], first[names != first]))
     joined = [f"{a} is {b}" for a, b in other.items()]
     if joined: report.append(f"drugs spelt in several ways are one: {some(joined)}")

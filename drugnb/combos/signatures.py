@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FOLD_CHANGES', 'STATISTICS', 'ADJUSTED', 'RAW', 'OTHERS', 'CLUSTERS', 'GENES', 'DIRECTIONS', 'SIDE', 'HEADERS',
            'fold_changes', 'statistics_beside', 'compares_groups', 'gene_column', 'query_of_table', 'signed_set',
-           'query_of_sets', 'read_gmt', 'read_genes', 'read_signatures']
+           'query_of_sets', 'read_genes', 'read_signatures']
 
 # %% ../../nbs/combos/10a_signatures.ipynb #a8f0d14f
 import re
@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from ..core.identity import excel_dates, gene_symbols, landmark_genes, plain_name
-from ..core.read import read_matrix, read_table
+from drugnb.core.identity import (
+    excel_dates, gene_symbols, id_texts, is_missing, landmark_genes, plain_name,
+)
+from ..core.read import read_gene_sets, read_matrix, read_table
 from ..core.settings import InputError, counted, some
+from ..core.text import table_text
 
 # %% ../../nbs/combos/10a_signatures.ipynb #f8ec0118
 FOLD_CHANGES = (  # limma, edgeR; DESeq2; Seurat; scanpy; others
@@ -79,8 +81,8 @@ def _with_columns(table):
 
 def _ids(column):
     "A column of ids as text; missing where it is."
-    text = column.astype("string").str.strip().str.replace(r"^(\d+)\.0$", r"\1", regex=True)
-    return text.astype(object).where(column.notna(), None)
+    text = id_texts(column)
+    return text.where(text != "", None)
 
 def gene_column(
     table: pd.DataFrame,  # a row a gene
@@ -262,13 +264,7 @@ def query_of_sets(
 def _lines(path):
     "The lines of a text with something on them, without comments, each cut at tabs, commas or semicolons."
     if not path.is_file(): raise InputError(f"There is no file {path}.")
-    with pa.input_stream(path, compression="detect") as stream: raw = stream.read()
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"): text = raw.decode("utf-16")
-    elif b"\0" in raw[:4096]: raise InputError(f"{path.name} is no text: give a list with a gene a line.")
-    else:
-        try: text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError: text = raw.decode("cp1252", errors="replace")
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in table_text(path)[0].splitlines()]
     cut = [re.split(r"[\t,;]", line) for line in lines if line and not line.startswith("#")]
     return [[cell.strip().strip("\"'") for cell in line] for line in cut]
 
@@ -282,27 +278,13 @@ def _stem(path):
                   re.sub(r"\.(gz|bz2|xz|zip)$", "", path.name, flags=re.I), flags=re.I)
 
 # %% ../../nbs/combos/10a_signatures.ipynb #05c4dd73
-def read_gmt(
-    path: Path,  # a line a set: name, description, genes
-) -> dict[str, list[str]]:  # genes by name
-    "The sets of a GMT file. Raises `InputError` for a line without genes, or two sets of one name."
-    sets = {}
-    for cells in _lines(path):
-        genes = [c for c in cells[2:] if c and c not in ("-666", "NA")]
-        if not genes:
-            raise InputError(f"{path.name}: the line of {cells[0]!r} has no genes after its description.")
-        if cells[0] in sets: raise InputError(f"{path.name} has two sets called {cells[0]!r}: rename one.")
-        sets[cells[0]] = genes
-    if not sets: raise InputError(f"{path.name} is empty.")
-    return sets
-
 def read_genes(
     path: Path,  # a gene a line (GRP, text), all on one line, a GMT of one set, or a table of genes
     known=(),  # symbols that are looked for
 ) -> list[str]:
     "The genes of one list. Raises `InputError` for an empty file, or several sets."
     if _ends(path, ".gmt"):
-        sets = read_gmt(path)
+        sets = read_gene_sets(path)
         if len(sets) > 1:
             raise InputError(f"{path.name} holds {len(sets)} sets ({some(sets)}): one is needed here.")
         return next(iter(sets.values()))
@@ -310,7 +292,8 @@ def read_genes(
     if len(rows) > 1 and max(map(len, rows)) > 1:
         table = _with_columns(read_table(path))
         return _ids(table[gene_column(table, known)]).dropna().tolist()
-    genes = [g for row in rows for g in (row if len(rows) == 1 else row[:1]) if g and g not in ("-666", "NA")]
+    genes = pd.Series([g for row in rows for g in (row if len(rows) == 1 else row[:1])], dtype=object)
+    genes = genes[~is_missing(genes)].tolist()
     if len(genes) > 1 and plain_name(pd.Series(genes[:1]))[0] in HEADERS: genes = genes[1:]
     if not genes: raise InputError(f"{path.name} is empty: it should list genes, one a line.")
     dates = excel_dates(genes)
@@ -367,7 +350,7 @@ def read_signatures(
     if not path.is_file(): raise InputError(f"There is no file {path}.")
     if (column or fdr) and _ends(path, ".gmt", ".grp"):
         raise InputError(f"{path.name} holds sets: --column and --fdr are for tables.")
-    if _ends(path, ".gmt"): return query_of_sets(read_gmt(path), name)
+    if _ends(path, ".gmt"): return query_of_sets(read_gene_sets(path), name)
     if _ends(path, ".gct", ".gctx", ".h5ad"): return _of_matrix(path, column, fdr)
     text = not _ends(path, ".xlsx", ".parquet", ".feather", ".arrow")
     if _ends(path, ".grp") or text and max(map(len, _lines(path)), default=0) < 2:

@@ -18,7 +18,9 @@ from .connect import genes_in_columns, matched, query_drugs, run_query
 from .data import open_combos
 from .signatures import read_genes, read_signatures, signed_set
 from ..core.artefacts import RunFolder, save_csv
-from ..core.identity import compound_ids, compound_names, gene_symbols, plain_name
+from drugnb.core.identity import (
+    compound_ids, compound_keys, compound_names, gene_symbols, named_columns, plain_name,
+)
 from ..core.read import read_matrix, read_table
 from ..core.settings import InputError, counted, some, typed_path
 
@@ -78,9 +80,7 @@ def drugs_in_names(
 
 def _column_named(table, wanted):
     "The column that is called as the first of some plain names that any is; None without one."
-    plain = dict(zip(plain_name(pd.Series(table.columns, dtype=object).astype(str)), table.columns))
-    return next((plain[n] for n in wanted if n in plain), None)
-
+    return next(iter(named_columns(table, wanted)), None)
 def _from_table(table, names, wanted, file):
     "What a table says of each profile, the profile found by content; missing where it says nothing."
     table = table.astype(str).where(table.notna())
@@ -126,9 +126,7 @@ def labels_of(
 def _one_name(labels):
     "Labels with one name for each compound, whatever its spelling, batch or salt."
     known = compound_ids(labels.dropna())
-    plain = compound_names(known)
-    first = known.groupby(plain.where(plain != "", known).to_numpy()).transform("min")
-    return first.reindex(labels.index)
+    return known.groupby(compound_keys(known).to_numpy()).transform("min").reindex(labels.index)
 
 def drugs_of(
     given: str,  # as for `labels_of`; "" for what the names say, "none" where each profile is a drug
@@ -271,7 +269,7 @@ def _asked_of_large(path, pairs, drugs, groups, include, exclude, notes):
     from drugnb.core.blocks import open_blocks
     source = open_blocks(path)
     if not (drugs or groups or include or exclude): return source, None, None
-    names = pd.Index(np.concatenate([names for names, _ in source.blocks(np.array([0]))]))
+    names = pd.Index(source.sample_names())
     own = drugs_of(drugs, names, path, notes)
     kept = names[chosen_profiles(names, own, include, exclude, notes)]
     def is_kept(some_names): return kept.get_indexer(some_names) >= 0

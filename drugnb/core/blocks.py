@@ -19,18 +19,14 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from .artefacts import first_line
 from .gct import MATRIX, SIDES, typed_column
 from .identity import as_text, gene_symbols, landmark_genes, MISSING, NO_NUMBER, require_unique
-from .read import gene_names, read_matrix, separator
+from .read import damaged, gene_names, read_matrix
 from .settings import InputError
+from .text import usual_separator
 
 # %% ../../nbs/core/04a_blocks.ipynb #3c8d0c9c
 BLOCK = 1 << 21  # numbers that are read at a time
-
-def _damaged(name, error):
-    return InputError(f"{name} cannot be read: it is damaged, cut short or of another format "
-                      f"({first_line(error)}).")
 
 class Source(NamedTuple):
     "A matrix of samples x genes that is read in blocks of samples."
@@ -40,7 +36,7 @@ class Source(NamedTuple):
     whole: bool  # already in memory, since its layout cannot be read in parts
     read: Callable  # a function of positions of genes, which yields names (of a block's samples) and numbers
     report: tuple = ()  # sentences on what was unusual, where it was read whole
-
+    names: np.ndarray | None = None  # of the samples, where they are known without reading
     def blocks(self,
         genes: np.ndarray | None = None,  # positions of genes, in any order; all of them if None
     ) -> Iterator[tuple]:  # names of samples; samples x genes (float32, NaN where missing)
@@ -51,7 +47,12 @@ class Source(NamedTuple):
                 yield names, _numbers(values, names, self.genes[genes], self.name)
         except InputError: raise
         except (OSError, RuntimeError, ValueError, pa.ArrowInvalid) as e:
-            raise _damaged(self.name, e) from e
+            raise damaged(self.name, e) from e
+
+    def sample_names(self) -> np.ndarray:
+        "Names of the samples, read with as few numbers as can be where they are not known."
+        if self.names is not None: return self.names
+        return np.concatenate([names for names, _ in self.blocks(np.array([0]))])
 
     def only(self,
         keep: Callable,  # a function of names of samples (n), true for those to keep
@@ -60,7 +61,7 @@ class Source(NamedTuple):
         def read(genes):
             for names, values in self.read(genes):
                 if (kept := np.asarray(keep(names), bool)).any(): yield names[kept], values[kept]
-        return self._replace(read=read, count=None)
+        return self._replace(read=read, count=None, names=None)
 
 # %% ../../nbs/core/04a_blocks.ipynb #285607fc
 def _numbers(values, names, genes, file):
@@ -137,7 +138,7 @@ def _gctx_source(path, wanted):
         genes, names = _gene_names(h, "column" if turned else "row"), rows if turned else columns
     require_unique(names, path.name)
     def read(genes): return _gctx_blocks(path, names, int(turned), genes)
-    return Source(path.name, pd.Index(genes), len(names), False, read)
+    return Source(path.name, pd.Index(genes), len(names), False, read, names=names)
 
 # %% ../../nbs/core/04a_blocks.ipynb #3740102f
 def _table_layout(schema):
@@ -224,7 +225,7 @@ def _first_lines(path):
 def _header(line, path):
     "The cells of a text table's first line."
     text = line.decode("utf-8-sig", "replace").strip("\r\n")
-    return next(csv.reader([text], delimiter=separator(path)), [])
+    return next(csv.reader([text], delimiter=usual_separator(path)), [])
 
 def _text_batches(path, header, genes):
     "The columns asked for of a text table, a piece at a time."
@@ -232,7 +233,7 @@ def _text_batches(path, header, genes):
     types = dict.fromkeys(genes, pa.float32()) | {header[0]: pa.string()}
     return pa.csv.open_csv(
         path, pa.csv.ReadOptions(column_names=header, skip_rows=1, block_size=1 << 24),
-        pa.csv.ParseOptions(delimiter=separator(path)),
+        pa.csv.ParseOptions(delimiter=usual_separator(path)),
         pa.csv.ConvertOptions(column_types=types, include_columns=columns, null_values=list(MISSING)))
 
 def _text_source(path, wanted):
@@ -281,5 +282,5 @@ def open_blocks(
         if name.endswith((".parquet", ".arrow", ".feather")): source = _columns_source(path, wanted)
         if name.endswith(TEXTS): source = _text_source(path, wanted)
     except (OSError, RuntimeError, KeyError, pa.ArrowInvalid) as e:
-        raise _damaged(path.name, e) from e
+        raise damaged(path.name, e) from e
     return source or _frame_source(read_matrix(path), wanted, path.name, True)

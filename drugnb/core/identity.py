@@ -6,11 +6,12 @@
 __all__ = ['MISSING', 'EXCEL_ERRORS', 'NO_NUMBER', 'MARKS', 'MONTHS', 'EXCEL_DATE', 'SYMBOLS', 'GENE_IDS', 'BESIDE', 'IS_ID',
            'BROAD', 'SALTS', 'NAMELESS', 'SALT_END', 'NO_DRUG', 'SIGN', 'CODE_END', 'STEREO_END', 'PLACEHOLDER',
            'COMPOUND_COLUMNS', 'ROUTES', 'CCLE_TISSUES', 'LINES_APART', 'LINE_IDS', 'LINE_NAMES', 'DOSE_UNITS',
-           'TIME_UNITS', 'AMOUNT', 'as_text', 'require_unique', 'is_missing', 'without_missing', 'excel_dates',
-           'oriented', 'landmark_genes', 'gene_symbols', 'repeated_genes', 'by_symbol', 'broad_core', 'compound_ids',
-           'first_block', 'plain_name', 'compound_names', 'compound_groups', 'group_codes', 'match_compounds',
-           'unclear_compounds', 'plain_cell', 'shared_lines', 'named_columns', 'match_lines', 'plain_units',
-           'amount_parts', 'amounts', 'unknown_units', 'with_units']
+           'TIME_UNITS', 'AMOUNT', 'IN_BRACKETS', 'UNIT_AT_END', 'as_text', 'id_text', 'require_unique', 'is_missing',
+           'id_texts', 'without_missing', 'excel_dates', 'oriented', 'landmark_genes', 'gene_symbols', 'repeated_genes',
+           'by_symbol', 'broad_core', 'compound_ids', 'first_block', 'plain_name', 'compound_names', 'compound_keys',
+           'best_spelling', 'compound_groups', 'group_codes', 'match_compounds', 'unclear_compounds', 'plain_cell',
+           'shared_lines', 'named_columns', 'match_lines', 'plain_units', 'without_unit', 'amount_parts', 'amounts',
+           'unknown_units', 'with_units']
 
 # %% ../../nbs/core/02_identity.ipynb #2158438d
 import re
@@ -35,6 +36,12 @@ def as_text(
         except UnicodeDecodeError: return value.decode("latin-1").strip()
     whole = isinstance(value, float | np.floating) and float(value).is_integer()
     return f"{value:.0f}" if whole else str(value).strip()
+
+def id_text(
+    value,  # an id, as stored
+) -> str:
+    "An id as text; a whole number without its decimal point, also where it is text already."
+    return re.sub(r"^(\d+)\.0$", r"\1", as_text(value))
 
 def require_unique(
     ids,  # of rows or columns
@@ -77,6 +84,14 @@ def is_missing(
     codes, kinds = pd.factorize(values)
     marked = np.array([_stands_for_missing(k) for k in kinds] + [True])  # code -1 takes the last
     return pd.Series(marked[codes], values.index)
+
+def id_texts(
+    values: pd.Series,  # ids or names, of any kind
+) -> pd.Series:  # text, "" where missing
+    "Ids or names as `id_text` has them, each different one looked at once."
+    codes, kinds = pd.factorize(values)
+    texts = ["" if _stands_for_missing(k) else id_text(k) for k in kinds] + [""]
+    return pd.Series(np.array(texts, dtype=object)[codes], values.index)
 
 def without_missing(
     table: pd.Series | pd.DataFrame,  # of any kind
@@ -320,6 +335,23 @@ def compound_names(
 ) -> pd.Series:  # equal where two names are one compound's; "" where missing or no name
     "Compound names without case, punctuation and salt, but with the signs that tell stereoisomers apart."
     return _names_and_salts(names).name
+
+def compound_keys(
+    names: pd.Series,  # of compounds or other treatments, as written
+) -> pd.Series:  # equal where two names are one treatment; "" where missing
+    "`compound_names`, or the text in lower case where that is no name of a compound."
+    keys = compound_names(names)
+    return keys.where(keys != "", names.fillna("").astype(str).str.strip().str.lower())
+
+def best_spelling(
+    names: pd.Series,  # as written
+    keys: pd.Series,  # equal where two names are one thing's; "" for none
+) -> tuple[pd.Series, list[str]]:  # by key its most frequent name; names of one key, as "taxol = Taxol"
+    "The most frequent of the spellings of one thing, and what was written in several ways."
+    counts = pd.DataFrame({"name": names, "key": keys})[keys != ""].value_counts().reset_index(name="n")
+    counts = counts.sort_values(["n", "name"], ascending=[False, True], kind="stable")
+    several = counts[counts.key.duplicated(keep=False)].groupby("key").name.agg(" = ".join)
+    return counts.drop_duplicates("key").set_index("key")["name"], several.tolist()
 
 # %% ../../nbs/core/02_identity.ipynb #5421748b
 def _facts(ids, names, keys):
@@ -573,14 +605,10 @@ def named_columns(
     plain = dict(zip(plain_name(pd.Series(table.columns, dtype=object))[::-1], table.columns[::-1]))
     return list(dict.fromkeys(plain[n] for n in names if n in plain))
 
-def _line_id(value):
-    "An id of a line as text; a number without its decimal point, also where it is text already."
-    return re.sub(r"^(\d+)\.0$", r"\1", as_text(value))
-
 def _line_keys(known):
     "Keys of each line of a catalogue on each route: two columns, key and known."
     def pairs(names):
-        columns = [known[c].dropna().map(_line_id) for c in named_columns(known, names)]
+        columns = [known[c].dropna().map(id_text) for c in named_columns(known, names)]
         columns = [pd.Series(known.index, known.index, dtype=object), *columns]
         keys = pd.concat(columns).rename("key").rename_axis("known").reset_index()
         return keys[~keys.key.isin(MISSING)]
@@ -608,8 +636,8 @@ def match_lines(
     known: pd.DataFrame,  # a catalogue by line id; columns called as in `LINE_IDS` and `LINE_NAMES` are used
 ) -> pd.DataFrame:  # by wanted: known ("" where none or several), route (id, other id, name, several or "")
     "The cell lines of one table in a catalogue. Raises `InputError` for an id that occurs twice in either."
-    wanted = pd.Index([_line_id(w) for w in wanted], dtype=object)
-    known = known.set_axis([_line_id(k) for k in known.index])
+    wanted = pd.Index([id_text(w) for w in wanted], dtype=object)
+    known = known.set_axis([id_text(k) for k in known.index])
     for what, ids in (("wanted", wanted), ("known", known.index)):
         require_unique(ids, f"The table of {what} cell lines")
     found = pd.DataFrame({"known": "", "route": ""}, wanted)
@@ -656,10 +684,25 @@ def plain_units(
     units: pd.Series,  # as written: "µM", "nmol L^-1", "(uM)"
 ) -> pd.Series:  # "um", "nmol/l", "um"
     "Units as `DOSE_UNITS` and `TIME_UNITS` write them."
-    plain = units.str.lower().str.replace("[µμ\ufffd]", "u", regex=True)
+    codes, kinds = pd.factorize(units)  # few units differ
+    plain = pd.Series(kinds, dtype=object).str.lower().str.replace("[µμ\ufffd]", "u", regex=True)
     plain = plain.str.replace(r"[\s()\[\]]|\.$", "", regex=True)
-    return plain.str.replace(r"[.·*]?(?:l\^?-1|/lit(?:er|re))$", "/l", regex=True)
+    plain = plain.str.replace(r"[.·*]?(?:l\^?-1|/lit(?:er|re))$", "/l", regex=True)
+    return pd.Series(np.append(plain.to_numpy(object), np.nan)[codes], units.index)  # code -1 takes the last
 
+# %% ../../nbs/core/02_identity.ipynb #c0a17e02
+IN_BRACKETS = re.compile(r"^(.*?)\s*[(\[]([^)\]]*)[)\]]\s*$")
+UNIT_AT_END = re.compile(
+    r"^(.*(?:dose|conc).*)[_. ](um|µm|μm|nm|mm|pm|molar|micromolar|nanomolar)$", re.IGNORECASE)
+
+def without_unit(
+    column: str,  # name of a column: "dose (nM)", "conc_uM"
+) -> tuple[str, str]:  # the name alone; what stood in brackets or, of a dose, at its end
+    "A column's name and the unit that it says."
+    found = IN_BRACKETS.match(column) or UNIT_AT_END.match(column)
+    return found.groups() if found else (column, "")
+
+# %% ../../nbs/core/02_identity.ipynb #c0a17e01
 def amount_parts(
     values: pd.Series,  # numbers, or text such as "10 µM", "0,5", "24 h"
 ) -> pd.DataFrame:  # number (float64, missing where there is none), unit (as written, "" where none)

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['PLAIN', 'PACKED', 'TABLE_ENDINGS', 'CODE', 'LONGEST', 'TRUTH', 'INDEX', 'INDEX_NAMES', 'CELLS', 'ENDINGS',
            'SAMPLE_IDS', 'OTHER_IDS', 'BESIDE', 'DEFAULT_ENTRY', 'GENE_COLUMNS', 'MATRIX_READERS', 'find_table',
-           'fitting_files', 'separator', 'plain_numbers', 'typed_texts', 'typed_frame', 'cell_kinds', 'sampled_cells',
-           'column_names', 'hdf5_kind', 'read_table', 'read_annotations', 'matrix_columns', 'gene_names',
-           'refuse_dates', 'read_matrix']
+           'fitting_files', 'plain_numbers', 'typed_texts', 'typed_frame', 'cell_kinds', 'sampled_cells',
+           'column_names', 'hdf5_kind', 'read_table', 'read_annotations', 'read_gene_sets', 'matrix_columns',
+           'gene_names', 'refuse_dates', 'damaged', 'read_matrix']
 
 # %% ../../nbs/core/04_read.ipynb #8b76d366
 import io
@@ -30,12 +30,13 @@ from drugnb.core.gct import (
     name_the_text, MISSING_TEXTS, number_frame, read_column_notes, read_gct, read_gctx, TEXT,
 )
 from drugnb.core.identity import (
-    as_text, excel_dates, EXCEL_ERRORS, is_missing, landmark_genes, plain_name, require_unique,
-    without_missing,
+    as_text, excel_dates, EXCEL_ERRORS, is_missing, landmark_genes, named_columns, plain_name,
+    require_unique, without_missing,
 )
 from .settings import counted, InputError, some
 from drugnb.core.text import (
-    COMMA, decimal_mark, file_kind, fitted_names, mended_rows, POINT, SAMPLE, text_layout, utf8_stream,
+    COMMA, decimal_mark, file_kind, fitted_names, mended_rows, POINT, SAMPLE, table_text, text_layout,
+    utf8_stream,
 )
 
 # %% ../../nbs/core/04_read.ipynb #e61221a7
@@ -80,13 +81,6 @@ def fitting_files(
         if fit: return fit
     return []
 
-# %% ../../nbs/core/04_read.ipynb #d8e7f167
-def separator(
-    path: Path,  # of a text table
-) -> str:
-    "What separates the columns of a text table by its ending: tabs in .tsv and .txt, commas else."
-    return "\t" if re.search(r"\.(tsv|txt)(\.gz)?$", path.name) else ","
-
 # %% ../../nbs/core/04_read.ipynb #c0d5889d
 CODE = r"[-+]?0\d+"  # a number that is a name: its zeros mean something
 LONGEST = max(map(len, (*MISSING_TEXTS, "-666.000000000")))  # letters of a mark of a missing value
@@ -105,8 +99,7 @@ def typed_texts(
     names: bool = False,  # keep them as text
 ) -> pd.Series:  # numbers, truth values or text, missing where a mark of `core.identity` says so
     "The texts of a column as what they are."
-    missing = (kinds.str.len() <= LONGEST).to_numpy()  # marks are short
-    missing = missing.copy()
+    missing = (kinds.str.len() <= LONGEST).to_numpy(copy=True)  # marks are short
     missing[missing] = is_missing(kinds[missing])
     known = kinds[~missing]
     if not len(known): return pd.Series(np.nan, kinds.index, dtype=TEXT if names else float)
@@ -431,6 +424,25 @@ def read_annotations(
     table.attrs["report"] = report
     return table
 
+# %% ../../nbs/core/04_read.ipynb #d51e7a02
+def read_gene_sets(
+    path: Path | str,  # GMT, perhaps packed: a line a set (name, description, genes)
+) -> dict[str, list[str]]:  # genes by set, as written
+    "Sets of genes. Raises `InputError` for a line without genes, or a name that occurs twice."
+    path = Path(path)
+    if not path.is_file(): raise InputError(f"There is no file {path}.")
+    rows = [(i, [cell.strip().strip("\"'") for cell in line.split("\t")])
+            for i, line in enumerate(table_text(path)[0].splitlines(), 1) if line.strip() and line[0] != "#"]
+    genes = [list(filter(None, row[2:])) for _, row in rows]
+    sets = [[g for g, lost in zip(of, is_missing(pd.Series(of, dtype=object))) if not lost] for of in genes]
+    bad = next((i for (i, _), of in zip(rows, sets) if not of), None)
+    if bad or not rows:
+        raise InputError(f"Line {bad or 1} of {path.name} is no gene set: it has no genes after its "
+                         "description (a name, a description and genes, separated by tabs).")
+    names = [row[0] for _, row in rows]
+    require_unique(names, path.name)
+    return dict(zip(names, sets))
+
 # %% ../../nbs/core/04_read.ipynb #d3a7f882
 SAMPLE_IDS = ("sigid", "modelid", "depmapid", "sampleid", "profileid")  # plain names of ids that go first
 OTHER_IDS = ("id", "rid", "cid", "gene", "geneid", "genesymbol", "symbol", "hugosymbol", "genename", "entrez",
@@ -632,8 +644,7 @@ def gene_names(
     notes: pd.DataFrame,  # what it tells of them, in the same order
 ) -> pd.Index:  # gene ids or symbols, or the ids where the file knows nothing better
     "What a file calls its genes, where it knows."
-    plain = dict(zip(plain_name(pd.Series(notes.columns, dtype=object)), notes.columns))
-    for column in (notes[plain[c]].astype(object) for c in GENE_COLUMNS if c in plain):
+    for column in (notes[c].astype(object) for c in named_columns(notes, GENE_COLUMNS)):
         if column.notna().all() and column.is_unique: return pd.Index(column.map(as_text))
     return ids
 
@@ -682,9 +693,17 @@ def _plain_ids(ids):
     "Ids as text, a whole number without its decimal point."
     texts = pd.Series(ids.map(as_text) if ids.dtype.kind in "fiu" else ids.astype(str), dtype=object)
     texts = texts.str.strip("\ufeff\u200b \t\u00a0").str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
-    return pd.Index(texts, dtype=object, name=None)
+    return pd.Index(texts, name=None).astype(str)
 
 # %% ../../nbs/core/04_read.ipynb #064ee465
+def damaged(
+    name: str,  # of a file
+    error: Exception,  # that reading it raised
+) -> InputError:  # to be raised
+    "What is said of a file that a reader gave up on."
+    return InputError(f"{name} cannot be read: it is damaged, cut short or of another format "
+                      f"({first_line(error)}).")
+
 def read_matrix(
     path: Path,  # text in any layout (also packed), .xlsx, Parquet, Feather, GCT, GCTX, or h5ad
 ) -> pd.DataFrame:  # float32, oriented as stored, names as text; `attrs["report"]` says what is missing
@@ -694,9 +713,8 @@ def read_matrix(
     try: matrix = MATRIX_READERS[_kind_by_ending(path)](path)
     except InputError: raise
     except (OSError, ValueError, KeyError, EOFError, pa.ArrowInvalid) as e:
-        raise InputError(f"{path.name} cannot be read: it is damaged, cut short or of another format "
-                         f"({first_line(e)}).") from e
-    matrix.index, matrix.columns = (_plain_ids(i).astype(str) for i in (matrix.index, matrix.columns))
+        raise damaged(path.name, e) from e
+    matrix.index, matrix.columns = (_plain_ids(i) for i in (matrix.index, matrix.columns))
     for ids in (matrix.index, matrix.columns):
         refuse_dates(ids, path.name)
         require_unique(ids, path.name)

@@ -9,7 +9,6 @@ __all__ = ['LINE_ID', 'TISSUE', 'PATIENT', 'DEPMAP', 'FEW', 'SENSITIVE', 'DRUG',
            'write_screen', 'simulated', 'simulated_small', 'write_example', 'open_screen']
 
 # %% ../../nbs/essentiality/20_data.ipynb #3b6d7097
-import gzip
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,12 +17,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..core.artefacts import digest, first_line, frame_key, write_table
+from ..core.artefacts import digest, frame_key, write_table
 from drugnb.core.identity import (
     LINE_IDS, LINE_NAMES, as_text, by_symbol, compound_groups, gene_symbols, landmark_genes,
     is_missing, match_compounds, match_lines, named_columns, plain_cell, require_unique, without_missing,
 )
-from ..core.read import column_names, fitting_files, read_matrix, read_table, TABLE_ENDINGS
+from drugnb.core.read import (
+    column_names, fitting_files, read_gene_sets, read_matrix, read_table, TABLE_ENDINGS,
+)
 from ..core.settings import counted, InputError, read_settings, some
 from ..core.worlds import gene_names, programmes
 from ..studies import find_set
@@ -765,22 +766,10 @@ def screen_files(
 
 # %% ../../nbs/essentiality/20_data.ipynb #5131461b
 def read_gmt(
-    path: Path | str,  # a line a set: name, description, genes, separated by tabs; also gzipped
+    path: Path | str,  # see `core.read.read_gene_sets`
 ) -> pd.DataFrame:  # genes x sets, 1 for a member and 0 for others
     "Gene sets. Raises `InputError` for a line that is no set, or a name that occurs twice."
-    path = Path(path)
-    try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
-    except (ValueError, OSError, EOFError) as e:
-        raise InputError(f"{path.name} cannot be read as gene sets ({first_line(e)}).") from e
-    rows = [(i, line.split("\t")) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
-    bad = next((i for i, row in rows if not any(g.strip() for g in row[2:])), None)
-    if bad or not rows:
-        raise InputError(f"Line {bad or 1} of {path.name} is no gene set: it should be a name, a description "
-                         "and genes, separated by tabs.")
-    require_unique([row[0].strip() for _, row in rows], path.name)
-    members = {row[0].strip(): dict.fromkeys(filter(None, map(str.strip, row[2:])), 1.0) for _, row in rows}
+    members = {name: dict.fromkeys(genes, 1.0) for name, genes in read_gene_sets(path).items()}
     return pd.DataFrame(members).fillna(0.0)
 
 # %% ../../nbs/essentiality/20_data.ipynb #4653fd2c

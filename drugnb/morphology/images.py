@@ -38,7 +38,7 @@ from PIL import Image
 
 import drugnb
 from ..core.artefacts import atomic, digest, first_line, frame_key, RunFolder
-from ..core.identity import as_text, MISSING
+from ..core.identity import as_text, id_texts
 from ..core.settings import counted, InputError, some, typed_path
 from ..core.style import styled
 
@@ -209,9 +209,7 @@ SITE = ["plate", "well", "site"]  # identify an image
 def _cells_of(table, column):
     "A column as text, \"\" where missing or not there."
     if column not in table: return pd.Series("", table.index, dtype=object)
-    codes, kinds = pd.factorize(table[column], use_na_sentinel=False)
-    text = np.array(["" if pd.isna(k) or as_text(k) in MISSING else as_text(k) for k in kinds], dtype=object)
-    return pd.Series(text[codes] if len(text) else text, table.index, dtype=object)
+    return id_texts(table[column])
 
 def _require_columns(table, wanted, what):
     "A table with lower-case names of columns. Raises for one that is not there or empty."

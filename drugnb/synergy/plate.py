@@ -24,7 +24,7 @@ from matplotlib.patches import Circle, Wedge
 from matplotlib.patheffects import Normal, Stroke
 
 from ..core.artefacts import digest, save_csv
-from ..core.identity import amounts, as_text, DOSE_UNITS, MISSING, plain_name
+from ..core.identity import amounts, as_text, DOSE_UNITS, is_missing, plain_name
 from ..core.settings import InputError, typed_path
 from ..core.style import save_figure, styled
 
@@ -130,7 +130,7 @@ def _need(table, columns, what):
 def _labels(values, what):
     "Labels as text. Raises for one that is missing or that a spreadsheet takes for a formula."
     text = pd.Series(values, dtype=object).map(as_text)
-    missing = pd.Series(values, dtype=object).isna() | text.isin(MISSING)
+    missing = is_missing(pd.Series(values, dtype=object))
     if missing.any():
         raise InputError(f"Row {text.index[missing][0]} of the table of {what} names none "
                          f"({missing.sum()} in all): fill it in.")
@@ -156,7 +156,7 @@ def read_proposal(
     _need(proposal, ["drug_a", "drug_b"], "proposed pairs")
     if not len(proposal): raise InputError("The table of proposed pairs is empty.")
     a, b = (_labels(proposal[c], "proposed drugs") for c in ("drug_a", "drug_b"))
-    named = "line" in proposal and not proposal["line"].map(as_text).isin(MISSING).all()
+    named = "line" in proposal and not is_missing(proposal["line"]).all()
     line = _labels(proposal["line"], "proposed lines") if named else pd.Series("", a.index)
     if (a == b).any():
         raise InputError(f"The drug {a[a == b].iloc[0]!r} is paired with itself: leave it out.")
@@ -181,7 +181,7 @@ def _micromolar(table, name, what, default=""):
     values = table[plain[name] if name in plain else [*units.values()][0]].map(as_text)
     unit = pd.Series([*units][0] if units else default, table.index)
     if not units and "unit" in plain:
-        unit = table[plain["unit"]].map(as_text).mask(lambda u: u.isin(MISSING), default)
+        unit = table[plain["unit"]].map(as_text).mask(is_missing(table[plain["unit"]]), default)
     bare = ~values.str.contains(r"[a-zA-Zµμ]\w*$", regex=True)
     if (bare & (unit == "?")).any():
         raise InputError(f"The table of {what} does not say the unit of {name} {values[bare].iloc[0]}: "

@@ -835,7 +835,7 @@ def read_table(
     missing = [c for c in SELECT if c not in table]
     if missing: raise InputError(f"{path} has no column {missing[0]!r}: run the study again.")
     table = table.fillna({c: "" for c in ("choice", *SELECT)})
-    return table if "enough" in table or "groups" not in table else withheld(table)
+    return table if "enough" in table else withheld(table)
 
 def read_tables(
     folder: Path | str,  # a run folder, or one that its tables were copied to

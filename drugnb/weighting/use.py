@@ -121,8 +121,7 @@ def described_by_ids(
     parts = text.str.extract(r"^[^_:]+_(?P<cell>[^_:]+)_(?P<time>[0-9.]+)H(?:_[^:]*)?:"
                              r"(?P<compound>BRD-[A-Z][0-9]{8})[^:]*(?::(?P<dose>[0-9.]+))?(?::.*)?$")
     parts[["time", "dose"]] = parts[["time", "dose"]].apply(pd.to_numeric, errors="coerce")
-    return parts.dropna(subset="compound").dropna(axis=1, how="all").reindex(columns=SHOWN_OF_SAMPLES).dropna(
-        axis=1, how="all")
+    return parts.dropna(subset="compound").reindex(columns=SHOWN_OF_SAMPLES).dropna(axis=1, how="all")
 
 def described_by_table(
     ids: pd.Index,  # of signatures

@@ -17,9 +17,6 @@ from drugnb.core.settings import InputError
 from drugnb.sources.fetch import registry
 
 
-@pytest.fixture(scope="module")
-def combos(): return simulate_combos(n_pairs=40, n_studies=12, n_genes=60, n_drugs=14, n_mechanisms=5, n_queries=2, seed=3)
-
 def test_a_set_survives_its_files_and_any_order_of_rows_genes_and_drugs(combos, tmp_path):
     write_combos(combos, tmp_path)
     profiles, conditions = (pd.read_csv(tmp_path/f"{t}.csv", index_col=0, dtype={"dose_a": float}) for t in ("profiles", "conditions"))

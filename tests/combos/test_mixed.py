@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 
 from drugnb.combos.combine import Average, PairRidge, Sum, pair_splits
-from drugnb.combos.data import Effects, assemble_combos, other_treatments, read_combos, simulate_combos
+from drugnb.combos.data import Effects, assemble_combos, other_treatments
 from drugnb.combos.held_out import held_out, pair_models, pair_scores, scores_text, split_scores, splits_table, study_splits
 from drugnb.combos.mixed import Components, MixedModel, find_scales, mixed_at, mixed_kernel, pooled, scaled_distances, search, solve_mixed
 from drugnb.combos.predict import (
@@ -32,14 +32,6 @@ from drugnb.combos.question import NETWORKS, VARIANCES, question_models, questio
 from drugnb.combos.use import results, summary
 from drugnb.core.settings import InputError
 
-
-@pytest.fixture(scope="module")
-def combos(): return simulate_combos(n_pairs=40, n_studies=12, n_genes=60, n_drugs=14, n_mechanisms=5, n_queries=2, seed=3)
-
-@pytest.fixture(scope="module")
-def melanoma(data):
-    if not (data/"combos").is_dir(): pytest.skip("the melanoma tables are not beside the others")
-    return read_combos(data/"combos")
 
 @pytest.fixture(scope="module")
 def predictor(combos): return make_predictor(combos, ("lines", "mixed model"), folds=5, note=str)

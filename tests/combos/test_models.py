@@ -27,8 +27,6 @@ from drugnb.combos.combine import (
 from drugnb.combos.data import (
     Effects,
     assemble_combos,
-    read_combos,
-    simulate_combos,
 )
 from drugnb.combos.held_out import (
     SIZES,
@@ -45,14 +43,6 @@ from drugnb.combos.held_out import (
 )
 from drugnb.core.settings import InputError
 
-
-@pytest.fixture(scope="module")
-def combos(): return simulate_combos(n_pairs=40, n_studies=12, n_genes=60, n_drugs=14, n_mechanisms=5, n_queries=2, seed=3)
-
-@pytest.fixture(scope="module")
-def melanoma(data):
-    if not (data/"combos").is_dir(): pytest.skip("the melanoma tables are not beside the others")
-    return read_combos(data/"combos")
 
 def arrays(c): return c.effects, c.measured.to_numpy(float)
 def exchanged(e): return Effects(e.b, e.a, e.variance_b, e.variance_a)

@@ -12,11 +12,11 @@ from drugnb.combos.signatures import (
     query_of_sets,
     query_of_table,
     read_genes,
-    read_gmt,
     read_signatures,
     signed_set,
 )
 from drugnb.core.identity import landmark_genes
+from drugnb.core.read import read_gene_sets as read_gmt
 from drugnb.core.settings import InputError
 
 GENES = landmark_genes().symbol[:30].tolist()
@@ -144,6 +144,8 @@ def test_sets_in_files(tmp_path):
     (tmp_path/"x.gmt").write_text("s_up\tna\tTP53\tMYC\t\t\ns_dn\thttp://x\tJUN\n")
     assert read_gmt(tmp_path/"x.gmt") == {"s_up": ["TP53", "MYC"], "s_dn": ["JUN"]}
     assert read_signatures(tmp_path/"x.gmt").loc["s"].to_dict() == {"TP53": 1, "MYC": 1, "JUN": -1}
+    (tmp_path/"w.gmt").write_text("s_up\tup after JUN, 24 h; twice\tTP53\tNA\tMYC\n")
+    assert read_gmt(tmp_path/"w.gmt") == {"s_up": ["TP53", "MYC"]}, "only tabs separate: a description may hold commas"
     (tmp_path/"y.grp").write_text("TP53\nMYC\n")
     assert read_signatures(tmp_path/"y.grp").loc["y"].to_dict() == {"TP53": 1, "MYC": 1}
     (tmp_path/"z.csv").write_text("gene,direction\nTP53,up\nMYC,DOWN\n")

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 
+from drugnb.core.identity import compound_keys
 from drugnb.core.settings import InputError, project_path
 from drugnb.morphology.data import (
     IMAGE_COLUMNS,
@@ -38,7 +39,6 @@ from drugnb.morphology.tables import (
     find_untreated,
     one_spelling,
     read_table,
-    treatment_keys,
     wells_of,
 )
 
@@ -142,7 +142,7 @@ def test_wells_have_one_spelling_up_to_plates_of_1536():
     ("Taxol", "taxol", True), ("5-Fluorouracil", "5 fluorouracil", True), ("IFN-α", "IFN-beta", False), ("IFN-β", "IFN-beta", True),
     ("BRD-K92301463-001-05-5", "BRD-K92301463-001-07-1", True), ("1-12", "11-2", False), ("(+)-JQ1", "(-)-JQ1", False)])
 def test_one_treatment_in_two_spellings_and_two_in_similar_ones(one, other, same):
-    a, b = treatment_keys(pd.Series([one, other]))
+    a, b = compound_keys(pd.Series([one, other]))
     assert (a == b) is same
 
 def test_the_most_frequent_spelling_is_shown_and_said():
