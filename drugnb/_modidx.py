@@ -4524,6 +4524,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'drugnb.weighting.grid': { 'drugnb.weighting.grid.Cells': ('grid.html#cells', 'drugnb/weighting/grid.py'),
                                        'drugnb.weighting.grid.Training': ('grid.html#training', 'drugnb/weighting/grid.py'),
                                        'drugnb.weighting.grid._fit_some': ('grid.html#_fit_some', 'drugnb/weighting/grid.py'),
+                                       'drugnb.weighting.grid._sum_and_solve': ('grid.html#_sum_and_solve', 'drugnb/weighting/grid.py'),
                                        'drugnb.weighting.grid.apply_grid': ('grid.html#apply_grid', 'drugnb/weighting/grid.py'),
                                        'drugnb.weighting.grid.fit_by_signature': ('grid.html#fit_by_signature', 'drugnb/weighting/grid.py'),
                                        'drugnb.weighting.grid.fit_by_unit': ('grid.html#fit_by_unit', 'drugnb/weighting/grid.py'),
