@@ -124,14 +124,14 @@ def solve_path(
     gram: np.ndarray,  # p x p, positive semidefinite, C-ordered; its upper triangle is read and overwritten
     right: np.ndarray,  # p
     alphas,  # penalties, not negative
-    squares: np.ndarray | None = None,  # p, sums of squares that `gram` is a small remainder of; its diagonal if None
+    squares: np.ndarray | None = None,  # p, what `gram`'s diagonal is the remainder of; itself if None
 ) -> np.ndarray:  # alphas x p
     "Solutions of (gram + alpha I) b = right; missing where `gram` does not hold their digits."
     alphas = np.asarray(alphas, dtype=float)
     squares = gram.diagonal().copy() if squares is None else squares
     out = np.full((len(alphas), len(gram)), np.nan)
     if not np.isfinite(squares).all(): return out
-    plain = EPSILON*squares.sum() <= ACCURACY*alphas
+    plain = EPSILON*squares.sum() < ACCURACY*alphas
     for i in np.flatnonzero(~plain): out[i] = _by_scaling(gram, right, alphas[i], squares)
     if not plain.any(): return out
     solve = _by_cholesky if plain.sum() < 4 or len(gram) < 3 else _by_reduction
@@ -156,10 +156,11 @@ def _solve_packed(packed, alphas, centre):
     s = np.zeros((q, q))
     s.ravel()[_upper(q)] = packed
     total, mean, mean_y = s[0, 0], s[0, 1:-1]/s[0, 0], s[0, -1]/s[0, 0]
-    gram, right = s[1:-1, 1:-1] - np.outer(total*mean, mean), s[1:-1, -1] - total*mean_y*mean
-    squares, spread = s.diagonal()[1:-1], s[-1, -1] - total*mean_y**2
-    lost = s[-1, -1]/spread if spread > 0 else np.inf
-    out[:, :-1] = solve_path(gram, right, alphas, squares*np.sqrt(lost))
+    with np.errstate(over="ignore", invalid="ignore"):  # sums that overflow are seen by `solve_path`
+        gram, right = s[1:-1, 1:-1] - np.outer(total*mean, mean), s[1:-1, -1] - total*mean_y*mean
+        spread = s[-1, -1] - total*mean_y**2
+        squares = s.diagonal()[1:-1]*np.sqrt(s[-1, -1]/spread if spread > 0 else np.inf)
+    out[:, :-1] = solve_path(gram, right, alphas, squares)
     out[:, -1] = mean_y - out[:, :-1] @ (mean + centre)
     return out
 
@@ -204,14 +205,16 @@ def _triangle(x, y, w, centre, mean_y):
 # %% ../../nbs/04_ridge.ipynb #f4de54f5
 def _by_singular_values(a, t, alphas):
     "Ridge solutions of a triangle, and the error that rounding makes in each one's predictions, as a share of t."
+    if not a.any() or not t.any(): return np.zeros((len(alphas), a.shape[1])), np.zeros(len(alphas))
     u, s, axes = np.linalg.svd(a, full_matrices=False)
-    kept = s > EPSILON*max(a.shape)*s.max(initial=0)
+    rounding = EPSILON*max(a.shape)*s[0]
+    kept = s > rounding
     u, s, axes = u[:, kept], s[kept], axes[kept]
-    if not len(s) or not t.any(): return np.zeros((len(alphas), a.shape[1])), np.zeros(len(alphas))
     solved = ((t @ u)/(s + alphas[:, None]/s)) @ axes
     residual = np.linalg.norm(t - solved @ a.T, axis=1)
-    per_unit = np.linalg.norm(solved, axis=1) + residual/np.hypot(s[-1], np.sqrt(alphas))
-    return solved, EPSILON*s[0]*per_unit/np.linalg.norm(t)
+    moved = np.linalg.norm(s[0]*solved, axis=1) + residual*s[0]/np.hypot(s[-1], np.sqrt(alphas))
+    unclear = (alphas > 0) & (np.sqrt(alphas) < rounding) & ~kept.all()
+    return solved, np.where(unclear, np.inf, EPSILON*moved/np.linalg.norm(t))
 
 # %% ../../nbs/04_ridge.ipynb #d529f067
 LIMIT = 1e-3  # error of predictions, in spreads of viability, beyond which there is no fit
@@ -219,18 +222,20 @@ LIMIT = 1e-3  # error of predictions, in spreads of viability, beyond which ther
 def _by_rows(x, y, w, alphas):
     "Ridge of signatures of positive weight by orthogonal triangularisation: alphas x (genes + 1)."
     share = w/w.sum()
-    centre, mean_y = _weighted_mean(x, share), _weighted_mean(y, share)
-    r = _triangle(x, y, w, centre, mean_y)
+    with np.errstate(over="ignore", invalid="ignore"):
+        centre, mean_y = _weighted_mean(x, share), _weighted_mean(y, share)
+        r = _triangle(x, y, w, centre, mean_y)
     if not np.isfinite(r).all():
         raise InputError("The signatures hold missing or infinite values, or such as overflow: "
                          "fill them, or leave these signatures or genes out.")
     a, t = r[1:, 1:-1], r[1:, -1]
-    a[:, np.linalg.norm(a, axis=0) <= 8*EPSILON*np.sqrt(w.sum())*np.abs(centre)] = 0
-    solved, error = _by_singular_values(a, t, alphas)
+    changes = np.abs(a).max(0, initial=0) > 8*EPSILON*np.sqrt(w.sum())*np.abs(centre)
+    solved = np.zeros((len(alphas), len(centre)))
+    solved[:, changes], error = _by_singular_values(a[:, changes], t, alphas)
     if (error > LIMIT).any():
         raise InputError(f"With penalty {alphas[error > LIMIT][0]:g} rounding would change predictions by more than "
                          f"{LIMIT:g} of the spread of viability, since some differences in expression are too large "
-                         "beside the others: take the level of each batch off, or use a larger penalty.")
+                         "beside the others: take the level of each batch off, or use another penalty.")
     level = mean_y + (r[0, -1] - solved @ r[0, 1:-1])/r[0, 0]
     return np.column_stack([solved, level - solved @ centre])
 
