@@ -81,7 +81,8 @@ def _counted(weights, n):
     "How often each row counts, resamplings x n. Raises `InputError` where these are no counts of n rows."
     w = np.atleast_2d(np.asarray(weights, float))
     if w.shape[-1] != n: raise InputError(f"There are {w.shape[-1]} counts for {n} rows: give one a row.")
-    if not np.min(w, initial=0) >= 0: raise InputError("A count of rows is negative or missing: give 0 or more.")
+    if not np.min(w, initial=0) >= 0:
+        raise InputError("A count of rows is negative or missing: give 0 or more.")
     return w
 
 # %% ../../nbs/core/07_evaluate.ipynb #4f19b8e4

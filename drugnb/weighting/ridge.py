@@ -234,9 +234,10 @@ def _by_rows(x, y, w, alphas):
     solved = np.zeros((len(alphas), len(centre)))
     solved[:, changes], error = _by_singular_values(a[:, changes], t, alphas)
     if (error > LIMIT).any():
-        raise InputError(f"With penalty {alphas[error > LIMIT][0]:g} rounding would change predictions by more "
-                         f"than {LIMIT:g} of the spread of viability, since some differences in expression are too "
-                         "large beside the others: take the level of each batch off, or use another penalty.")
+        raise InputError(f"With penalty {alphas[error > LIMIT][0]:g} rounding would change predictions by "
+                         f"more than {LIMIT:g} of the spread of viability, since some differences in "
+                         "expression are too large beside the others: take the level of each batch off, "
+                         "or use another penalty.")
     level = mean_y + (r[0, -1] - solved @ r[0, 1:-1])/r[0, 0]
     return np.column_stack([solved, level - solved @ centre])
 
@@ -267,7 +268,8 @@ def ridge_path(
     w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
     used = np.flatnonzero(w > 0)
     if not (np.isfinite(w).all() and (w >= 0).all() and len(used)):
-        raise InputError("A ridge needs weights of 0 or more, one at least above 0, none missing or infinite.")
+        raise InputError("A ridge needs weights of 0 or more, one at least above 0, none missing or "
+                         "infinite.")
     with np.errstate(over="ignore", invalid="ignore"): out = _from_sums(x, y, w, used, alphas)
     lost = np.isnan(out).any(1)
     if lost.any(): out[lost] = _by_rows(x[used], y[used], w[used], alphas[lost])
