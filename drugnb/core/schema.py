@@ -135,10 +135,10 @@ def _require_texts(entries, rule, where, shape):
 # %% ../../nbs/core/00a_schema.ipynb #f81531ac
 def _require_fields(value, rules, where, sizes):
     "Raise where fields are missing, unknown or at fault."
-    if not isinstance(value, dict): raise ValueError(f"{where or 'it'} is {_kind(value)}, not a set of fields")
-    inside = f"{where}." if where else ""
+    name, inside = where or "it", f"{where}." if where else ""
+    if not isinstance(value, dict): raise ValueError(f"{name} is {_kind(value)}, not a set of fields")
     unknown = [name for name in value if name not in rules]
-    if unknown: raise ValueError(f"{where or 'it'} has a field {str(unknown[0])[:40]!r}, which is not known")
+    if unknown: raise ValueError(f"{name} has a field {str(unknown[0])[:40]!r}, which is not known")
     for name, rule in rules.items():
         if name in value: checked(value[name], rule, f"{inside}{name}", sizes)
         elif not isinstance(rule, Maybe): raise ValueError(f"{inside}{name} is missing")
