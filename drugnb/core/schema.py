@@ -143,6 +143,7 @@ def _require_fields(value, rules, where, sizes):
         if name in value: checked(value[name], rule, f"{inside}{name}", sizes)
         elif not isinstance(rule, Maybe): raise ValueError(f"{inside}{name} is missing")
 
+# %% ../../nbs/core/00a_schema.ipynb #ab1b5644
 def checked(
     value: Any,  # as `strict_json` or a file of arrays gives it
     rule: Any,  # `Numbers`, `Texts`, `Maybe`, a dict or a list of rules, or a type
