@@ -53,12 +53,14 @@ class Texts:
     shape: tuple = ()  # as for `Numbers`
     among: tuple = ()  # the texts that are allowed; any if empty
     unique: bool = False  # is each one different?
-    blank: bool = False  # may one be empty?
+    blank: bool = False  # may a text be empty?
+    empty: bool = False  # may a list be empty?
 
 @dataclass(frozen=True)
 class Maybe:
-    "A field that may be absent, or null."
+    "A field that may be null."
     rule: Any  # for what is there
+    absent: bool = True  # may it be left out too?
 
 # %% ../../nbs/core/00a_schema.ipynb #36bb0d3d
 def _kind(value):
@@ -141,7 +143,7 @@ def _require_fields(value, rules, where, sizes):
     if unknown: raise ValueError(f"{name} has a field {str(unknown[0])[:40]!r}, which is not known")
     for name, rule in rules.items():
         if name in value: checked(value[name], rule, f"{inside}{name}", sizes)
-        elif not isinstance(rule, Maybe): raise ValueError(f"{inside}{name} is missing")
+        elif not (isinstance(rule, Maybe) and rule.absent): raise ValueError(f"{inside}{name} is missing")
 
 # %% ../../nbs/core/00a_schema.ipynb #ab1b5644
 def checked(
@@ -162,8 +164,10 @@ def checked(
         if not isinstance(value, rule): raise ValueError(f"{where} is {_kind(value)}")
     else:
         shape, entries = _entries(value, len(rule.shape), where)
-        if not (isinstance(rule, Numbers) and rule.empty and not len(entries)):
-            _require_shape(shape, rule, where, sizes)
+        if not len(entries):
+            if rule.empty: return value
+            raise ValueError(f"{where} is empty")
+        _require_shape(shape, rule, where, sizes)
         require = _require_numbers if isinstance(rule, Numbers) else _require_texts
-        if len(entries): require(entries, rule, where, shape)
+        require(entries, rule, where, shape)
     return value
