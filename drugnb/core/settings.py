@@ -79,7 +79,7 @@ LARGEST = 1 << 20  # bytes of a settings file
 
 def _sound(name, value):
     "What is wrong with a value, as the middle of a sentence; empty if nothing is."
-    if not value.isprintable(): return f"gives {name} the value {value!r}, with characters that cannot be seen"
+    if not value.isprintable(): return f"gives {name} the value {value!r}, part of which cannot be seen"
     if re.fullmatch(r"""(["']).*\1""", value): return f"gives {name} a value in quotes, {value}"
     if re.search(r"\s[#;]\s", value): return f"has a comment behind the value of {name}, {value}"
     return ""
