@@ -14,6 +14,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import sys
 import tempfile
 import time
 from contextlib import contextmanager, ExitStack
@@ -25,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from fastcore.basics import patch
 
-from .settings import InputError, typed_path
+from .settings import InputError, printable, printable_lines, typed_path
 
 # %% ../../nbs/core/01_artefacts.ipynb #ebbfd951
 WRITE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
@@ -220,6 +221,7 @@ def say(self: RunFolder,
     text: str,  # a sentence without its stage
 ):
     "Print what became of a stage, and keep it in the journal."
+    text = printable(text)
     print(f"{stage}: {text}")
     self._log(stage, how, text)
 
@@ -228,6 +230,7 @@ def note(self: RunFolder,
     text: str,  # a sentence
 ):
     "Print something that a reader of the results should know, and keep it in the journal."
+    text = printable(text)
     print(f"note: {text}")
     self._log("", "note", text)
 
@@ -320,10 +323,12 @@ def save_csv(
     frame: pd.DataFrame,  # what is written
     out: str | Path = "",  # a file, relative to the working folder; the terminal if empty
 ):
-    "Write a table as CSV, without its index, numbers to six digits."
-    if not out: print(frame.to_csv(index=False, float_format="%.6g"), end="")
-    else:
+    "Write a table as CSV, without its index, numbers to six digits; printable where a person looks on."
+    if out:
         with atomic(typed_path(out)) as part: frame.to_csv(part, index=False, float_format="%.6g")
+        return
+    text = frame.to_csv(index=False, float_format="%.6g")
+    print(printable_lines(text) if sys.stdout.isatty() else text, end="")
 
 def report_text(
     folder: Path,  # where tables were made
@@ -333,5 +338,5 @@ def report_text(
     lines = [f"\nTables are in {folder}; matched and dropped:"]
     for r in report.itertuples():
         counts = "" if r.table == "note" else f"{r.signatures:>9,} signatures of {r.compounds:>6,} compounds"
-        lines.append(f"  {r.table:<28} {r.outcome:<32}{counts}".rstrip())
+        lines.append(printable(f"  {r.table:<28} {r.outcome:<32}{counts}".rstrip()))
     return "\n".join(lines)
