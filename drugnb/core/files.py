@@ -65,7 +65,8 @@ def sized(
     n: int,  # bytes
 ) -> str:  # "3.9 GB", "12 MB"
     "A number of bytes as people say it."
-    return f"{n/1e9:,.1f} GB" if n >= 1e9 else f"{n/1e6:,.0f} MB"
+    size, unit = next((size, unit) for size, unit in ((1e9, "GB"), (1e6, "MB"), (1, "bytes")) if n >= size)
+    return f"{n/size:,.{unit == 'GB':d}f} {unit}"
 
 def require_memory(
     size: int,  # bytes that are announced
