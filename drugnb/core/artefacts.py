@@ -214,7 +214,7 @@ def read_json(
         if found != _content_sum(content): raise ValueError("its checksum is wrong")
     except (OSError, ValueError, RecursionError) as e:
         why = getattr(e, "strerror", None) or first_line(e)
-        raise InputError(f"{path} is not a whole file of this drugnb ({why}): remove it and run again.") from e
+        raise InputError(f"{path} is no whole file of this drugnb ({why}): remove it and run again.") from e
     return content
 
 # %% ../../nbs/core/01_artefacts.ipynb #75bd5414
