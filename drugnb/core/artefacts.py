@@ -21,6 +21,7 @@ import mmap
 import os
 import re
 import stat
+import sys
 import tempfile
 import time
 from contextlib import contextmanager, ExitStack
@@ -35,7 +36,7 @@ import xxhash
 from fastcore.basics import patch
 
 import drugnb
-from .settings import InputError, some, typed_path
+from .settings import InputError, printable, printable_lines, some, typed_path
 
 # %% ../../nbs/core/01_artefacts.ipynb #ebbfd951
 WRITE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
@@ -456,6 +457,7 @@ def say(self: RunFolder,
     text: str,  # a sentence without its stage
 ):
     "Print what became of a stage, and keep it in the journal."
+    text = printable(text)
     print(f"{stage}: {text}")
     self._log(stage, how, text)
 
@@ -464,6 +466,7 @@ def note(self: RunFolder,
     text: str,  # a sentence
 ):
     "Print something that a reader of the results should know, and keep it in the journal."
+    text = printable(text)
     print(f"note: {text}")
     self._log("", "note", text)
 
@@ -642,11 +645,13 @@ def save_csv(
     frame: pd.DataFrame,  # what is written
     out: str | Path = "",  # a file, relative to the working folder; the terminal if empty
 ):
-    "Write a table as CSV, without its index, numbers to six digits."
+    "Write a table as CSV, without its index, numbers to six digits; printable where a person looks on."
     frame = spreadsheet_safe(frame)
-    if not out: print(frame.to_csv(index=False, float_format="%.6g"), end="")
-    else:
+    if out:
         with atomic(typed_path(out)) as part: frame.to_csv(part, index=False, float_format="%.6g")
+        return
+    text = frame.to_csv(index=False, float_format="%.6g")
+    print(printable_lines(text) if sys.stdout.isatty() else text, end="")
 
 def report_text(
     folder: Path,  # where tables were made
@@ -656,5 +661,5 @@ def report_text(
     lines = [f"\nTables are in {folder}; matched and dropped:"]
     for r in report.itertuples():
         counts = "" if r.table == "note" else f"{r.signatures:>9,} signatures of {r.compounds:>6,} compounds"
-        lines.append(f"  {r.table:<28} {r.outcome:<32}{counts}".rstrip())
+        lines.append(printable(f"  {r.table:<28} {r.outcome:<32}{counts}".rstrip()))
     return "\n".join(lines)
