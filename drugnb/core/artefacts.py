@@ -551,7 +551,8 @@ def _relabelled(labels, change):
     return labels.set_names([change(name) for name in labels.names])
 
 def _each_text(table, change):
-    out = table.set_axis(_relabelled(table.index, change)).set_axis(_relabelled(table.columns, change), axis=1)
+    index, columns = (_relabelled(labels, change) for labels in (table.index, table.columns))
+    out = table.set_axis(index).set_axis(columns, axis=1)
     for i in np.flatnonzero([getattr(kind, "kind", "O") not in "biufcmM" for kind in table.dtypes]):
         out.isetitem(i, _changed(out.iloc[:, i], change))
     return out
