@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DEFAULTS', 'SAMPLE_COLUMNS', 'LARGEST', 'NUMBER', 'REQUIRED_RUN', 'InputError', 'Fault', 'counted', 'some',
-           'printable', 'printable_lines', 'tell', 'settings_in', 'working_folder', 'project_root', 'read_settings', 'number',
-           'entries', 'numbers', 'typed_path', 'project_path', 'notebooks_folder', 'saved_folder', 'data_folders',
-           'source_folder']
+           'printable', 'printable_lines', 'tell', 'settings_in', 'working_folder', 'project_root', 'read_settings',
+           'number', 'entries', 'numbers', 'typed_path', 'project_path', 'notebooks_folder', 'saved_folder',
+           'data_folders', 'source_folder']
 
 # %% ../../nbs/core/00_settings.ipynb #cd16051a
 import math

@@ -11,8 +11,7 @@ __all__ = ['IDENTITY', 'FEW', 'HARDLY_ANY', 'UNITS', 'BESIDE', 'APART', 'INTERCE
            'label_notes', 'size_notes', 'compound_notes', 'table_keys', 'one_side', 'both_sides', 'assemble',
            'save_study', 'kept_tables', 'load_study', 'find_files', 'unit_in_name', 'with_amounts', 'with_key',
            'read_samples', 'read_compounds', 'read_gene_info', 'gene_column', 'number_column', 'read_coefficients',
-           'read_tables', 'folder_settings', 'files_notes', 'files_provenance', 'read_folder',
-           'open_study']
+           'read_tables', 'folder_settings', 'files_notes', 'files_provenance', 'read_folder', 'open_study']
 
 # %% ../../nbs/00_load.ipynb #a0f91e5a
 import json
