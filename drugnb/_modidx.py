@@ -3174,6 +3174,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'drugnb.run.study_settings': ('run.html#study_settings', 'drugnb/run.py'),
                             'drugnb.run.summary_text': ('run.html#summary_text', 'drugnb/run.py'),
                             'drugnb.run.time_left': ('run.html#time_left', 'drugnb/run.py'),
+                            'drugnb.run.try_folder': ('run.html#try_folder', 'drugnb/run.py'),
                             'drugnb.run.values_of': ('run.html#values_of', 'drugnb/run.py')},
             'drugnb.sources.build': { 'drugnb.sources.build.Response': ('sources/build.html#response', 'drugnb/sources/build.py'),
                                       'drugnb.sources.build._aligned': ('sources/build.html#_aligned', 'drugnb/sources/build.py'),

@@ -155,6 +155,7 @@ def study_commands() -> dict[str, dict[str, tuple[str, str]]]:  # command -> stu
         for command, entry in known.commands.items(): found.setdefault(command, {})[study] = entry
     return found
 
+# %% ../nbs/07b_command.ipynb #271ce4db
 def options_of(
     parser: argparse.ArgumentParser,  # of a command, from `anno_parser`
     arguments: list[str],  # what follows it
@@ -176,6 +177,7 @@ def options_of(
         else: given[name] = value
     return given
 
+# %% ../nbs/07b_command.ipynb #de8f4f42
 def call_study(
     command: str,  # a key of `study_commands`
     arguments: list[str],  # what follows it on the command line

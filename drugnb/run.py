@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FIXED', 'notebook_path', 'notebook_parameters', 'study_parameters', 'plan', 'study_settings', 'source_name',
            'run_folder', 'values_of', 'check_study', 'run_notebook', 'time_left', 'Progress', 'make_folder',
-           'run_study', 'summary_text']
+           'try_folder', 'run_study', 'summary_text']
 
 # %% ../nbs/07_run.ipynb #eec4938a
 import ast
@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from tqdm import tqdm
 
 from .core.artefacts import RunFolder, atomic, discard, read_journal
 from .core.faults import class_names, explained
-from .core.settings import Fault, InputError, notebooks_folder, project_path, read_settings, tell, typed_path
+from drugnb.core.settings import (
+    Fault, InputError, notebooks_folder, project_path, read_settings, tell, typed_path,
+)
 from .studies import card, did_you_mean, find_folder, function, keep_rule, like, Rule
 
 # %% ../nbs/07_run.ipynb #785a7fed
@@ -222,14 +225,25 @@ def end(self: Progress,
 
 # %% ../nbs/07_run.ipynb #5fa7517b
 def make_folder(
-    folder: Path,  # of a run or a sweep
+    folder: Path,  # of a run or a sweep, or for figures
+    option: str = "run",  # with which another is chosen
 ):
     "Make a folder, without leftovers of a killed process. Raises `InputError` where it cannot be made."
     try: folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        why = e.strerror
-        raise InputError(f"The run folder {folder} cannot be made ({why}): choose another with --run.") from e
+        advice = f"choose another with --{option}"
+        raise InputError(f"The folder {folder} cannot be made ({e.strerror}): {advice}.") from e
     RunFolder(folder)
+
+def try_folder(
+    folder: Path,  # that will be needed later
+    option: str,  # with which another is chosen
+):
+    "Raise `InputError` as `make_folder` would; nothing is left of the attempt."
+    absent = [p for p in (folder, *folder.parents) if not os.path.lexists(p)]
+    make_folder(folder, option)
+    for p in absent:
+        with suppress(OSError): p.rmdir()  # somebody else uses it by now
 
 # %% ../nbs/07_run.ipynb #8cbcccd4
 def run_study(
@@ -243,6 +257,7 @@ def run_study(
     "Check, then run all notebooks of a study; stages whose inputs and parameters are the same are reloaded."
     source = source_name(source or next(iter(card(study).sets)))
     folder = typed_path(folder) if str(folder) else run_folder(study, source)
+    if str(figures): try_folder(typed_path(figures), "figures")
     report = check_study(study, source, parameters, folder)
     if not quiet: tell(*report)
     fixed = {"source": source, "run": str(folder)}

@@ -32,7 +32,9 @@ from tqdm import tqdm
 import drugnb
 from .core.artefacts import atomic, digest, discard
 from .core.faults import in_a_sentence
-from .core.settings import Fault, InputError, printable, printable_lines, read_settings, tell, typed_path
+from drugnb.core.settings import (
+    Fault, InputError, printable, printable_lines, read_settings, tell, typed_path,
+)
 from .core.style import save_figure, styled
 from drugnb.run import (
     FIXED, like, make_folder, notebook_path, plan, run_folder, run_study, source_name, study_parameters,

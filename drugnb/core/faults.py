@@ -31,9 +31,11 @@ ADVICE = {
 UNREADABLE = {  # what libraries raise on a file that is damaged, or is not what its name says
     "UnicodeError", "JSONDecodeError", "error", "Error", "LZMAError", "BadZipFile", "EOFError", "ParserError",
     "EmptyDataError", "UnicodeDecodeError", "ArrowException", "ArrowInvalid", "UnpicklingError",
-    "UnidentifiedImageError", "DecompressionBombError", "ParseError", "InvalidFileException", "RecursionError",
+    "UnidentifiedImageError", "DecompressionBombError", "ParseError", "InvalidFileException",
+    "RecursionError",
 }
 
+# %% ../../nbs/core/00a_faults.ipynb #cc1ed0f9
 def explained(
     kinds: list[str],  # names of the exception's class and of those that it derives from
     says: str,  # the exception as text
