@@ -169,7 +169,7 @@ def drug_mutations(
     most: int = 20,  # features kept for each perturbation, smallest p first (q is over all of them)
 ) -> pd.DataFrame:  # a row a drug and feature: effect, low, high (unit of responses), p, q, n, mutated
     """Effect of each mutation within tissues; plus: mutated lines are more sensitive.
-    Raises `InputError` for lines without mutations, tissue or patient, and for mutations other than 0 and 1."""
+    Raises `InputError` for lines without mutations, tissue or patient, and mutations other than 0 and 1."""
     x, tissue, patient = (of_lines(t, responses.index, what) for t, what in
                           ((mutations, "row of mutations"), (tissue, "tissue"), (patient, "patient")))
     x = _carriers(x).loc[:, (x == 1).sum() >= fewest]

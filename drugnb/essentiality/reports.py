@@ -503,7 +503,8 @@ def _pathway_rows(e, drug, most=6):
 def _mutation_rows(e, drug, most=6):
     "The mutations most clearly associated, as text."
     return [[feature_label(r.feature), f"{r.mutated:.0f} of {r.n:.0f}",
-             estimate(r.effect, r.low, r.high, "+.2f"), f"{r.q:.2g}"] for r in page_mutations(e, drug, most).itertuples()]
+             estimate(r.effect, r.low, r.high, "+.2f"), f"{r.q:.2g}"]
+            for r in page_mutations(e, drug, most).itertuples()]
 
 # %% ../../nbs/essentiality/27b_reports.ipynb #c80a5cb4
 def drug_text(
