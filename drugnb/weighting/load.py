@@ -11,13 +11,12 @@ __all__ = ['IDENTITY', 'FEW', 'HARDLY_ANY', 'UNITS', 'BESIDE', 'APART', 'INTERCE
            'label_notes', 'size_notes', 'compound_notes', 'table_keys', 'one_side', 'both_sides', 'assemble',
            'save_study', 'kept_tables', 'load_study', 'find_files', 'unit_in_name', 'with_amounts', 'with_key',
            'read_samples', 'read_compounds', 'read_gene_info', 'gene_column', 'number_column', 'read_coefficients',
-           'read_tables', 'settings_in', 'folder_settings', 'files_notes', 'files_provenance', 'read_folder',
-           'open_study']
+           'read_tables', 'folder_settings', 'files_notes', 'files_provenance', 'read_folder', 'open_study']
 
 # %% ../../nbs/00_load.ipynb #a0f91e5a
 import json
+import os
 import re
-from configparser import ConfigParser, Error as ConfigError
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -39,7 +38,7 @@ from drugnb.core.plausible import (
 )
 from ..core.read import find_table, read_annotations, read_matrix, read_table, TABLE_ENDINGS
 from drugnb.core.settings import (
-    counted, DEFAULTS, InputError, project_root, read_settings, SAMPLE_COLUMNS, some,
+    counted, DEFAULTS, InputError, project_root, read_settings, SAMPLE_COLUMNS, settings_in, some,
 )
 from ..studies import did_you_mean, find_set
 
@@ -782,26 +781,13 @@ def read_tables(
 BY_PRODUCTS = ("matching.csv",)  # of `drugnb build`, which is no table of a study
 READING = tuple(k for k in DEFAULTS if k not in ("data", "runs", "saved"))  # settings of files and columns
 
-def settings_in(
-    path: Path,  # a settings.ini
-) -> dict[str, str]:  # key -> value, of all its sections
-    "What a settings file holds. Raises `InputError` for one that cannot be read."
-    parser = ConfigParser(interpolation=None)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        parser.read_string(text if re.search(r"^\s*\[", text, re.MULTILINE) else f"[DEFAULT]\n{text}")
-    except (ConfigError, ValueError, OSError) as e:
-        raise InputError(f"{path.name} in {path.parent.name} cannot be read ({first_line(e)}): "
-                         "give lines NAME = VALUE.") from e
-    return dict(parser.defaults()) | {k: v for name in parser.sections() for k, v in parser[name].items()}
-
 def folder_settings(
     folder: Path,  # of the tables
     settings: dict[str, str],  # of the project, see `read_settings`
 ) -> tuple[dict[str, str], list[str]]:  # with the folder's own over them; a sentence if it has any
     "Settings for one folder of tables. Raises `InputError` for an unreadable file, or a misspelt key."
     path = folder/"settings.ini"
-    if not path.is_file() or folder.resolve() == project_root().resolve(): return settings, []
+    if not os.path.lexists(path) or folder.resolve() == project_root().resolve(): return settings, []
     found = settings_in(path)
     own, others = {k: v for k, v in found.items() if k in READING}, [k for k in found if k not in DEFAULTS]
     for key in others:
