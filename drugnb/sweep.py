@@ -31,7 +31,10 @@ from tqdm import tqdm
 
 import drugnb
 from .core.artefacts import atomic, digest, discard
-from .core.settings import InputError, printable, printable_lines, read_settings, tell, typed_path
+from .core.faults import in_a_sentence
+from drugnb.core.settings import (
+    Fault, InputError, printable, printable_lines, read_settings, tell, typed_path,
+)
 from .core.style import save_figure, styled
 from drugnb.run import (
     FIXED, like, make_folder, notebook_path, plan, run_folder, run_study, source_name, study_parameters,
@@ -188,9 +191,9 @@ def attempt(
         about = dict(key=cell.key, parameters=cell.parameters, **done)
         with atomic(own/"cell.json") as part: part.write_text(json.dumps(about, indent=1))
         return done
-    except InputError as e: return report(str(e), True)
     except Exception as e:
-        return report(str(e) if isinstance(e, RuntimeError) and str(e) else f"{type(e).__name__}: {e}")
+        error = in_a_sentence(e, own)
+        return report(str(error), isinstance(error, InputError))
 
 # %% ../nbs/07a_sweep.ipynb #e7ca5068
 def finished(
@@ -287,7 +290,7 @@ def work_through(
     folder: Path,  # of the sweep
     submit,  # (pool, cell) -> future
 ):  # yields each cell with its report as it ends
-    "Run cells, never two at once that make the same file. Raises `RuntimeError` when the workers are gone."
+    "Run cells, never two at once that make the same file. Raises `Fault` when the workers are gone."
     todo, made, running, start = list(todo), set(made), {}, time.time()
     try:
         while todo or running:
@@ -302,7 +305,7 @@ def work_through(
                 if not report["error"]: made |= cell.makes
                 yield cell, report
     except (BrokenExecutor, CancelledError) as e:
-        raise RuntimeError("A worker of the sweep was killed, most often for lack of memory: "
+        raise Fault("A worker of the sweep was killed, most often for lack of memory: "
                            "use fewer --jobs. What is finished is kept, and the same command goes on.") from e
 
 # %% ../nbs/07a_sweep.ipynb #c41712a7

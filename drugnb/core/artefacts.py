@@ -215,7 +215,7 @@ def read_json(
         if found != _content_sum(content): raise ValueError("its checksum is wrong")
     except (OSError, ValueError, RecursionError) as e:
         why = getattr(e, "strerror", None) or first_line(e)
-        raise InputError(f"{path} is not a whole file of this drugnb ({why}): remove it and run again.") from e
+        raise InputError(f"{path} is no whole file of this drugnb ({why}): remove it and run again.") from e
     return content
 
 # %% ../../nbs/core/01_artefacts.ipynb #75bd5414
@@ -551,7 +551,8 @@ def _relabelled(labels, change):
     return labels.set_names([change(name) for name in labels.names])
 
 def _each_text(table, change):
-    out = table.set_axis(_relabelled(table.index, change)).set_axis(_relabelled(table.columns, change), axis=1)
+    index, columns = (_relabelled(labels, change) for labels in (table.index, table.columns))
+    out = table.set_axis(index).set_axis(columns, axis=1)
     for i in np.flatnonzero([getattr(kind, "kind", "O") not in "biufcmM" for kind in table.dtypes]):
         out.isetitem(i, _changed(out.iloc[:, i], change))
     return out

@@ -148,6 +148,7 @@ def check_penalties(
     if len(bad): raise InputError(f"alpha is {bad[0]:g}; a penalty is a number of 0 or more.")
     return alphas
 
+# %% ../../nbs/04_ridge.ipynb #9b9b7d2c
 def _solve_packed(packed, alphas, centre):
     "Ridge from one packed triangle: alphas x (genes + 1), the intercept last; missing as in `solve_grams`."
     q = len(centre) + 2
