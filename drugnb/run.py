@@ -22,7 +22,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 
 from .core.artefacts import RunFolder, atomic, discard, read_journal
-from .core.settings import InputError, notebooks_folder, project_path, read_settings, typed_path
+from .core.settings import InputError, notebooks_folder, project_path, read_settings, tell, typed_path
 from .studies import Rule, card, did_you_mean, find_folder, function
 
 # %% ../nbs/07_run.ipynb #785a7fed
@@ -245,7 +245,7 @@ def begin(self: Progress,
     self.line = f"{self.title} [{at}/{len(self.shares)}] {Path(name).name}"
     now = f"{self.line}, {left}" if left else self.line
     self.bar.set_description_str(now)
-    if not self.terminal and not self.quiet: print(now, flush=True)
+    if not self.terminal and not self.quiet: tell(now)
 
 @patch
 def end(self: Progress,
@@ -286,7 +286,7 @@ def run_study(
     source = source_name(source or next(iter(card(study).sets)))
     folder = typed_path(folder) if str(folder) else run_folder(study, source)
     report = check_study(study, source, parameters, folder)
-    if not quiet: print(*report, sep="\n", flush=True)
+    if not quiet: tell(*report)
     fixed = {"source": source, "run": str(folder)}
     if str(figures): fixed["figures"] = str(typed_path(figures))
     planned = plan(study, {**study_settings(study), **(parameters or {}), **fixed})

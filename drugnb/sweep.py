@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 import drugnb
 from .core.artefacts import atomic, digest, discard
-from .core.settings import InputError, read_settings, typed_path
+from .core.settings import InputError, printable, printable_lines, read_settings, tell, typed_path
 from .core.style import save_figure, styled
 from drugnb.run import (
     FIXED, like, make_folder, notebook_path, plan, run_folder, run_study, source_name, study_parameters,
@@ -439,7 +439,7 @@ def _run_cells(study, source, cells, reports, folder, pool, work):
                 reports[cell.name] = report
                 keep_table(study, cells, reports, folder)
                 line = cell_line(study, cell, report, folder)
-                print(f"{line} ({report['seconds']:.0f} s, {len(reports)} of {len(cells)})", flush=True)
+                tell(f"{line} ({report['seconds']:.0f} s, {len(reports)} of {len(cells)})")
     except BaseException:
         for part in (p for c in todo for p in (folder/c.name).rglob(".partial-*")): discard(part)
         raise
@@ -459,8 +459,8 @@ def sweep(
     cells = sweep_cells(study, grid, source, parameters)
     folder = sweep_folder(study, source, folder)
     reports = {c.name: r for c in cells if (r := finished(folder/c.name, c.key))}
-    print(f"{study} on {Path(source).name}: {len(cells)} cells in {folder}", flush=True)
-    if reports: print(f"not run again, nothing they depend on has changed: {'; '.join(reports)}", flush=True)
+    tell(f"{study} on {Path(source).name}: {len(cells)} cells in {folder}")
+    if reports: tell(f"not run again, nothing they depend on has changed: {'; '.join(reports)}")
     if len(reports) < len(cells): _run_cells(study, source, cells, reports, folder, pool, work)
     table = keep_table(study, cells, reports, folder)
     _refuse_all(cells, reports)
@@ -485,4 +485,4 @@ def sweep_text(
     failed = table[table.error.astype(bool)]
     named = failed[swept].apply(lambda row: ", ".join(f"{p}={_short(v)}" for p, v in row.items()), axis=1)
     lines = [f"failed: {n}: {e}" for n, e in zip(named, failed.error)]
-    return "\n".join([out.to_string(index=False), *lines])
+    return "\n".join([printable_lines(out.to_string(index=False)), *map(printable, lines)])

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.artefacts import atomic, digest, save_csv
-from ..core.settings import InputError, typed_path
+from ..core.settings import InputError, printable_lines, tell, typed_path
 from ..core.style import save_figure
 from .data import open_screen, read_table, Screen, WELL_COLUMNS
 from .plate import lay_out, Recipe, write_plates
@@ -201,7 +201,7 @@ def propose(
 ):
     "The next plate: pairs with what is expected of each, a map, volumes, a template; and its results back."
     screen, folder = open_screen(wells), typed_path(out)
-    if add: print(*close_round(folder, typed_path(add), zero), sep="\n", end="\n\n")
+    if add: tell(*close_round(folder, typed_path(add), zero), "")
     wish = Wish(n, model, policy, kappa, score, _names(lines), _names(without), threshold, seed)
     recipe = replace(FROM_STOCKS, size=plate, well_ul=well_ul, dmso_percent=dmso, replicates=replicates,
                      positive=positive, positive_dose=positive_dose, seed=seed)
@@ -209,6 +209,6 @@ def propose(
               "stock": _table(stock, "stocks")}
     made, notes = open_round(screen, folder, wish, recipe, tables)
     shown = ["rank", "line", "drug_a", "drug_b", "expected", "model_sd", "noise_sd", "why"]
-    print(made.table[shown].head(10).to_string(index=False, float_format="{:.1f}".format))
+    print(printable_lines(made.table[shown].head(10).to_string(index=False, float_format="{:.1f}".format)))
     if len(made.table) > 10: print(f"… {len(made.table) - 10} more in proposal.csv")
-    print(*notes, sep="\n")
+    tell(*notes)
