@@ -647,6 +647,7 @@ def read(self: RidgeModel,
     noise = np.where(np.isnan(noise), np.inf, noise)
     return Reading(table, placed, predicted - self.calibration.offset, noise)
 
+# %% ../../nbs/04d_model.ipynb #c96cd1c4
 @patch
 def seen(self: RidgeModel,
     table: pd.DataFrame,  # signatures x the model's genes
