@@ -159,18 +159,25 @@ def fresh(arguments, home, env=None, umask=0o022):
 
 # faults of the system, set up in the child
 
+def on_write(act, names=("open", "os.rename"), under=""):
+    "A function that arms the process: `act` is called with each file below `under` that is opened for writing or renamed, before it is."
+    def hook(event, arguments):
+        if event not in names or under not in str(arguments[0]): return
+        if event == "open" and not (isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")): return
+        act()
+    return lambda: sys.addaudithook(hook)
+
 def nth_event(n, act, names=("open", "os.rename"), under=""):
-    "A function that arms the process: at its n-th such event on a file below `under`, `act` is called. Counts writes, not reads."
-    def arm():
-        seen = [0]
-        def hook(event, arguments):
-            if event not in names: return
-            if event == "open" and not (isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")): return
-            if under not in str(arguments[0]): return
-            seen[0] += 1
-            if seen[0] == n: act()
-        sys.addaudithook(hook)
-    return arm
+    "The same, but `act` is called once, at the n-th of them."
+    left = iter(range(n - 1, -1, -1))
+    def count():
+        if next(left, None) == 0: act()
+    return on_write(count, names, under)
+
+def counting(path, under):
+    "The same; a file grows by a byte at each of them."
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    return on_write(lambda: os.write(number, b"."), under=str(under))
 
 def die(): os.kill(0, signal.SIGKILL)  # the whole group
 
