@@ -130,7 +130,7 @@ def read_map(
     "A saved map, checked against the study. Raises `InputError` for one of other signatures."
     path, ids = Path(path), study.signatures.index
     if path.suffix == ".pkl": (xy, labels), made_from = pickled_map(path), None
-    else: (xy, made_from), labels = load_frame(path), None
+    else: (xy, made_from), labels = load_frame(path, sealed=False), None
     if len(xy) != len(ids): why = f"it holds {len(xy):,} points, the study {len(ids):,} signatures"
     elif labels is None: why = other_signatures(xy, made_from, ids, study.map_key)
     else: why = other_labels(labels, study.samples.viability.to_numpy(float))
