@@ -3335,6 +3335,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'drugnb.sources.fetch.raw_folder': ('sources/fetch.html#raw_folder', 'drugnb/sources/fetch.py'),
                                       'drugnb.sources.fetch.registry': ('sources/fetch.html#registry', 'drugnb/sources/fetch.py'),
                                       'drugnb.sources.fetch.resuming': ('sources/fetch.html#resuming', 'drugnb/sources/fetch.py'),
+                                      'drugnb.sources.fetch.target_of': ('sources/fetch.html#target_of', 'drugnb/sources/fetch.py'),
                                       'drugnb.sources.fetch.terms': ('sources/fetch.html#terms', 'drugnb/sources/fetch.py')},
             'drugnb.sources.layouts': { 'drugnb.sources.layouts.NothingChosen': ( 'sources/layouts.html#nothingchosen',
                                                                                   'drugnb/sources/layouts.py'),
