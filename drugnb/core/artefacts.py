@@ -151,6 +151,7 @@ def _sum_apart(content, at):
 def _mapped(path):
     "A file's bytes, mapped. Raises `OSError`, or `ValueError` for a file without any."
     if not Path(path).is_file(): raise OSError(errno.ENOENT, "there is no such file")
+    if not Path(path).stat().st_size: raise ValueError("it is empty")
     with open(path, "rb") as file: return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 def _place(content):

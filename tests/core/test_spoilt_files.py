@@ -65,7 +65,7 @@ def staged(folder, frame=FRAME): return RunFolder(folder).stage("clusters", lamb
 
 def same(a, b): return a.shape == b.shape and list(a.index) == list(b.index) and list(a) == list(b) and a.equals(b.set_axis(a.index))
 
-@pytest.mark.parametrize("n", [45, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [24, pytest.param(500, marks=pytest.mark.slow)])
 def test_a_stage_that_was_spoilt_anywhere_is_computed_again(n, tmp_path, capsys):
     "The same values, whatever byte was changed: the file is known to be damaged before it is parsed."
     staged(tmp_path)
