@@ -643,3 +643,18 @@ def test_a_notebook_that_stops_says_why_in_a_sentence_and_is_kept(code, status, 
     said = capsys.readouterr().err
     assert e.value.code == status and says in said and said.count("\n") == 1 and "r/broken.failed.ipynb" in said
     assert [p.name for p in (home / "r").iterdir()] == ["broken.failed.ipynb"]
+
+
+@pytest.mark.slow
+def test_a_notebook_runs_in_a_folder_of_any_name(home, monkeypatch):
+    from drugnb import run
+
+    cell = dict(cell_type="code", metadata=dict(tags=["parameters"]), outputs=[], execution_count=None, source="where = ''", id="a")
+    kernel = dict(kernelspec=dict(name="python3", display_name="python3", language="python"))
+    code = {**cell, "source": "open(where, 'w').write(where)", "metadata": {}, "id": "b"}
+    folder = home / "{c} [b]*? 100% #1 'x' \"y\" größe 雷\nz\\q $HOME `ls`"
+    folder.mkdir()
+    (folder / "whole.ipynb").write_text(json.dumps(dict(cells=[cell, code], metadata=kernel, nbformat=4, nbformat_minor=5)))
+    monkeypatch.setattr(run, "notebooks_folder", lambda: folder)
+    run.run_notebook("whole", {"where": str(folder / "out")}, folder / "r")
+    assert (folder / "out").read_text() == str(folder / "out") and [p.name for p in (folder / "r").iterdir()] == ["whole.ipynb"]
