@@ -266,13 +266,16 @@ def find_folder(
     study: str,  # a key of `STUDIES`
     source: str,  # a name on the study's card, or a folder
 ) -> Path | None:  # None for a set that is made in memory
-    "Where a source's tables lie. Raises `InputError` where there is neither a set nor a folder of that name."
+    """Where a source's tables lie. Raises `InputError` where there is neither a set nor a folder of that
+    name, and for tables that are half-written."""
     sets = card(study).sets
     if sets.get(source): return None
     folder = source_folder(source, {**set_folders(study), **read_settings()}, study)
     if folder is None:
         raise InputError(f"There is no set called {source!r} for {study} and no folder of that name: "
                          f"{did_you_mean(source, sets)}")
+    from drugnb.core.artefacts import require_whole  # here, for it takes a second that a help text needs not
+    require_whole(folder)
     return folder
 
 def find_set(

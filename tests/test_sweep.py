@@ -121,7 +121,11 @@ def test_a_key_follows_parameters_files_code_and_settings(scratch, folder, monke
     monkeypatch.chdir(scratch)
     k = lambda **p: sweep_cells("weighting", {"eps": ["1"]}, str(folder), p)[0].key
     keys = [k(), k(folds="4")]
-    os.utime(next(folder.glob("lm_*")), ns=(1, 1))
+    matrix = next(folder.glob("lm_*"))
+    os.utime(matrix, ns=(1, 1))
+    assert k() == keys[0], "a copy is the same input"
+    matrix.write_bytes(matrix.read_bytes().replace(b"1", b"2", 1))
+    os.utime(matrix, ns=(1, 1))
     keys.append(k())
     (folder/"published_coefficients.csv").write_text("gene,coefficient\n")
     keys.append(k())

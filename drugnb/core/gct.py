@@ -360,8 +360,9 @@ def require_whole(
         return (path, item.shape, there, wanted) if there < wanted else None
     if found := h.visititems(short):
         path, shape, there, wanted = found
-        raise InputError(f"{name} announces {' x '.join(map(str, shape))} values in {path}, of which {there:,} "
-                         f"of {wanted:,} parts are stored: it is damaged, or was not written to its end.")
+        raise InputError(f"{name} announces {' x '.join(map(str, shape))} values in {path}, of which "
+                         f"{there:,} of {wanted:,} parts are stored: it is damaged, or was not written to its "
+                         "end.")
     def size(path, item): sizes[path] = item.size*item.dtype.itemsize if _sets(item) else 0
     sizes = {}
     h.visititems(size)
