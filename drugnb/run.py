@@ -127,6 +127,10 @@ def check_study(
     return function(card(study).check)(source, values, RunFolder(folder))
 
 # %% ../nbs/07_run.ipynb #90982352
+def _literal(path):
+    "A path as papermill takes it, for whom braces hold a parameter's name."
+    return str(path).replace("{", "{{").replace("}", "}}")
+
 def run_notebook(
     name: str,  # path below the notebooks' folder, without ending
     parameters: dict,  # by name, typed
@@ -141,8 +145,8 @@ def run_notebook(
     with atomic(target) as part:
         try:
             papermill.execute_notebook(
-                str(source), str(part), parameters=parameters, cwd=str(source.parent), progress_bar=False,
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"])
+                _literal(source), _literal(part), parameters=parameters, cwd=str(source.parent),
+                progress_bar=False, extra_arguments=["--IPKernelApp.log_level=CRITICAL"])
         except PapermillExecutionError as e:
             if e.ename == "InputError": raise InputError(e.evalue) from None
             os.replace(part, failed)

@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['NO_FILES', 'CONTAINER', 'SHRINKS', 'SMALL', 'PIECE', 'OURS', 'DAMAGED', 'UNSEEN', 'plain_file', 'memory', 'sized',
-           'require_memory', 'Unpacked', 'cause', 'reading', 'legible', 'legible_note', 'read_json', 'read_arrays']
+           'require_memory', 'Unpacked', 'cause', 'reading', 'legible', 'legible_note', 'read_arrays']
 
 # %% ../../nbs/core/00a_files.ipynb #cf90b20b
 import io
-import json
 import os
 import re
 import stat
@@ -93,12 +92,10 @@ class Unpacked(io.RawIOBase):
     def readable(self) -> bool:
         "Always."
         return True
-
     def close(self):
         "Close the file as well."
         self.stream.close()
         super().close()
-
     def read(self,
         size: int = -1,  # bytes; all that is left if negative
     ) -> bytes:
@@ -134,6 +131,7 @@ def cause(
     lines = UNSEEN.sub(" ", "\n".join(str(said).strip().splitlines()[:1])).strip()
     return (lines or type(error).__name__)[:200].rstrip(". ")
 
+# %% ../../nbs/core/00a_files.ipynb #a8344018
 @contextmanager
 def reading(
     path: Path | str,  # of the file, or its name
@@ -146,7 +144,7 @@ def reading(
 
 # %% ../../nbs/core/00a_files.ipynb #a0900e3c
 def legible(
-    names: list[str],
+    names: list[str],  # of anything, from a file
 ) -> tuple[list[str], int]:  # without letters that nobody sees; how many names had some
     "Names as they look."
     odd = [i for i, name in enumerate(names) if not name.isprintable() and UNSEEN.search(name)]
@@ -163,13 +161,6 @@ def legible_note(
             "out"] if n else []
 
 # %% ../../nbs/core/00a_files.ipynb #60b43e6e
-def read_json(
-    path: Path | str,  # of a file
-):  # what it holds
-    "What a JSON file holds. Raises `InputError` for one that is not there, cut short or nested too deeply."
-    path = plain_file(path)
-    with reading(path): return json.loads(path.read_text(encoding="utf-8-sig"))
-
 def read_arrays(
     path: Path | str,  # .npz, or .npy for one array, which is called "array" and mapped
 ) -> dict[str, np.ndarray]:  # by name
