@@ -3304,6 +3304,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'drugnb.run.run_folder': ('run.html#run_folder', 'drugnb/run.py'),
                             'drugnb.run.run_notebook': ('run.html#run_notebook', 'drugnb/run.py'),
                             'drugnb.run.run_study': ('run.html#run_study', 'drugnb/run.py'),
+                            'drugnb.run.sole_use': ('run.html#sole_use', 'drugnb/run.py'),
                             'drugnb.run.source_name': ('run.html#source_name', 'drugnb/run.py'),
                             'drugnb.run.study_parameters': ('run.html#study_parameters', 'drugnb/run.py'),
                             'drugnb.run.study_settings': ('run.html#study_settings', 'drugnb/run.py'),
