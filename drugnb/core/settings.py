@@ -160,7 +160,7 @@ def typed_path(
 ) -> Path:  # absolute
     "A path relative to the working folder, `~` expanded. Raises `InputError` for what is no text."
     if not re.fullmatch(r"[^\0\ud800-\udfff]*", str(path)):
-        raise InputError(f"{printable(path)} is a path with bytes that are no text: choose or rename another.")
+        raise InputError(f"{printable(path)} is a path with bytes that are no text: choose another.")
     return working_folder()/os.path.expanduser(path)
 
 def project_path(

@@ -32,7 +32,7 @@ QUICK = {  # the cheapest parameters with which every stage of a study runs
 ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONWARNINGS": "ignore"}
 COMMAND = [sys.executable, "-c", "from drugnb.command import main; main()"]
 SENTENCE = "drugnb: "
-HANGS = 20  # seconds after which a command is taken to wait for ever, and ended with SIGALRM
+HANGS = 300  # seconds after which a command is taken to wait for ever, and ended with SIGALRM
 
 def words(study, run, source="simulated-small", *more):
     "The command line of a quick run."
@@ -58,13 +58,22 @@ def execute_here(source, target, parameters=None, **_):
     Path(target).write_text(json.dumps(notebook))
     if "matplotlib.pyplot" in sys.modules: sys.modules["matplotlib.pyplot"].close("all")
 
+def write_only(self, target, *_, **__):
+    "In place of `Figure.savefig`: drawing takes most of a run's time, and it is the writing that is disturbed."
+    from PIL import Image
+    if hasattr(target, "write") or ".png" in str(target): Image.new("L", (40, 40)).save(target, "png", compress_level=0)
+    else: Path(target).write_text("drawn "*300)
+
 @contextmanager
-def no_kernels():
-    "papermill that starts none."
+def no_kernels(drawn=False):
+    "papermill that starts none, figures that are written but not drawn."
     import papermill
-    whole, papermill.execute_notebook = papermill.execute_notebook, execute_here
+    from matplotlib.figure import Figure
+    whole = papermill.execute_notebook, Figure.savefig
+    papermill.execute_notebook = execute_here
+    if not drawn: Figure.savefig = write_only
     try: yield
-    finally: papermill.execute_notebook = whole
+    finally: papermill.execute_notebook, Figure.savefig = whole
 
 def preload(study):
     "Import whatever a study's notebooks import, so that a fork has it."
@@ -159,18 +168,25 @@ def fresh(arguments, home, env=None, umask=0o022):
 
 # faults of the system, set up in the child
 
+def on_write(act, names=("open", "os.rename"), under=""):
+    "A function that arms the process: `act` is called with each file below `under` that is opened for writing or renamed, before it is."
+    def hook(event, arguments):
+        if event not in names or under not in str(arguments[0]): return
+        if event == "open" and not (isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")): return
+        act()
+    return lambda: sys.addaudithook(hook)
+
 def nth_event(n, act, names=("open", "os.rename"), under=""):
-    "A function that arms the process: at its n-th such event on a file below `under`, `act` is called. Counts writes, not reads."
-    def arm():
-        seen = [0]
-        def hook(event, arguments):
-            if event not in names: return
-            if event == "open" and not (isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")): return
-            if under not in str(arguments[0]): return
-            seen[0] += 1
-            if seen[0] == n: act()
-        sys.addaudithook(hook)
-    return arm
+    "The same, but `act` is called once, at the n-th of them."
+    left = iter(range(n - 1, -1, -1))
+    def count():
+        if next(left, None) == 0: act()
+    return on_write(count, names, under)
+
+def counting(path, under):
+    "The same; a file grows by a byte at each of them."
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    return on_write(lambda: os.write(number, b"."), under=str(under))
 
 def die(): os.kill(0, signal.SIGKILL)  # the whole group
 
@@ -280,4 +296,4 @@ def moments(n, seed, until):
 
 if __name__ == "__main__":
     from drugnb.command import main
-    with no_kernels(): main(sys.argv[1:])
+    with no_kernels(drawn=True): main(sys.argv[1:])

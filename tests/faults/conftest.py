@@ -21,7 +21,7 @@ from drugnb.core.settings import InputError
 from drugnb.core.read import read_table
 from drugnb.studies import find_set
 
-def small(): return pd.DataFrame({"x": range(200)})
+def small(): return pd.DataFrame({"id": [f"r{i}" for i in range(200)], "x": range(200)})
 
 def table(source):
     found = find_set("toy", source)
@@ -72,7 +72,7 @@ def _notebook(sources):
     kernel = dict(kernelspec=dict(name="python3", display_name="python3", language="python"))
     return json.dumps(dict(cells=cells, metadata=kernel, nbformat=4, nbformat_minor=5))
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     "A study of two notebooks with stages, tables, a model and a figure; known only here."
     home, patch = tmp_path_factory.mktemp("toy"), pytest.MonkeyPatch()
@@ -95,7 +95,7 @@ def toy(tmp_path_factory):
 
 def tables_of(study, folder):
     "A study's small tables in a folder."
-    if study == "weighting": return write_study(simulate(400, 80, n_outside=90), folder)
+    if study == "weighting": return write_study(simulate(300, 60, n_outside=60), folder)
     return function(card(study).example)(folder)
 
 class World:
@@ -105,9 +105,10 @@ class World:
         self.study, self.home, self.packaged = study, home, packaged
         self.source = tables_of(study, home/"tables")
         self.calm = home/"calm"
-        done = campaign.forked(self.words(self.calm), home)
+        count = home/"writes"
+        done = campaign.forked(self.words(self.calm), home, before=campaign.counting(count, self.calm))
         assert done.code == 0, done.err[-3000:]
-        self.seconds, self.said = done.seconds, done.out
+        self.seconds, self.writes = done.seconds, count.stat().st_size
         assert not campaign.broken(self.calm)
 
     def words(self, folder, *more, source=None): return campaign.words(self.study, folder, source or self.source, *more)
@@ -124,11 +125,18 @@ class World:
         assert not (found := campaign.differences(self.calm, folder, **how)), "\n".join(found)
         return True
 
+@pytest.fixture(scope="module")
+def world(toy, tmp_path_factory):
+    "The toy, undisturbed."
+    return World("toy", tmp_path_factory.mktemp("world"), toy)
+
 SLOW = [pytest.param(s, marks=pytest.mark.slow) for s in campaign.QUICK if s != "toy"]
 
 @pytest.fixture(scope="module", params=["toy", *SLOW])
-def world(request, tmp_path_factory):
-    return World(request.param, tmp_path_factory.mktemp(request.param), request.getfixturevalue("toy"))
+def study(request, tmp_path_factory):
+    "The toy, and in make test-all each of the five, undisturbed."
+    if request.param == "toy": return request.getfixturevalue("world")
+    return World(request.param, tmp_path_factory.mktemp(request.param), tmp_path_factory.mktemp("none"))
 
 @pytest.fixture(scope="module", params=[s for s in campaign.QUICK if s != "toy"])
 def five(request, tmp_path_factory):

@@ -21,7 +21,7 @@ NUMBERS = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, err
 @pytest.mark.parametrize("nth", [1, 3, 6])
 def test_a_write_that_fails_is_a_sentence(world, home, number, nth):
     "The n-th file that is opened for writing or renamed below the run folder, whoever opens it."
-    arm = campaign.nth_event(nth if world.study == "toy" else nth**3, campaign.failing(number), under=str(home/"r"))
+    arm = campaign.nth_event(nth, campaign.failing(number), under=str(home/"r"))
     done = campaign.forked(world.words(home/"r"), home, before=arm)
     said = done.sentence()
     assert str(home/"r") in said or os.strerror(number) in said, said
@@ -30,11 +30,11 @@ def test_a_write_that_fails_is_a_sentence(world, home, number, nth):
 SHARES = [0.02, 0.3, 0.7]
 
 @pytest.mark.parametrize("share", SHARES)
-def test_a_full_disk_is_a_sentence(world, home, share):
-    size = sum(p.stat().st_size for p in world.calm.rglob("*") if p.is_file())
+def test_a_full_disk_is_a_sentence(study, home, share):
+    size = sum(p.stat().st_size for p in study.calm.rglob("*") if p.is_file())
     with campaign.small_disk(home/"disk", max(4096, int(size*share))) as disk:
         if disk is None: pytest.skip("no file system can be mounted here")
-        done = campaign.forked(world.words(disk/"r"), home)
+        done = campaign.forked(study.words(disk/"r"), home)
         said = done.sentence()
         assert "No space left" in said, said
         assert not (disk/"r").exists() or not campaign.broken(disk/"r"), campaign.broken(disk/"r")
@@ -112,5 +112,5 @@ def test_a_link_to_the_full_device_is_no_place_for_results(world, home):
         p.unlink()
         p.symlink_to("/dev/full")
     done = campaign.forked(world.words(home/"r"), home)
-    assert done.code == 0 or done.sentence()
-    assert os.path.exists("/dev/full") and not [p for p in (home/"r").glob("*.csv") if p.is_symlink()]
+    assert done.code == 0 or "scores.csv is a link" in done.sentence()
+    assert os.path.exists("/dev/full")

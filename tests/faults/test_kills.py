@@ -1,5 +1,7 @@
 """Killed at random moments, at each write, by signals: the same command resumes to the same values."""
+import errno
 import os
+import random
 import signal
 import threading
 import time
@@ -11,30 +13,34 @@ EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.link", "shutil.copyf
 
 def left_whole(folder):
     "What a killed run has left is whole, but for what the next run sweeps away."
-    bad = [b for b in campaign.broken(folder) if "/.partial" not in b] if folder.exists() else []
-    assert not bad, bad
+    return [b for b in campaign.broken(folder, failed=True) if "/.partial" not in b] if folder.exists() else []
 
-def kills_of(study): return range(4) if study != "toy" else range(5)
-
-@pytest.mark.parametrize("chain", range(4))
-def test_a_run_killed_at_random_moments_resumes_to_the_same_values(world, home, chain):
-    "Five kills after each other in one folder, then the same command to its end; four folders a study."
-    killed = 0
-    for moment in campaign.moments(5, [world.study, chain].__repr__(), max(world.seconds, 0.3)):
-        process = campaign.Forked(world.words(home/"r"), home)
+def test_a_run_killed_and_starved_at_random_resumes_to_the_same_values(study, home):
+    "In one folder: twenty kills at random moments, a write that fails after every fourth, then the same command to its end."
+    rng, fell, folder = random.Random(study.study), [], home/"r"
+    for i, moment in enumerate(campaign.moments(20, study.study, max(study.seconds, 0.3))):
+        process = campaign.Forked(study.words(folder), home)
         threading.Timer(moment, process.kill).run()
-        killed += process.wait().code == -signal.SIGKILL
-        left_whole(home/"r")
-    done = campaign.forked(world.words(home/"r"), home)
+        if process.wait().code not in (0, -signal.SIGKILL): fell.append("killed: it had ended otherwise")
+        fell += [f"killed at {moment:.2f} s: {b}" for b in left_whole(folder)]
+        if i % 4: continue
+        number, nth = rng.choice([errno.ENOSPC, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE]), rng.randrange(1, study.writes)
+        arm = campaign.nth_event(nth, campaign.failing(number), under=str(folder))
+        done = campaign.forked(study.words(folder), home, before=arm)
+        try: assert done.code == 0 or done.sentence()
+        except AssertionError as e: fell.append(f"{errno.errorcode[number]} at write {nth}: {str(e)[-300:]}")
+        fell += [f"{errno.errorcode[number]} at write {nth}: {b}" for b in campaign.broken(folder, failed=True)]
+    done = campaign.forked(study.words(folder), home)
     assert done.code == 0, done.err[-2000:]
-    assert world.same(home/"r") and killed
+    assert study.same(folder)
+    assert not fell, f"{len(fell)} fell:\n" + "\n".join(fell)
 
 @pytest.mark.parametrize("nth", [1, 2, 3, 5, 8, 13, 21, 34])
 def test_a_run_killed_at_its_nth_write_resumes_to_the_same_values(world, home, nth):
-    arm = campaign.nth_event(nth*(1 if world.study == "toy" else 5), campaign.die, EVENTS, str(home/"r"))
+    arm = campaign.nth_event(nth, campaign.die, EVENTS, str(home/"r"))
     done = campaign.forked(world.words(home/"r"), home, before=arm)
     assert done.code in (0, -signal.SIGKILL)
-    left_whole(home/"r")
+    assert not left_whole(home/"r")
     done = campaign.forked(world.words(home/"r"), home)
     assert done.code == 0 and world.same(home/"r"), done.err[-2000:]
 

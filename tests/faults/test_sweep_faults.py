@@ -92,7 +92,7 @@ def test_two_sweeps_at_once_in_one_folder(swept, home):
 
 def test_a_sweep_over_other_tables_runs_every_cell_again(swept, home):
     (home/"tables").mkdir()
-    pd.DataFrame({"x": range(1, 201)}).to_csv(home/"tables/table.csv", index=False)
+    pd.DataFrame({"id": range(200), "x": range(1, 201)}).to_csv(home/"tables/table.csv", index=False)
     assert campaign.forked(going(home/"calm", home/"tables"), home).code == 0
     shutil.copytree(swept, home/"s")
     done = campaign.forked(going(home/"s", home/"tables"), home)
@@ -101,10 +101,10 @@ def test_a_sweep_over_other_tables_runs_every_cell_again(swept, home):
 def test_a_table_changed_under_the_same_size_and_time_runs_every_cell_again(swept, home):
     (home/"tables").mkdir()
     path = home/"tables/table.csv"
-    path.write_text("x\n" + "".join(f"{i}\n" for i in range(100, 300)))
+    path.write_text("id,x\n" + "".join(f"{i},{i}\n" for i in range(100, 298)))
     assert campaign.forked(going(home/"s", home/"tables"), home).code == 0
     when = path.stat().st_mtime_ns
-    path.write_text("x\n" + "".join(f"{i}\n" for i in range(300, 500)))
+    path.write_text("id,x\n" + "".join(f"{i},{i + 1}\n" for i in range(100, 298)))
     os.utime(path, ns=(when, when))
     assert campaign.forked(going(home/"calm", home/"tables"), home).code == 0
     done = campaign.forked(going(home/"s", home/"tables"), home)
