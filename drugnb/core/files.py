@@ -76,7 +76,7 @@ def require_memory(
                      "memory: it is damaged, or give a part of it.")
 
 # %% ../../nbs/core/00a_files.ipynb #3912e291
-SHRINKS = 1000  # times that no table shrinks
+SHRINKS = 300  # times that no table shrinks
 SMALL = 1 << 28  # bytes that may come out of any file
 PIECE = 1 << 24  # bytes that are read at a time
 
