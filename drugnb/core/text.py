@@ -324,8 +324,8 @@ def text_layout(
     plain = separator in ",;|" and '"' not in texts[0]
     if plain and all(len(row) == len(cells[0]) + 1 for row in rows): _require_row_names(rows, file)
     if len(cells[0]) > WIDEST:
-        raise InputError(f"{file} has {len(cells[0]):,} columns, more than {WIDEST:,}: turn it, so that these "
-                         "are its rows, or give a part of it.")
+        raise InputError(f"{file} has {len(cells[0]):,} columns, more than {WIDEST:,}: turn it, so that "
+                         "these are its rows, or give a part of it.")
     names, trailing = fitted_names(cells[0], rows, file)
     if len(names) < 2:
         raise InputError(f"{file} has one column: it needs names and what is told of them.")
