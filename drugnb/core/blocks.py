@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from .artefacts import plain_text
 from .files import legible, plain_file, reading
 from .gct import MATRIX, require_whole_hdf5, SIDES, typed_column
 from .identity import as_text, gene_symbols, landmark_genes, MISSING, NO_NUMBER, require_unique
@@ -93,7 +94,7 @@ def _ids(h, side):
 
 def _shown(names):
     "Names as an array, without letters that nobody sees."
-    return np.array(legible(names)[0], object)
+    return np.array(list(map(plain_text, legible(names)[0])), object)
 
 def _gene_names(h, side):
     "Names of the genes on one side: Entrez ids or symbols where the file has them, else its own ids."

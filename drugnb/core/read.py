@@ -29,6 +29,7 @@ import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
 
+from .artefacts import plain_text, spreadsheet_plain
 from .files import legible, legible_note, plain_file, reading, require_memory
 from drugnb.core.gct import (
     name_the_text, MISSING_TEXTS, number_frame, read_column_notes, read_gct, read_gctx,
@@ -434,7 +435,7 @@ def read_table(
         elif kind == "h5ad": table = _frame_table(_anndata(path, backed="r").obs, path.name, is_name)
         elif kind in ("gct", "gctx"): table = _frame_table(read_column_notes(path), path.name, is_name)
         else: table = _frame_table(_stored_frame(path, kind), path.name, is_name)
-    return _without_numbering(_legible_table(table, path.name), path.name)
+    return _without_numbering(spreadsheet_plain(_legible_table(table, path.name)), path.name)
 
 # %% ../../nbs/core/04_read.ipynb #e138f6a2
 def _named(table, wanted, taken):
@@ -750,7 +751,7 @@ def _plain_ids(ids):
     "Ids as text, a whole number without its decimal point; how many held letters that nobody sees."
     texts = pd.Series(ids.map(as_text) if ids.dtype.kind in "fiu" else ids.astype(str), dtype=object)
     texts = texts.str.strip("\ufeff\u200b \t\u00a0").str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
-    shown, n = legible(texts.tolist())
+    shown, n = legible(list(map(plain_text, texts)))
     return pd.Index(shown, name=None).astype(str), n
 
 # %% ../../nbs/core/04_read.ipynb #064ee465

@@ -14,13 +14,12 @@ __all__ = ['WELL_ROWS', 'WELL_COLUMNS', 'WELL', 'GRID', 'SITE_NUMBER', 'ID', 'BE
            'centre_cut', 'FileRow', 'Plan', 'full_path', 'plan_images', 'file_bytes', 'read_image', 'content',
            'SiteRead', 'read_site', 'Cut', 'as_cut', 'cut_site', 'cells_of_sites', 'in_order', 'PixelWriter',
            'Gathered', 'common_pixel_um', 'saturation', 'saturation_notes', 'BadImages', 'bad_text', 'Loaded',
-           'checksum', 'cache_paths', 'from_cache', 'load_key', 'load_pixels', 'Checked', 'check_files',
-           'write_example_images', 'figure_site']
+           'cache_paths', 'from_cache', 'load_key', 'load_pixels', 'Checked', 'check_files', 'write_example_images',
+           'figure_site']
 
 # %% ../../nbs/morphology/30_images.ipynb #4b016879
 import hashlib
 import io
-import json
 import logging
 import math
 import os
@@ -42,7 +41,9 @@ import pandas as pd
 from PIL import Image
 
 import drugnb
-from ..core.artefacts import atomic, digest, first_line, frame_key, RunFolder
+from drugnb.core.artefacts import (
+    atomic, digest, file_digest, first_line, frame_key, read_json, RunFolder, write_json, write_table,
+)
 from ..core.files import cause, memory, OURS, plain_file, read_arrays, sized
 from ..core.identity import as_text, id_texts
 from ..core.settings import counted, InputError, some, typed_path
@@ -1414,7 +1415,7 @@ def _image_table(plan, kept, cells):
     return images.set_axis(pd.Index(ids, name="image", dtype=object))
 
 # %% ../../nbs/morphology/30_images.ipynb #fb404dd1
-CACHE_LAYOUT = 1  # of what is kept; raised when it changes
+CACHE_LAYOUT = 2  # of what is kept; raised when it changes
 
 # %% ../../nbs/morphology/30_images.ipynb #a99292cf
 class Loaded(NamedTuple):
@@ -1429,31 +1430,18 @@ class Loaded(NamedTuple):
     key: str  # of content and recipe
 
 # %% ../../nbs/morphology/30_images.ipynb #bf7cf51a
-def checksum(
-    path: Path,  # of a file
-) -> int:
-    "CRC-32 of a file."
-    total = 0
-    with open(path, "rb") as f:
-        while block := f.read(1 << 22): total = zlib.crc32(block, total)
-    return total
-
 TABLES = ("images", "bad", "saturated")
 
-def _packed(loaded, crc):
-    "All but the pixels as JSON."
-    about = {**loaded._asdict(), "pixels": None, "checksum": crc}
-    for t in TABLES: about[t] = getattr(loaded, t).to_dict("split")
-    return json.dumps(about, default=str)
+def _packed(loaded, digest_of_pixels):
+    "All but the pixels, as JSON can hold it; the digest of the pixels in their place."
+    about = {**loaded._asdict(), "pixels": digest_of_pixels}
+    return about | {t: getattr(loaded, t).to_dict("split") for t in TABLES}
 
-def _unpacked(text, pixels):
+def _unpacked(about, pixels):
     "What was packed, with its pixels."
-    about = json.loads(text)
-    crc = about.pop("checksum")
-    for t in TABLES: about[t] = pd.DataFrame(**about[t])
+    about = about | {t: pd.DataFrame(**about[t]) for t in TABLES}
     about["images"].index.name = "image"
-    about |= dict(pixels=pixels, channels=tuple(about["channels"]), notes=tuple(about["notes"]))
-    return Loaded(**about), crc
+    return Loaded(**about | dict(pixels=pixels, channels=tuple(about["channels"]), notes=tuple(about["notes"])))
 
 def cache_paths(
     folder: Path,  # of the cache
@@ -1471,10 +1459,11 @@ def from_cache(
     values, tables = cache_paths(folder, key)
     if not tables.exists(): return None, ""
     try:
-        loaded, crc = _unpacked(tables.read_text(), np.load(values, mmap_mode="r", allow_pickle=False))
-        if checksum(values) == crc and loaded.key == key: return loaded, ""
-        why = "its checksum is wrong"
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as e: why = first_line(e)
+        about = read_json(tables)
+        if file_digest(values) != about["pixels"] or about["key"] != key:
+            raise ValueError("its checksum is wrong")
+        return _unpacked(about, np.load(values, mmap_mode="r", allow_pickle=False)), ""
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as e: why = first_line(e.__cause__ or e)
     return None, f"the cache {values.name} was damaged ({why}) and is made again"
 
 # %% ../../nbs/morphology/30_images.ipynb #b8b63666
@@ -1585,10 +1574,9 @@ def load_pixels(
     with atomic(values) as part:
         loaded = _build(plan, cut, axes, by_site, stacks, bad, on_bad, part)._replace(key=key)
         loaded.pixels.flush()
-        crc = checksum(part)
-    text = _packed(loaded, crc)
-    with atomic(tables) as part: part.write_text(text)
-    loaded = _unpacked(text, np.load(values, mmap_mode="r", allow_pickle=False))[0]
+        digest_of_pixels = file_digest(part)
+    write_json(tables, _packed(loaded, digest_of_pixels))
+    loaded = _unpacked(read_json(tables), np.load(values, mmap_mode="r", allow_pickle=False))
     return loaded._replace(notes=(*filter(None, [why]), *loaded.notes))
 
 # %% ../../nbs/morphology/30_images.ipynb #f14ab854
@@ -1641,7 +1629,7 @@ def write_example_images(
     kept = [c for c in EXAMPLE_COLUMNS if c in study.images]
     metadata = study.images[kept].rename(columns={"dose": "dose_um", "batch": "week"})
     for name, table in (("metadata", metadata), ("channels", stains)):
-        with atomic(folder/f"{name}.csv") as part: table.to_csv(part, index=False)
+        write_table(table, folder/f"{name}.csv", index=False)
     return folder
 
 # %% ../../nbs/morphology/30_images.ipynb #3de9930a
