@@ -609,7 +609,8 @@ def test_odd_environments_change_no_answer(variables, home):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_with_a_sentence_and_nothing_half_written(number, home):
     run = started(home, "run", "combos", "--data", "simulated-small", "--run", "r", stdout=subprocess.DEVNULL)
-    deadline = time.time() + 120
+    signal.alarm(400)
+    deadline = time.time() + 300
     while not list(home.glob("r/journal.jsonl")) and run.poll() is None and time.time() < deadline:
         time.sleep(0.2)
     run.send_signal(number)
