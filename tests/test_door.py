@@ -88,6 +88,7 @@ TYPED = {  # kind: arguments, words of the sentence
     "an option without a value": ("run weighting --run", "expected one argument"),
     "an argument too many": ("check weighting now", "can make nothing of 'now'"),
     "an argument too few": ("predict", "required"),
+    "no model": ("predict x", "required: --model"),
     "a hidden option": ("query a --profiles b --pdb", "no option --pdb"),
     "an option of the parser's": ("query a --profiles b --xtra=1", "no option --xtra"),
     "a parameter without a value": ("run weighting -p folds", "NAME=VALUE"),

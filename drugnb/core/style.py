@@ -104,8 +104,8 @@ def plain_html(
 def plain_markdown(
     text,  # with names in it, one line
 ) -> str:
-    "Text for Markdown: no tags, no links, no borders of cells, nothing that cannot be seen."
-    return re.sub(r"([|\[])", r"\\\1", printable(text)).replace("<", "&lt;")
+    "Text for Markdown: no tags, links, formulas or borders of cells, nothing that cannot be seen."
+    return re.sub(r"([|\[$])", r"\\\1", printable(text)).replace("<", "&lt;")
 
 # %% ../../nbs/core/05_style.ipynb #3349510f
 def save_html(

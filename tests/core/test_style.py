@@ -95,4 +95,5 @@ def test_a_figure_of_plain_names_has_the_bytes_it_would_have_anyway(tmp_path):
 
 def test_a_name_in_a_page_is_no_tag_and_in_markdown_no_border():
     assert plain_html("<b>\x1b&") == r"&lt;b&gt;\x1b&amp;" and plain_html("it's \"x\"") == "it's \"x\"" and plain_html(3) == "3"
-    assert plain_markdown("a|b\n<i> [x](y)") == r"a\|b\n&lt;i> \[x](y)" and plain_markdown("HALLMARK_P53 (+0.2)") == "HALLMARK_P53 (+0.2)"
+    assert plain_markdown("a|b\n<i> [x](y)") == r"a\|b\n&lt;i> \[x](y)"
+    assert plain_markdown("$x$") == r"\$x\$" and plain_markdown("HALLMARK_P53 (+0.2)") == "HALLMARK_P53 (+0.2)"
