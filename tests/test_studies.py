@@ -123,4 +123,17 @@ def test_a_rule_holds_at_both_ends(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path/"here").touch()
     assert keep_rule("here", "x", Rule(file=True)) == str(tmp_path/"here") and keep_rule("not here", "x", Rule(file=True)) == "not here"
-    assert all(math.isfinite(rule.low) == math.isfinite(rule.high) for known in STUDIES.values() for rule in (*known.rules.values(), *known.options.values()))
+    rules = [rule for known in STUDIES.values() for rule in (*known.rules.values(), *known.options.values())]
+    assert all(math.isfinite(rule.low) == math.isfinite(rule.high) for rule in rules), "a number has two ends"
+
+LEAST = {"weighting": "perplexity=1 min_samples=1 components=1 folds=2 repeats=1 seed=0 seeds=0 eps=0 resolution=0 alphas=0 most_masked=0 factors=0",
+         "combos": "top=1 folds=2 permutations=1 repeats=1", "essentiality": "pages=0 seeds=1 least=0 least=1 permutations=1",
+         "morphology": "epochs=1 explain_epochs=1 size=0 folds=2", "synergy": "batch=1 rounds=1 draws=0 seeds=1"}
+
+def test_the_least_that_makes_sense_may_be_asked_for():
+    for study, line in LEAST.items():
+        for word in line.split(): assert run.plan(study, dict([word.split("=")]))
+    for study, names in {"combos": "permutations genes fdr", "essentiality": "top genes", "synergy": "kappa seed"}.items():
+        for name in names.split(): assert STUDIES[study].options[name].low == 0
+    for study, names in {"combos": "top n_top n_extreme", "synergy": "top n replicates"}.items():
+        for name in names.split(): assert STUDIES[study].options[name].low == 1
