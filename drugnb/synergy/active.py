@@ -15,7 +15,7 @@ from sklearn.base import clone
 from ..core.artefacts import digest, provenance, RunFolder, save_frame
 from ..core.settings import InputError
 from .gp import kernel, known_similarities, NOISE, prior_variance, TERMS
-from .pairs import Forecast, Forecaster, Pairs
+from .pairs import check_measured, finite_forecast, Forecast, Forecaster, Pairs
 
 # %% ../../nbs/synergy/46_active.ipynb #46active007
 def may_be_asked(
@@ -30,10 +30,12 @@ def may_be_asked(
     return first & ~gone & (asked.a != asked.b)
 
 def _room(free, n, note):
-    "How many can be had."
+    "How many can be had. Raises `InputError` for a number of pairs that is none."
+    if not (isinstance(n, int | float | np.number) and n >= 1 and n % 1 == 0):
+        raise InputError(f"The number of pairs to ask for is {n}: give a whole number, 1 or more.")
     left = int(free.sum())
     if left < n: note(f"only {left} left of {n} asked")
-    return min(n, left)
+    return min(int(n), left)
 
 # %% ../../nbs/synergy/46_active.ipynb #46active010
 TARGETS = 1000  # candidates whose variance is looked at; half of them where they are fewer than twice as many
@@ -79,7 +81,8 @@ def worth(
     kappa: float = KAPPA,  # of "ucb": weight of the model's standard deviation
     best: float = -np.inf,  # of "expected improvement": best value seen so far, points
 ) -> np.ndarray:  # n, points; larger is more worth measuring
-    "How much each candidate is worth measuring. Raises `InputError` for an unknown policy."
+    "How much each candidate is worth measuring. Raises `InputError` for an unknown policy, or no weight."
+    if not 0 <= kappa < np.inf: raise InputError(f"kappa is {kappa}: it should be a number, 0 or more.")
     if policy == "greedy": return forecast.mean
     if policy == "ucb": return forecast.mean + kappa*forecast.model_sd
     if policy != "expected improvement":
@@ -96,7 +99,9 @@ def _best_first(score, free, rng):
 def _by_draws(model, asked, free, n, seed):
     "One draw for each place: its best candidate that is not chosen yet."
     rows, chosen = np.flatnonzero(free), []
-    for draw in model.draws(asked.rows(rows), n, seed):
+    draws = model.draws(asked.rows(rows), n, seed)
+    if not np.isfinite(draws).all(): raise InputError("The model's draws are no numbers: use another policy.")
+    for draw in draws:
         order = rows[np.argsort(-draw, kind="stable")]
         chosen.append(int(order[~np.isin(order, chosen)][0]))
     return np.array(chosen, int)
@@ -109,7 +114,7 @@ def _apart(model, asked, forecast, free, n, policy, kappa, best, rng):
                          "use a Gaussian process, or no diverse batches.")
     variance, free, seen, chosen = forecast.model_sd**2, free.copy(), np.zeros((0, len(asked))), []
     for _ in range(n):
-        now = Forecast(forecast.mean, np.sqrt(variance), forecast.noise, forecast.df)
+        now = finite_forecast(Forecast(forecast.mean, np.sqrt(variance), forecast.noise, forecast.df))
         j = int(_best_first(worth(now, policy, kappa, best), free, rng)[0])
         column = model.covariance(asked.rows([j]), asked)[0] - seen[:, j] @ seen
         step = column/np.sqrt(variance[j] + forecast.noise[j]**2)
@@ -129,12 +134,13 @@ def choose_batch(
     seed: int = 0,         # of ties and draws
     note=print,            # called with a sentence where fewer are left
 ) -> tuple[np.ndarray, Forecast]:  # indices of candidates, best first; forecast of all candidates
-    "The next batch. Raises `InputError` for an unknown policy, or a diverse batch of a model that cannot."
+    """The next batch. Raises `InputError` for an unknown policy, no size, a forecast without numbers, or a
+    diverse batch of a model that cannot."""
     n, rng = _room(free, n, note), np.random.default_rng(seed)
     if policy == "random":
         nothing = np.full(len(asked), np.nan)
         return rng.permutation(np.flatnonzero(free))[:n], Forecast(nothing, nothing, nothing)
-    forecast = model.forecast(asked)
+    forecast = finite_forecast(model.forecast(asked))
     if policy == "thompson": return _by_draws(model, asked, free, n, seed), forecast
     if diverse: return _apart(model, asked, forecast, free, n, policy, kappa, best, rng), forecast
     return _best_first(worth(forecast, policy, kappa, best), free, rng)[:n], forecast
@@ -194,7 +200,8 @@ def run_campaign(
     name: str = "campaign",  # of the file in the run folder
     note=print,            # called with a sentence where fewer pairs are left
 ) -> pd.DataFrame:  # `PICKED`, a row a pair in the order in which they were asked for
-    "Rounds of asking and measuring, kept after each. Raises `InputError` as `choose_batch` does."
+    """Rounds of asking and measuring, kept after each.
+    Raises `InputError` for measurements that are missing, and as `choose_batch` does."""
     store, model = store or RunFolder(""), _seeded(clone(model), seed)
     made_from = campaign_key(model, asked, start, batch, policy, kappa, diverse, seed)
     picks, _ = store.reload(name, made_from)
@@ -213,7 +220,7 @@ def run_campaign(
                 model = fitted_to(model, asked, asked.rows(picks.candidate), y, _sizes(picks), seed)
                 how["best"] = y.max()
             which, f = choose_batch(model, asked, free, batch if r else start, **how)
-        made = _picked(asked, which, f, measure(which), r)
+        made = _picked(asked, which, f, check_measured(asked.rows(which), measure(which)), r)
         picks = made if picks is None else pd.concat([picks, made], ignore_index=True)
         if store.path: save_frame(picks, store.path/f"{name}.parquet", made_from)
     return picks[picks["round"] <= rounds].reset_index(drop=True)

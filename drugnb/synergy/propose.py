@@ -23,7 +23,7 @@ from .baselines import similarity
 from .data import Screen
 from .held_out import screen_models
 from drugnb.synergy.pairs import (
-    candidates, Forecast, Forecaster, Measured, Pairs, screen_target,
+    candidates, finite_forecast, Forecast, Forecaster, Measured, Pairs, screen_target,
 )
 from .plate import Recipe
 
@@ -59,8 +59,8 @@ def proposal_table(
     data: Measured,      # what the model was fitted to
     threshold: float,    # points
 ) -> pd.DataFrame:  # a row a pair, see the text below
-    "The proposed pairs, what is expected of each, and why it was chosen."
-    library = asked.library
+    "The proposed pairs, what is expected of each, and why it was chosen. Raises `InputError` for no numbers."
+    said, library = finite_forecast(said), asked.library
     swap = library.drugs[asked.a] > library.drugs[asked.b]
     one, two = np.where(swap, asked.b, asked.a), np.where(swap, asked.a, asked.b)
     low, high = said.interval(0.9)
@@ -170,6 +170,16 @@ class Round:
     def __init__(self, table, data, model, wish, notes):
         self.table, self.data, self.model, self.wish, self.notes = table, data, model, wish, notes
 
+# %% ../../nbs/synergy/48_propose.ipynb #5ca1352a
+def _model_of(wish):
+    "The model that is asked for. Raises `InputError` for a wish that cannot be met."
+    if not (isinstance(wish.seed, int | np.integer) and wish.seed >= 0):
+        raise InputError(f"seed is {wish.seed}: it should be a whole number, 0 or more.")
+    if np.isinf(wish.threshold): raise InputError("The threshold is infinite: give points, or none.")
+    models = screen_models(wish.model, wish.seed)
+    if wish.model in models: return models[wish.model]
+    raise InputError(f"One model proposes pairs, not {wish.model!r}: use one of {', '.join(models)}.")
+
 def next_round(
     screen: Screen,  # of wells
     wish: Wish = USUAL,  # what a person asks for
@@ -179,7 +189,7 @@ def next_round(
     notes = []
     data = screen_target(screen, RunFolder(), wish.score)
     library = data.pairs.library
-    model = screen_models(wish.model, wish.seed)[wish.model].fit(data.pairs, data.y)
+    model = _model_of(wish).fit(data.pairs, data.y)
     lines = named_in(wish.lines, library.lines, "cell line") or None
     asked = candidates(library, lines)
     taken = data.pairs if pending is None else data.pairs.joined(pending_pairs(pending, data.pairs))
@@ -193,6 +203,8 @@ def next_round(
     how = dict(policy=wish.policy, kappa=wish.kappa, best=data.y.max(), seed=wish.seed, note=notes.append)
     which, said = choose_batch(model, asked, np.ones(len(asked), bool), wish.n, **how)
     if wish.policy == "random": said = model.forecast(asked)
+    jitter = getattr(model.model_, "jitter_", 0)
+    if jitter: notes.append(f"{jitter:g} of the variance was added as noise, to tell pairs that are alike apart")
     threshold = wish.threshold if np.isfinite(wish.threshold) else float(f"{np.quantile(data.y, 0.9):.3g}")
     table = proposal_table(asked.rows(which), said.rows(which), data, threshold)
     notes += [f"{len(data.y):,} pairs measured, {len(asked):,} candidates, {len(table)} proposed by "

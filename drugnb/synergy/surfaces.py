@@ -210,7 +210,7 @@ CHUNK = 4_000_000  # numbers of a working array
 
 def _fit(p, e0=None):
     "Parameters, and their change with the points, of curves with E0 free or held."
-    if not len(p.x): return np.empty((0, 4)), np.empty((0, 4, p.x.shape[1]))
+    if not len(p.x): return np.zeros((0, 4)), np.zeros((0, 4, p.x.shape[1]))
     step = max(CHUNK//(len(STEEPNESS)*len(PLACES)*p.x.shape[1]), 1)
     parts = [slice(i, i + step) for i in range(0, len(p.x), step)]
     some = [(p.rows(at), None if e0 is None else e0[at]) for at in parts]
@@ -1004,7 +1004,8 @@ def _asked(cap, measures, beyond, draws, seed):
     if unknown: raise InputError(f"The measure {unknown[0]!r} is unknown: use {', '.join(MEASURES)}.")
     if beyond not in ("stronger", "nan"):
         raise InputError(f"Beyond the weaker drug stands 'stronger' or 'nan', not {beyond!r}.")
-    if draws < 0 or draws != int(draws): raise InputError(f"draws is a whole number, 0 or more, not {draws}.")
+    if not 0 <= draws < np.inf or draws % 1:
+        raise InputError(f"draws is a whole number, 0 or more, not {draws}.")
     return Asked(cap, tuple(m for m in MEASURES if m in measures), beyond, int(draws), seed)
 
 def _rows_of(stack, which):

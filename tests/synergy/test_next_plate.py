@@ -2,7 +2,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -135,8 +135,9 @@ def test_viabilities_that_came_back_are_the_true_ones_without_noise(part, tmp_pa
 def test_a_campaign_that_is_none_and_a_lost_round_are_said(part, tmp_path):
     (tmp_path/"campaign.json").write_text("[]")
     with pytest.raises(InputError, match="is not a campaign's log"): open_round(part, tmp_path)
-    (tmp_path/"campaign.json").write_text(json.dumps({"rounds": [{"round": 1, "state": "closed", "asked": {}}]}))
-    with pytest.raises(InputError, match="Round 1 is closed"): known_screen(part, tmp_path)
+    asked = {**asdict(Wish()), "threshold": None, "recipe": {}}
+    (tmp_path/"campaign.json").write_text(json.dumps({"rounds": [{"round": 1, "state": "closed", "asked": asked}]}))
+    with pytest.raises(InputError, match="wells.csv is not there"): known_screen(part, tmp_path)
 
 def test_how_a_round_turned_out_is_said_in_a_sentence():
     t = pd.DataFrame({"expected": [10, 5, 0.0], "low_90": [0, 0, -5.0], "high_90": [20, 10, 5.0], "measured": [12, 30, np.nan]})
