@@ -311,15 +311,6 @@ class GaussianProcess(Forecaster):
         terms, v = kernel_terms(pairs.rows(some), pairs.rows(some), self.known_), y[some]
         return learn_weights(terms, (v - v.mean())/(v.std() or 1), middle, self.freedom)
 
-def _checked(pairs, y):
-    y = np.asarray(y, float)
-    if len(y) != len(pairs):
-        raise InputError(f"There are {len(pairs)} pairs and {len(y)} values: give one each.")
-    if not len(y): raise InputError("No pair was given: measure some pairs first.")
-    if not np.isfinite(y).all():
-        raise InputError(f"{(~np.isfinite(y)).sum()} of {len(y)} values are missing: leave these pairs out.")
-    return pairs, y
-
 # %% ../../nbs/synergy/44_gp.ipynb #44gp025
 JITTER = 1e-12, 1e-9, 1e-6  # of the mean variance, added where a kernel has no factor without it
 

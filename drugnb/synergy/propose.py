@@ -18,7 +18,7 @@ from ..core.artefacts import RunFolder
 from ..core.identity import compound_names, plain_cell
 from ..core.settings import InputError
 from ..core.style import styled
-from .active import choose_batch, may_be_asked
+from .active import choose_batch, may_be_asked, require_policy, require_size
 from .baselines import similarity
 from .data import Screen
 from .held_out import screen_models
@@ -173,6 +173,8 @@ class Round:
 # %% ../../nbs/synergy/48_propose.ipynb #5ca1352a
 def _model_of(wish):
     "The model that is asked for. Raises `InputError` for a wish that cannot be met."
+    require_size(wish.n)
+    require_policy(wish.policy, wish.kappa)
     if not (isinstance(wish.seed, int | np.integer) and wish.seed >= 0):
         raise InputError(f"seed is {wish.seed}: it should be a whole number, 0 or more.")
     if np.isinf(wish.threshold): raise InputError("The threshold is infinite: give points, or none.")
@@ -180,16 +182,17 @@ def _model_of(wish):
     if wish.model in models: return models[wish.model]
     raise InputError(f"One model proposes pairs, not {wish.model!r}: use one of {', '.join(models)}.")
 
+# %% ../../nbs/synergy/48_propose.ipynb #5ca1352b
 def next_round(
     screen: Screen,  # of wells
     wish: Wish = USUAL,  # what a person asks for
     pending: pd.DataFrame | None = None,  # drug_a, drug_b (line): on their way
 ) -> Round:
     "The pairs to measure next. Raises `InputError` where nothing is left, and for names that are none."
-    notes = []
+    notes, model = [], _model_of(wish)
     data = screen_target(screen, RunFolder(), wish.score)
     library = data.pairs.library
-    model = _model_of(wish).fit(data.pairs, data.y)
+    model.fit(data.pairs, data.y)
     lines = named_in(wish.lines, library.lines, "cell line") or None
     asked = candidates(library, lines)
     taken = data.pairs if pending is None else data.pairs.joined(pending_pairs(pending, data.pairs))
@@ -204,7 +207,7 @@ def next_round(
     which, said = choose_batch(model, asked, np.ones(len(asked), bool), wish.n, **how)
     if wish.policy == "random": said = model.forecast(asked)
     jitter = getattr(model.model_, "jitter_", 0)
-    if jitter: notes.append(f"{jitter:g} of the variance was added as noise, to tell pairs that are alike apart")
+    if jitter: notes.append(f"{jitter:g} of the variance was added as noise, as pairs are too alike")
     threshold = wish.threshold if np.isfinite(wish.threshold) else float(f"{np.quantile(data.y, 0.9):.3g}")
     table = proposal_table(asked.rows(which), said.rows(which), data, threshold)
     notes += [f"{len(data.y):,} pairs measured, {len(asked):,} candidates, {len(table)} proposed by "

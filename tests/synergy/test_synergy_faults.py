@@ -18,6 +18,10 @@ from drugnb.synergy.surfaces import MEASURES, WELLS, fit_curves, curve_table, sc
 
 DOSES = [0, 0.1, 1.0, 10.0]
 
+def campaign_of(names, cases, short, **how):
+    "All cases; but for the first few they are among the slow tests."
+    return pytest.mark.parametrize(names, [c if i < short else pytest.param(*(c if "," in names else [c]), marks=pytest.mark.slow) for i, c in enumerate(cases)], **how)
+
 @pytest.fixture
 def strict():
     "Numbers made of nothing warn."
@@ -52,8 +56,8 @@ def judged(wells, **how):
 
 # ---- surfaces
 
-@pytest.mark.parametrize("level", [100.0, 0.0])
-@pytest.mark.parametrize("cap", ["all", "singles", "none"])
+@campaign_of("level", [100.0, 0.0], 2)
+@campaign_of("cap", ["all", "singles", "none"], 1)
 def test_a_flat_surface_of_100_or_0_has_an_excess_of_exactly_0(strict, level, cap):
     found = judged(grid(level), cap=cap)
     for m in MEASURES: assert (found.cells[m] == 0).all() and found.blocks[f"{m}_max"].iloc[0] == 0
@@ -75,8 +79,8 @@ WELL_FAULTS = {
     "singles of 0": grid(lambda a, b: 100.0 if not a and not b else 0.0 if not (a and b) else 50.0),
 }
 
-@pytest.mark.parametrize("kind", WELL_FAULTS)
-@pytest.mark.parametrize("cap", ["all", "none"])
+@campaign_of("kind", WELL_FAULTS, 3)
+@campaign_of("cap", ["all", "none"], 1)
 def test_odd_wells_have_scores_in_order_or_a_reason(strict, kind, cap): judged(WELL_FAULTS[kind].reset_index(drop=True), cap=cap)
 
 @pytest.mark.parametrize("column, value", [("viability", np.nan), ("viability", np.inf), ("viability", "dead"), ("dose_a", np.nan), ("dose_a", -1.0),
@@ -156,13 +160,13 @@ def rows_of(made, shape):
     which = np.flatnonzero((pairs.a == 0) | (pairs.b == 0)) if shape == "one drug" else SHAPES[shape]
     return pairs.rows(which), made.data.y[which]
 
-@pytest.mark.parametrize("kind", Y)
+@campaign_of("kind", Y, 1)
 @pytest.mark.parametrize("model", [gp.GaussianProcess(), Linear(), Linear("identity"), Trees(n_trees=20)], ids=["gp", "ridge", "effects", "trees"])
 def test_models_forecast_finite_numbers_of_odd_values(made, kind, model):
     pairs, y = made.data.pairs, Y[kind](made.data.y)
     whole(clone(model).fit(pairs, y).forecast(pairs))
 
-@pytest.mark.parametrize("shape", SHAPES)
+@campaign_of("shape", ["one", "twins", "all", "two", "four", "one drug"], 2)
 @pytest.mark.parametrize("model", [gp.GaussianProcess(), Linear(), Trees(n_trees=20)], ids=["gp", "ridge", "trees"])
 def test_models_of_few_or_repeated_pairs_forecast_or_refuse(made, shape, model):
     pairs, y = rows_of(made, shape)
@@ -170,7 +174,7 @@ def test_models_of_few_or_repeated_pairs_forecast_or_refuse(made, shape, model):
     except InputError: return
     whole(fitted.forecast(made.data.pairs))
 
-@pytest.mark.parametrize("kind", ["no chemistry", "no curves", "nothing", "all alike", "one bit"])
+@campaign_of("kind", ["nothing", "no chemistry", "no curves", "all alike", "one bit"], 1)
 @pytest.mark.parametrize("model", [gp.GaussianProcess(), Linear(), Trees(n_trees=20)], ids=["gp", "ridge", "trees"])
 def test_models_of_a_library_that_says_little_forecast(made, kind, model):
     library = made.data.pairs.library
@@ -207,8 +211,8 @@ def test_a_process_without_noise_and_with_repeated_rows_forecasts(made):
 
 FAST = dict(units=8, epochs=2, least_steps=10, samples=4, members=4)
 
-@pytest.mark.parametrize("kind", Y)
-@pytest.mark.parametrize("name", ["Ensemble", "BayesNet", "LastLayer"])
+@campaign_of("kind", Y, 0)
+@campaign_of("name", ["LastLayer", "Ensemble", "BayesNet"], 1)
 def test_networks_forecast_finite_numbers_of_odd_values_or_refuse(made, kind, name):
     pytest.importorskip("torch")
     from drugnb.synergy import networks
@@ -217,7 +221,7 @@ def test_networks_forecast_finite_numbers_of_odd_values_or_refuse(made, kind, na
     except InputError: return
     whole(f)
 
-@pytest.mark.parametrize("shape", ["one", "two", "four", "twins", "one drug"])
+@campaign_of("shape", ["twins", "one", "two", "four", "one drug"], 0)
 def test_networks_of_few_or_repeated_pairs_forecast_or_refuse(made, shape):
     pytest.importorskip("torch")
     from drugnb.synergy.networks import Ensemble
@@ -303,7 +307,7 @@ def test_a_constant_forecast_has_a_rank_correlation_of_0(strict, made): assert f
 def test_predictions_that_are_no_numbers_are_not_scored(made, mean, sd, noise):
     with pytest.raises(InputError): scored(made, made.data.y, mean, sd, noise)
 
-@pytest.mark.parametrize("residual", [np.zeros(20), np.full(20, 5.0), np.r_[1e19, np.zeros(19)], np.full(20, 1e-30), np.zeros(1), np.ones(1)])
+@campaign_of("residual", [np.zeros(20), np.full(20, 5.0), np.r_[1e19, np.zeros(19)], np.full(20, 1e-30), np.zeros(1), np.ones(1)], 2)
 @pytest.mark.parametrize("sd", [0.0, 1.0])
 def test_calibration_of_odd_residuals_is_finite(residual, sd):
     found = judge.calibrate(residual, np.full(len(residual), sd))
@@ -369,7 +373,7 @@ SPOILT = [("stock", "volume_ul", v) for v in (np.nan, 0, -5, np.inf, "much", Non
          [("doses", "dose_uM", v) for v in (np.nan, 0, -1, np.inf, "some", 1e30, 1e-30, 1.0)] + [("doses", "drug", v) for v in (None, "+d1")] + \
          [("proposal", "drug_a", v) for v in (None, "", "d2", "d9", "-d1", "DMSO")] + [("proposal", "drug_b", v) for v in (np.nan, "d1")]
 
-@pytest.mark.parametrize("table, column, value", SPOILT, ids=lambda v: repr(v)[:20])
+@campaign_of("table, column, value", SPOILT, 5, ids=lambda v: repr(v)[:20])
 def test_tables_of_a_layout_with_nonsense_are_refused(table, column, value):
     given = tables()
     given[table] = given[table].astype(object)
@@ -394,7 +398,7 @@ def test_z_prime_of_nothing_is_no_quality():
     assert np.isnan(results.z_prime([], [])) and np.isnan(results.z_prime([1, np.nan], [0.0, 0.1]))
     assert results.z_prime([np.inf]*4, [0, 0, 0]) != results.GOOD  # not a number that can be trusted
 
-@pytest.mark.parametrize("state", ["all 0", "all the same", "negative", "infinite", "tiny", "huge"])
+@campaign_of("state", ["all 0", "all the same", "negative", "infinite", "tiny", "huge"], 1)
 def test_plates_of_odd_signals_fail_or_are_finite(state):
     laid = plate.lay_out(**tables())
     signals = results.simulate_lab(laid.plate_map, lambda line, a, da, b, db: np.full(len(a), 50.0), 0)
