@@ -318,9 +318,9 @@ def factor(
     k: np.ndarray,  # n x n, symmetric, similarities of pairs
 ) -> tuple[np.ndarray, float]:  # n x n, lower: Cholesky factor; share of the variance that was added as noise
     "Cholesky factor, with noise where there is none without it. Raises `InputError` where that fails, too."
-    eye = np.eye(len(k))*np.trace(k)/max(len(k), 1)
     for share in (0.0, *JITTER):
-        try: lower = cholesky(k + share*eye if share else k, lower=True, check_finite=False)
+        noisy = k + np.diag(np.full(len(k), share*np.trace(k)/len(k))) if share else k
+        try: lower = cholesky(noisy, lower=True, check_finite=False)
         except np.linalg.LinAlgError: continue
         if np.isfinite(np.diag(lower)).all(): return lower, share
     raise InputError(f"The similarities of {len(k)} pairs fit no Gaussian process: some are repeated without "

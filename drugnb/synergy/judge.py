@@ -380,7 +380,8 @@ def figure_calibration(
         for model, r in rows.groupby("model", sort=False):
             ax.plot(r.level, r.covered - r.level, color=colours.get(model, "0.5"), lw=1.4, label=model)
         worst = (rows.covered - rows.level).abs().groupby(rows.model).max().dropna()
-        ax.set_title(f"{split}:\n{worst.idxmin()} within {worst.min():.2f}", fontsize="small")
+        said = f"{worst.idxmin()} within {worst.min():.2f}" if len(worst) else "no model is judged"
+        ax.set_title(f"{split}:\n{said}", fontsize="small")
     axes[0, 0].set_ylabel("share inside minus level\n(above 0: too wide)")
     fig.supxlabel("level of the interval", fontsize="medium")
     axes[0, -1].legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.02, 0.5))

@@ -667,7 +667,8 @@ def pruning_report(
             kept = log_alpha(torch, w[k]["mean"], w[k]["log_sd"]) <= limit
             w[k] = {"mean": w[k]["mean"]*kept, "bias": w[k]["bias"]}
         with torch.no_grad(): told.append(tell(torch, model, w, tables, pairs)[model.votes_].mean(0))
-    before, after = (np.corrcoef(t, y)[0, 1]**2 if t.std() > 0 else 0.0 for t in told)
+    def r2(t): return np.corrcoef(t, y)[0, 1]**2 if t.std() > 0 and np.std(y) > 0 else 0.0
+    before, after = map(r2, told)
     return Pruned(pruning(torch, {k: model.weights_[k] for k in HEAD}), before, after)
 
 # %% ../../nbs/synergy/43a_networks.ipynb #b4d89c67

@@ -254,7 +254,7 @@ def drug_table(
     library, n = data.pairs.library, len(data.pairs.library.drugs)
     of_line = max(1, 2*MOST_DRAWN//(n*(n - 1)))
     pairs = candidates(library, np.arange(len(library.lines))[:of_line])
-    drawn, mean = model.draws(pairs, draws, seed), model.forecast(pairs).mean
+    drawn, mean = model.draws(pairs, draws, seed), finite_forecast(model.forecast(pairs)).mean
     rows = []
     for i in range(len(library.drugs)):
         here, known = (pairs.a == i) | (pairs.b == i), (data.pairs.a == i) | (data.pairs.b == i)

@@ -1088,14 +1088,15 @@ def figure_largest(
     fig, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2))
     left.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", label="uniform")
     for (name, blocks), marker in zip(tables.items(), "os^"):
-        p = np.sort(blocks[f"{measure}_max_p"])
+        p = np.sort(blocks[f"{measure}_max_p"].dropna())
         left.plot(p, np.arange(1, len(p) + 1)/len(p), label=name)
         right.plot(blocks[f"{measure}_max_noise"], blocks[f"{measure}_max"], marker, ms=4, alpha=0.6)
     right.axline((10, 10), slope=1, color="0.6", lw=1, ls="--")
-    share = {name: (blocks[f"{measure}_max_p"] <= 0.05).mean() for name, blocks in tables.items()}
+    known = {name: blocks[f"{measure}_max_p"].dropna() for name, blocks in tables.items()}
+    share = {name: (p <= 0.05).mean() for name, p in known.items() if len(p)}
     left.set(xlabel="p of the largest cell", ylabel="share of matrices at or below")
     right.set(xlabel="mean of the largest under no interaction (points)", ylabel="largest excess (points)")
-    said = ", ".join(f"{v:.0%} of {k}" for k, v in share.items())
+    said = ", ".join(f"{v:.0%} of {k}" for k, v in share.items()) or "unknown, as is the noise"
     fig.suptitle(f"p of the largest cell at most 0.05: {said}", x=0.01, ha="left", fontsize=11, weight="bold")
     left.legend(loc="lower right")
     return fig

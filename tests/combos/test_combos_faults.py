@@ -12,6 +12,7 @@ from drugnb.combos.connect import METHODS, ncs, permutation_p, query_drugs, scor
 from drugnb.combos.data import Effects, simulate_combos
 from drugnb.core.settings import InputError
 
+
 def campaign_of(names, cases, short):
     "All cases; but for the first few they are among the slow tests."
     return pytest.mark.parametrize(names, [c if i < short else pytest.param(c, marks=pytest.mark.slow) for i, c in enumerate(cases)])
@@ -399,7 +400,8 @@ TEXTS = {
     "another case": lambda p: p["calibrations"]["keys"].__setitem__(0, 7),
     "nearest NaN": lambda p: part_of(p, "line") and p["calibrations"]["values"]["0"]["fields"].update(nearest={"float": "nan"}),
     "nearest negative": lambda p: p["calibrations"]["values"]["0"]["fields"].update(nearest=-1.0),
-    "no name": lambda p: p.update(name=None), "no measured pairs": lambda p: p.update(measured=[]), "measured as numbers": lambda p: p.update(measured=[1, 2]),
+    "no name": lambda p: p.update(name=None),
+    "no measured pairs": lambda p: p.update(measured=[]), "measured as numbers": lambda p: p.update(measured=[1, 2]),
     "unknown kind": lambda p: p["model"].update(kind="Oracle"), "no fitted values": lambda p: p["model"].update(fitted={"keys": [], "values": {}}),
     "a key more": lambda p: p.update(more=1), "a key less": lambda p: p.pop("limit"), "no model": lambda p: p.pop("model"),
     "a list": lambda p: p.clear(), "an array that is not there": lambda p: p.update(profiles={"array": "elsewhere"}),
@@ -417,8 +419,10 @@ ARRAYS = {
     "radii falling": spoilt_array("calibrations.0.radii", lambda a: a[::-1]), "radii shorter": spoilt_array("calibrations.0.radii", lambda a: a[:-1]),
     "usual negative": spoilt_array("calibrations.0.usual", lambda a: -a), "usual NaN": spoilt_array("calibrations.0.usual", with_first(np.nan)),
     "usual shorter": spoilt_array("calibrations.0.usual", lambda a: a[:-1]), "line NaN": spoilt_array("calibrations.0.line", with_first(np.nan)),
-    "line infinite": spoilt_array("calibrations.0.line", with_first(np.inf)), "line longer": spoilt_array("calibrations.0.line", lambda a: np.r_[a, 1]),
-    "coverage above 1": spoilt_array("calibrations.0.coverage", with_first(1.5)), "coverage shorter": spoilt_array("calibrations.0.coverage", lambda a: a[:1]),
+    "line infinite": spoilt_array("calibrations.0.line", with_first(np.inf)),
+    "line longer": spoilt_array("calibrations.0.line", lambda a: np.r_[a, 1]),
+    "coverage above 1": spoilt_array("calibrations.0.coverage", with_first(1.5)),
+    "coverage shorter": spoilt_array("calibrations.0.coverage", lambda a: a[:1]),
 }
 
 def refused(folder, singles):
@@ -492,3 +496,18 @@ def test_a_ranking_without_scores_does_not_say_that_no_drug_reverses():
 def test_adjusted_p_that_are_missing_are_no_failures_to_reverse():
     table = pd.DataFrame({"query": "q", "drug": ["a", "b"], "score": [-0.5, 0.2], "p_adjusted": np.nan})
     assert "0 of 2" not in connect._ranking_title(table, 0.05)
+
+# ---- what small changes of the code would leave unnoticed
+
+def test_intervals_come_from_errors_that_had_no_say_in_the_choice(set_of_pairs):
+    names = ("scaled sum", "lines")
+    made = predict.make_predictor(set_of_pairs, names, 3, note=lambda s: None)
+    models, y = held_out.pair_models(",".join(names)), set_of_pairs.measured.to_numpy(float)
+    cases = predict.case_splits(set_of_pairs.pairs, 3, 0, lambda s: None)
+    tried = {new: {n: predict.left_out(m, set_of_pairs.effects, y, groups, splits) for n, m in models.items()} for new, (splits, groups) in cases.items()}
+    best, honest = predict.chosen_elsewhere(tried[1])
+    assert made.name == best and {0, 1} <= {*made.calibrations} == {*cases}
+    for new, c in made.calibrations.items():
+        expected = predict.calibrate(honest if new == 1 else tried[new][best])
+        np.testing.assert_allclose(c.radii, expected.radii)
+        np.testing.assert_allclose(c.usual, expected.usual)

@@ -1,4 +1,5 @@
-"""Degenerate wells, curves, kernels, networks, batches, stocks and campaign folders: a defined answer or one sentence, and no number made of nothing."""
+"""Degenerate wells, curves, kernels, networks, batches, stocks and campaign folders: a defined answer or one sentence,
+    and no number made of nothing."""
 import json
 import warnings
 from dataclasses import replace
@@ -14,13 +15,14 @@ from drugnb.synergy import active, campaign, gp, held_out, judge, plate, propose
 from drugnb.synergy.baselines import Linear, Trees
 from drugnb.synergy.data import open_screen
 from drugnb.synergy.pairs import Forecast, Forecaster, Library, Measured, Pairs, candidates
-from drugnb.synergy.surfaces import MEASURES, WELLS, fit_curves, curve_table, score_wells
+from drugnb.synergy.surfaces import MEASURES, WELLS, curve_table, fit_curves, score_wells
 
 DOSES = [0, 0.1, 1.0, 10.0]
 
 def campaign_of(names, cases, short, **how):
     "All cases; but for the first few they are among the slow tests."
-    return pytest.mark.parametrize(names, [c if i < short else pytest.param(*(c if "," in names else [c]), marks=pytest.mark.slow) for i, c in enumerate(cases)], **how)
+    return pytest.mark.parametrize(names, [c if i < short else pytest.param(*(c if "," in names else [c]), marks=pytest.mark.slow) for i,
+        c in enumerate(cases)], **how)
 
 @pytest.fixture
 def strict():
@@ -75,7 +77,8 @@ WELL_FAULTS = {
     "above 100": grid(lambda a, b: 150.0), "far above": grid(lambda a, b: 1e6 if a and b else 100.0), "negative": grid(lambda a, b: -20.0),
     "far below": grid(lambda a, b: -1e6 if a and b else 100.0), "huge": grid(lambda a, b: 1e19), "rising": grid(lambda a, b: 10 + 10*a + 5*b),
     "alternating": grid(lambda a, b: 100.0*((a > 0.5) ^ (b > 5))), "no untreated well": grid(real).query("dose_a > 0 or dose_b > 0"),
-    "tiny differences": grid(lambda a, b: 100 - 1e-12*(a + b)), "one well changed": grid(real).assign(viability=lambda t: t.viability.mask(t.index == 10, 1e3)),
+    "tiny differences": grid(lambda a, b: 100 - 1e-12*(a + b)),
+        "one well changed": grid(real).assign(viability=lambda t: t.viability.mask(t.index == 10, 1e3)),
     "singles of 0": grid(lambda a, b: 100.0 if not a and not b else 0.0 if not (a and b) else 50.0),
 }
 
@@ -96,7 +99,8 @@ def test_wells_without_singles_are_refused():
 
 @pytest.mark.parametrize("kind, doses, viability", [
     ("flat", DOSES, [70.0]*4), ("of 0", DOSES, [0.0]*4), ("of 1e6", DOSES, [1e6]*4), ("of 1e19", DOSES, [1e19]*4), ("one dose", [1.0], [50.0]),
-    ("same dose", [1.0]*5, [1.0, 2, 3, 4, 5]), ("no dose", [0.0]*5, [100.0, 90, 95, 99, 101]), ("tiny doses", [0, 1e-300, 1e-299, 1e-298], [100.0, 70, 50, 20]),
+    ("same dose", [1.0]*5, [1.0, 2, 3, 4, 5]), ("no dose", [0.0]*5, [100.0, 90, 95, 99, 101]),
+        ("tiny doses", [0, 1e-300, 1e-299, 1e-298], [100.0, 70, 50, 20]),
     ("huge doses", [0, 1e298, 1e299, 1e300], [100.0, 70, 50, 20]), ("step", DOSES, [100.0, 100, 100, 0]), ("NaN", DOSES, [np.nan]*4),
     ("wide", [0, 1e-30, 1, 1e30], [100.0, 90, 50, 10]), ("infinite response", DOSES, [100.0, np.inf, 50, 20])])
 def test_odd_curves_are_fitted_or_say_why_not(strict, kind, doses, viability):
@@ -151,7 +155,8 @@ def whole(f):
                                Forecast(np.array([np.nan]), np.zeros(1), np.ones(1))])
 def test_a_chance_of_what_is_missing_is_missing(f): assert np.isnan(f.chance(0.0)).all()
 
-Y = {"constant": lambda y: np.full(len(y), 3.0), "zeros": lambda y: np.zeros(len(y)), "huge": lambda y: y*1e6, "vast": lambda y: y*1e19, "tiny": lambda y: y*1e-30,
+Y = {"constant": lambda y: np.full(len(y), 3.0), "zeros": lambda y: np.zeros(len(y)), "huge": lambda y: y*1e6, "vast": lambda y: y*1e19,
+    "tiny": lambda y: y*1e-30,
      "one apart": lambda y: np.r_[1e6, y[1:]], "two values": lambda y: np.sign(y - np.median(y)), "shifted": lambda y: y + 1e9}
 SHAPES = {"all": slice(None), "one": [0], "two": [0, 1], "four": [0, 1, 2, 3], "twins": [0]*12, "one drug": "one drug"}
 
@@ -229,7 +234,8 @@ def test_networks_of_few_or_repeated_pairs_forecast_or_refuse(made, shape):
     except InputError: return
     whole(fitted.forecast(made.data.pairs))
 
-@pytest.mark.parametrize("how", [dict(rate=1e30), dict(rate=np.nan), dict(rate=1e6, dropout=0.0), dict(decay=np.nan), dict(decay=1e38), dict(unit=1e-300)])
+@pytest.mark.parametrize("how", [dict(rate=1e30), dict(rate=np.nan), dict(rate=1e6, dropout=0.0), dict(decay=np.nan), dict(decay=1e38),
+    dict(unit=1e-300)])
 def test_a_network_that_diverges_says_so(made, how):
     pytest.importorskip("torch")
     from drugnb.synergy.networks import BayesNet
@@ -278,7 +284,8 @@ def test_a_weight_that_is_no_number_is_refused(made, kappa):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_measurements_that_are_no_numbers_stop_a_campaign(made, value):
-    with pytest.raises(InputError): active.run_campaign(Told(0.0, 1.0), made.data.pairs, lambda rows: np.full(len(rows), value), 3, 3, 2, note=lambda s: None)
+    with pytest.raises(InputError): active.run_campaign(Told(0.0, 1.0), made.data.pairs, lambda rows: np.full(len(rows), value), 3, 3, 2,
+        note=lambda s: None)
 
 def test_a_first_batch_of_twins_and_of_unknown_drugs(made):
     library = made.data.pairs.library
@@ -303,7 +310,8 @@ def test_a_constant_truth_has_no_r2_and_no_rank_correlation(strict, made, y):
 
 def test_a_constant_forecast_has_a_rank_correlation_of_0(strict, made): assert float(scored(made, made.data.y, 1.0).spearman.iloc[0]) == 0
 
-@pytest.mark.parametrize("mean, sd, noise", [(np.nan, 1.0, 1.0), (0.0, np.nan, 1.0), (0.0, 1.0, np.nan), (np.inf, 1.0, 1.0), (0.0, 0.0, 0.0), (0.0, -1.0, -1.0)])
+@pytest.mark.parametrize("mean, sd, noise", [(np.nan, 1.0, 1.0), (0.0, np.nan, 1.0), (0.0, 1.0, np.nan), (np.inf, 1.0, 1.0),
+    (0.0, 0.0, 0.0), (0.0, -1.0, -1.0)])
 def test_predictions_that_are_no_numbers_are_not_scored(made, mean, sd, noise):
     with pytest.raises(InputError): scored(made, made.data.y, mean, sd, noise)
 
@@ -322,7 +330,8 @@ def test_no_residuals_are_no_calibration(n):
 @pytest.mark.parametrize("kind", ["all the same", "no spread of pairs", "no noise", "constant"])
 def test_reliability_is_told_or_missing(strict, kind):
     n = 12
-    value = {"all the same": np.zeros((n, 2)), "no spread of pairs": np.tile([1.0, -1.0], (n, 1)), "no noise": np.repeat(np.arange(n), 2).reshape(n, 2)*1.0,
+    value = {"all the same": np.zeros((n, 2)), "no spread of pairs": np.tile([1.0, -1.0], (n, 1)),
+        "no noise": np.repeat(np.arange(n), 2).reshape(n, 2)*1.0,
              "constant": np.full((n, 2), 4.0)}[kind]
     library = Library(np.arange(n + 1).astype(str), np.array(["L"]), np.zeros((n + 1, 0)), np.full((1, n + 1, 5), np.nan))
     pairs = Pairs(np.zeros(n, int), np.arange(1, n + 1), np.zeros(n, int), library)
@@ -349,11 +358,16 @@ def test_a_replay_text_of_missing_shares_has_no_nan_as_a_number():
 
 # ---- plates
 
-RECIPES = [{"size": 100}, {"size": 0}, {"size": np.nan}, {"size": "384"}, {"well_ul": 0.0}, {"well_ul": -5.0}, {"well_ul": np.nan}, {"well_ul": np.inf}, {"dmso_percent": 0.0},
-           {"dmso_percent": 150.0}, {"dmso_percent": np.nan}, {"replicates": 0}, {"replicates": 1.5}, {"replicates": np.nan}, {"replicates": np.inf}, {"replicates": "2"},
-           {"n_dmso": np.nan}, {"n_dmso": -1}, {"ring": np.inf}, {"ring": 99}, {"seed": -1}, {"seed": 0.5}, {"seed": np.nan}, {"droplet_nl": 0.0}, {"droplet_nl": np.nan}, {"dead_ul": -1.0},
-           {"dead_ul": np.inf}, {"deviation": np.nan}, {"deviation": -0.1}, {"dilution": 0.5}, {"dilution": np.nan}, {"fill_ul": 1.0}, {"positive": "X"},
-           {"positive_dose": 1.0}, {"positive": "X", "positive_dose": np.nan}, {"well_ul": "50"}, {"well_ul": None}, {"positive": 3, "positive_dose": 1.0}, {"singles": -1},
+RECIPES = [{"size": 100}, {"size": 0}, {"size": np.nan}, {"size": "384"}, {"well_ul": 0.0}, {"well_ul": -5.0}, {"well_ul": np.nan},
+    {"well_ul": np.inf}, {"dmso_percent": 0.0},
+           {"dmso_percent": 150.0}, {"dmso_percent": np.nan}, {"replicates": 0}, {"replicates": 1.5}, {"replicates": np.nan},
+               {"replicates": np.inf}, {"replicates": "2"},
+           {"n_dmso": np.nan}, {"n_dmso": -1}, {"ring": np.inf}, {"ring": 99}, {"seed": -1}, {"seed": 0.5}, {"seed": np.nan},
+               {"droplet_nl": 0.0}, {"droplet_nl": np.nan}, {"dead_ul": -1.0},
+           {"dead_ul": np.inf}, {"deviation": np.nan}, {"deviation": -0.1}, {"dilution": 0.5}, {"dilution": np.nan}, {"fill_ul": 1.0},
+               {"positive": "X"},
+           {"positive_dose": 1.0}, {"positive": "X", "positive_dose": np.nan}, {"well_ul": "50"}, {"well_ul": None}, {"positive": 3,
+               "positive_dose": 1.0}, {"singles": -1},
            {"n_positive": 2}, {"well_ul": 1e30}, {"well_ul": 1e-9}, {"dmso_percent": 1e-9}]
 
 @pytest.mark.parametrize("change", RECIPES, ids=lambda c: " ".join(f"{k}={v}" for k, v in c.items()))
@@ -363,12 +377,14 @@ def test_a_recipe_that_no_plate_can_keep_to_is_refused(change):
 def tables():
     proposal = pd.DataFrame({"drug_a": ["d1", "d1"], "drug_b": ["d2", "d3"]})
     doses = pd.DataFrame(product(["d1", "d2", "d3"], [0.1, 1.0, 10.0]), columns=["drug", "dose_uM"])
-    stock = pd.DataFrame({"drug": ["d1", "d2", "d3"], "stock": 10.0, "unit": "mM", "source_plate": "S", "source_well": ["A1", "B1", "C1"], "volume_ul": 50.0})
+    stock = pd.DataFrame({"drug": ["d1", "d2", "d3"], "stock": 10.0, "unit": "mM", "source_plate": "S", "source_well": ["A1", "B1", "C1"],
+        "volume_ul": 50.0})
     return {"proposal": proposal, "doses": doses, "stock": stock}
 
 SPOILT = [("stock", "volume_ul", v) for v in (np.nan, 0, -5, np.inf, "much", None, 1e-6, 1e9)] + \
          [("stock", "stock", v) for v in (np.nan, 0, -1, np.inf, "strong", None, 1e-9, 1e30)] + \
-         [("stock", "unit", v) for v in ("furlong", "%", None)] + [("stock", "source_well", v) for v in ("Z99", "B1", "", None, "=A1", "AG49", "A0", 7)] + \
+         [("stock", "unit", v) for v in ("furlong", "%", None)] + [("stock", "source_well", v) for v in ("Z99", "B1", "", None, "=A1",
+             "AG49", "A0", 7)] + \
          [("stock", "drug", v) for v in (None, "", "=cmd|' /C calc'!A0", "d2\n")] + [("stock", "source_plate", v) for v in (None, "@S")] + \
          [("doses", "dose_uM", v) for v in (np.nan, 0, -1, np.inf, "some", 1e30, 1e-30, 1.0)] + [("doses", "drug", v) for v in (None, "+d1")] + \
          [("proposal", "drug_a", v) for v in (None, "", "d2", "d9", "-d1", "DMSO")] + [("proposal", "drug_b", v) for v in (np.nan, "d1")]
@@ -403,7 +419,8 @@ def test_plates_of_odd_signals_fail_or_are_finite(state):
     laid = plate.lay_out(**tables())
     signals = results.simulate_lab(laid.plate_map, lambda line, a, da, b, db: np.full(len(a), 50.0), 0)
     v = signals.signal
-    signals["signal"] = {"all 0": 0*v, "all the same": 0*v + 5, "negative": -v, "infinite": v.mask(v.index == 3, np.inf), "tiny": v*1e-30, "huge": v*1e30}[state]
+    signals["signal"] = {"all 0": 0*v, "all the same": 0*v + 5, "negative": -v, "infinite": v.mask(v.index == 3, np.inf), "tiny": v*1e-30,
+        "huge": v*1e30}[state]
     try: found = results.read_results(signals, laid.plate_map)
     except InputError: return
     assert np.isfinite(found.wells.viability).all() and (found.quality.state != "good").all() == (state in ("all 0", "all the same", "negative"))
@@ -416,14 +433,17 @@ def screen():
     blocks = pd.Series(whole_screen.wells.block.unique())[:60]
     return replace(whole_screen, wells=whole_screen.wells[whole_screen.wells.block.isin(blocks)].reset_index(drop=True), key="part")
 
-WISHES = [{"n": 0}, {"n": -5}, {"n": np.nan}, {"n": 2.5}, {"kappa": np.nan}, {"kappa": np.inf}, {"kappa": -1.0}, {"score": "loewe_max"}, {"score": ""}, {"model": "oracle"}, {"model": ""},
-          {"policy": "luck"}, {"policy": ""}, {"seed": -1}, {"seed": 1.5}, {"threshold": np.inf}, {"threshold": -np.inf}, {"n": "30"}, {"model": "ridge,extra trees"}]
+WISHES = [{"n": 0}, {"n": -5}, {"n": np.nan}, {"n": 2.5}, {"kappa": np.nan}, {"kappa": np.inf}, {"kappa": -1.0}, {"score": "loewe_max"},
+    {"score": ""}, {"model": "oracle"}, {"model": ""},
+          {"policy": "luck"}, {"policy": ""}, {"seed": -1}, {"seed": 1.5}, {"threshold": np.inf}, {"threshold": -np.inf}, {"n": "30"},
+              {"model": "ridge,extra trees"}]
 
 @pytest.mark.parametrize("change", WISHES, ids=lambda c: " ".join(f"{k}={v}" for k, v in c.items()))
 def test_a_wish_that_cannot_be_met_is_refused(screen, change):
     with pytest.raises(InputError): propose.next_round(screen, propose.Wish(**{"n": 4, "model": "ridge", **change}))
 
-ASKED = {"n": 30, "model": "ridge", "policy": "ucb", "kappa": 2.0, "score": "bliss_max", "lines": [], "without": ["D01"], "threshold": None, "seed": 0, "recipe": {}}
+ASKED = {"n": 30, "model": "ridge", "policy": "ucb", "kappa": 2.0, "score": "bliss_max", "lines": [], "without": ["D01"],
+    "threshold": None, "seed": 0, "recipe": {}}
 LOGS = {
     "a list": [], "no rounds": {}, "rounds as text": {"rounds": "all"}, "rounds null": {"rounds": None}, "a round as text": {"rounds": ["one"]},
     "a round without a number": {"rounds": [{"state": "open", "asked": ASKED}]},
@@ -438,8 +458,10 @@ LOGS = {
     "a round twice": {"rounds": [{"round": 1, "state": "closed", "asked": ASKED}]*2},
     "a gap": {"rounds": [{"round": 2, "state": "open", "asked": ASKED}]},
     "open before closed": {"rounds": [{"round": 1, "state": "open", "asked": ASKED}, {"round": 2, "state": "closed", "asked": ASKED}]},
-    "asked null": {"rounds": [{"round": 1, "state": "open", "asked": None}]}, "asked for nothing": {"rounds": [{"round": 1, "state": "open", "asked": {}}]},
-    "another score": {"rounds": [{"round": 1, "state": "open", "asked": {**ASKED, "score": "../x"}}]}, "no asked": {"rounds": [{"round": 1, "state": "open"}]},
+    "asked null": {"rounds": [{"round": 1, "state": "open", "asked": None}]}, "asked for nothing": {"rounds": [{"round": 1,
+        "state": "open", "asked": {}}]},
+    "another score": {"rounds": [{"round": 1, "state": "open", "asked": {**ASKED, "score": "../x"}}]},
+        "no asked": {"rounds": [{"round": 1, "state": "open"}]},
     "a field more": {"rounds": [], "also": 1},
 }
 
