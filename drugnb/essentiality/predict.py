@@ -38,7 +38,7 @@ from drugnb.core.identity import (
     gene_symbols, group_codes, is_missing, match_lines, named_columns, oriented, require_unique,
 )
 from ..core.read import read_matrix, read_table
-from ..core.settings import InputError, REQUIRED_RUN, typed_path
+from ..core.settings import InputError, REQUIRED_RUN, tell, typed_path
 from ..core.style import styled
 from .data import Lines, Screen, TISSUE
 from .judge import line_folds, tissue_folds
@@ -897,7 +897,7 @@ def predict(
     about = read_lines(typed_path(lines)) if lines else None
     table = predict_lines(trained, read_matrix(typed_path(expression)), about, level, genes)
     notes = [f"note: {note}" for note in table.attrs["notes"]]
-    print(table.attrs["report"], *notes, sep="\n", file=sys.stderr)
+    tell(*table.attrs["report"].split("\n"), *notes, file=sys.stderr)
     save_csv(table[table["rank"] <= top] if top else table, out)
 
 # %% ../../nbs/essentiality/28_predict.ipynb #9073b1d4

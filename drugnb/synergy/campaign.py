@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core.artefacts import atomic, digest, first_line, save_csv
-from ..core.schema import checked, Maybe, Numbers, strict_json, Texts
-from ..core.settings import InputError, typed_path
+from ..core.artefacts import digest, file_digest, first_line, read_csv, read_json, save_csv, write_json
+from ..core.schema import checked, Maybe, Numbers, Texts
+from ..core.settings import InputError, printable_lines, tell, typed_path
 from ..core.style import save_figure
 from .active import POLICIES
 from .data import open_screen, read_table, Screen, WELL_COLUMNS
@@ -49,27 +49,39 @@ WISHED = {  # what a round was asked for, see `propose.Wish`
     "n": Numbers(least=1, whole=True), "model": Texts(), "policy": Texts(among=POLICIES),
     "kappa": Numbers(least=0), "score": Texts(among=SCORES), "lines": [Texts()], "without": [Texts()],
     "threshold": Maybe(Numbers()), "seed": Numbers(least=0, whole=True), "recipe": dict}
-ROUND = {"round": Numbers(least=1, whole=True), "state": Texts(among=("open", "closed")), "asked": WISHED}
+ROUND = {"round": Numbers(least=1, whole=True), "state": Texts(among=("open", "closed")), "asked": WISHED,
+         "proposal": Maybe(Texts()), "wells": Maybe(Texts())}  # digests of the round's tables
 
 def read_log(
     folder: Path,  # of the campaign
 ) -> list[dict]:  # a round each: round, state ("open" or "closed"), asked
     "The rounds so far. Raises `InputError` for a file that is no campaign's."
     if not (folder/LOG).exists(): return []
-    try:
-        raw = (folder/LOG).read_bytes().replace(b": NaN", b": null")  # no threshold, as it was once written
-        rounds = checked(strict_json(raw), {"rounds": [ROUND]})["rounds"]
-        numbers = [r["round"] for r in rounds]
-        if numbers != [*range(1, len(rounds) + 1)]: raise ValueError("a round is missing")
-        if any(r["state"] == "open" for r in rounds[:-1]): raise ValueError("a round before the last is open")
-    except (ValueError, OSError) as e:
+    try: content = read_json(folder/LOG)
+    except InputError as e:
+        raise InputError(f"{folder/LOG} is not a campaign's log, or it was changed: choose another "
+                         "--out.") from e
+    try: return _checked_rounds(content)
+    except ValueError as e:
         raise InputError(f"{folder/LOG} is not a campaign's log ({first_line(e)}): choose another "
                          "--out.") from e
+
+def _checked_rounds(content):
+    "The rounds of a log. Raises `ValueError` for what is none."
+    rounds = checked(content, {"rounds": [ROUND]})["rounds"]
+    if [r["round"] for r in rounds] != [*range(1, len(rounds) + 1)]: raise ValueError("a round is missing")
+    if any(r["state"] == "open" for r in rounds[:-1]): raise ValueError("a round before the last is open")
     return rounds
 
-def _write_log(folder, rounds):
-    text = json.dumps({"rounds": rounds}, indent=1, allow_nan=False)
-    with atomic(folder/LOG) as part: part.write_text(text + "\n")
+# %% ../../nbs/synergy/48a_campaign.ipynb #26e17181
+def _write_log(folder, rounds): write_json(folder/LOG, {"rounds": rounds})
+
+def _require_same(path, round_, file):
+    "Raise where a file of a round is gone, or is not the one that was written."
+    says = f"Round {round_['round']} is {round_['state']}, and {path}"
+    if not path.exists(): raise InputError(f"{says} is not there: put it back.")
+    if file_digest(path) != round_.get(file):
+        raise InputError(f"{says} was changed since it was written: put back what it was.")
 
 # %% ../../nbs/synergy/48a_campaign.ipynb #26e17182
 def round_folder(
@@ -79,31 +91,6 @@ def round_folder(
     "Where a round's files are."
     return folder/f"round_{number}"
 
-# %% ../../nbs/synergy/48a_campaign.ipynb #26e17181
-def _round_table(path, numbers, columns):
-    "A table of a round: texts as they are, and finite numbers. Raises `InputError` for what it lacks."
-    again = "put it back as it was written"
-    if not path.is_file(): raise InputError(f"{path} is not there: {again}.")
-    try: table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as e:
-        raise InputError(f"{path} is no table ({first_line(e)}): {again}.") from e
-    lacking = [c for c in columns if c not in table]
-    if lacking: raise InputError(f"{path} has no column {lacking[0]!r}: {again}.")
-    if not len(table): raise InputError(f"{path} has no row: {again}.")
-    found = table[numbers].apply(pd.to_numeric, errors="coerce")
-    odd = ~np.isfinite(found).all(axis=1)
-    if odd.any(): raise InputError(f"{path} lacks a number in row {odd.argmax() + 1}: {again}.")
-    return table.assign(**{c: found[c] for c in numbers})
-
-def _round_wells(path):
-    "Wells of a closed round. Raises `InputError` for wells that no round has."
-    wells = _round_table(path, ["dose_a", "dose_b", "viability"], WELL_COLUMNS)
-    odd = (wells[["dose_a", "dose_b"]] < 0).any(axis=1) | (wells.drug_a == wells.drug_b)
-    if odd.any():
-        raise InputError(f"{path} holds a negative dose, or a drug with itself, in row {odd.argmax() + 1}: "
-                         "put it back as it was written.")
-    return wells
-
 def known_screen(
     screen: Screen,  # as it was given
     folder: Path,    # of the campaign
@@ -112,7 +99,10 @@ def known_screen(
     parts = [screen.wells]
     for r in read_log(folder):
         if r["state"] != "closed": continue
-        parts.append(_round_wells(round_folder(folder, r["round"])/"wells.csv"))
+        path = round_folder(folder, r["round"])/"wells.csv"
+        _require_same(path, r, "wells")
+        texts = dict.fromkeys(["block", "line", "drug_a", "drug_b", "plate"], str)
+        parts.append(read_csv(path, dtype=texts, keep_default_na=False, na_values={"viability": [""]}))
     wells = pd.concat(parts, ignore_index=True)[WELL_COLUMNS]
     return replace(screen, wells=wells, key=digest([screen.key, len(parts), wells.to_csv(index=False)]))
 
@@ -156,14 +146,15 @@ def close_round(
     if not rounds or rounds[-1]["state"] != "open":
         raise InputError(f"No round is open in {folder}: propose one first, without --add.")
     here = round_folder(folder, rounds[-1]["round"])
+    _require_same(here/"proposal.csv", rounds[-1], "proposal")
     came = read_results(source, here/"plate_map.csv", zero)
     wells = with_references(came, rounds[-1]["round"])
-    numbers, names = ["expected", "low_90", "high_90"], ["line", "drug_a", "drug_b"]
-    proposal = _round_table(here/"proposal.csv", numbers, [*names, *numbers])
+    proposal = read_csv(here/"proposal.csv", dtype={c: str for c in ("line", "drug_a", "drug_b")},
+                           keep_default_na=False, na_values=[""]).fillna({"line": ""})
     table = outcome(proposal, wells, rounds[-1]["asked"]["score"])
     save_csv(wells, here/"wells.csv")
     save_csv(table, here/"outcome.csv")
-    rounds[-1]["state"] = "closed"
+    rounds[-1] |= {"state": "closed", "wells": file_digest(here/"wells.csv")}
     _write_log(folder, rounds)
     return [f"round {rounds[-1]['round']} is closed", *came.notes, outcome_text(table)]
 
@@ -216,7 +207,8 @@ def open_round(
     save_csv(made.table, here/"proposal.csv")
     write_plates(here, plates)
     save_figure(figure_proposal(made), here, "proposal")
-    _write_log(folder, [*rounds, {"round": number, "state": "open", "asked": asked}])
+    proposal = file_digest(here/"proposal.csv")
+    _write_log(folder, [*rounds, {"round": number, "state": "open", "asked": asked, "proposal": proposal}])
     return made, [*notes, *plates.notes, f"round {number} is open: {here}"]
 
 # %% ../../nbs/synergy/48a_campaign.ipynb #ae3ce15f
@@ -248,7 +240,7 @@ def propose(
 ):
     "The next plate: pairs with what is expected of each, a map, volumes, a template; and its results back."
     screen, folder = open_screen(wells), typed_path(out)
-    if add: print(*close_round(folder, typed_path(add), zero), sep="\n", end="\n\n")
+    if add: tell(*close_round(folder, typed_path(add), zero), "")
     wish = Wish(n, model, policy, kappa, score, _names(lines), _names(without), threshold, seed)
     recipe = replace(FROM_STOCKS, size=plate, well_ul=well_ul, dmso_percent=dmso, replicates=replicates,
                      positive=positive, positive_dose=positive_dose, seed=seed)
@@ -256,6 +248,6 @@ def propose(
               "stock": _table(stock, "stocks")}
     made, notes = open_round(screen, folder, wish, recipe, tables)
     shown = ["rank", "line", "drug_a", "drug_b", "expected", "model_sd", "noise_sd", "why"]
-    print(made.table[shown].head(10).to_string(index=False, float_format="{:.1f}".format))
+    print(printable_lines(made.table[shown].head(10).to_string(index=False, float_format="{:.1f}".format)))
     if len(made.table) > 10: print(f"… {len(made.table) - 10} more in proposal.csv")
-    print(*notes, sep="\n")
+    tell(*notes)

@@ -40,10 +40,11 @@ def test_what_is_a_finite_number_is_one(value):
     (Numbers(least=0), 0, -1e-9), (Numbers(most=1), 1, 1.0001), (Numbers(positive=True), 1e-100, 0), (Numbers(positive=True), 1, -1),
     (Numbers(positive=True), 1, 1e-101), (Numbers(whole=True), 3.0, 3.5), (Numbers((3,), rising=True), [1, 1, 2], [1, 2, 1]),
     (Numbers((2,)), [1, 2], [1, 2, 3]), (Numbers((2,)), [1, 2], []), (Numbers((2,), empty=True), [], [1]),
-    (Numbers(("n", 2)), [[1, 2]]*3, [[1, 2], [1]]), (Numbers(("n", 2)), [], [[1]]), (Numbers((2, 2)), np.eye(2), np.eye(3)),
+    (Numbers(("n", 2)), [[1, 2]]*3, [[1, 2], [1]]), (Numbers(("n", 2), empty=True), [], [[1]]), (Numbers((2, 2)), np.eye(2), np.eye(3)),
     (Numbers((2, 2)), np.eye(2), np.ones(4)), (Numbers((2,)), np.ones(2, int), np.ones(2, bool)), (Texts(), "a", 1),
     (Numbers((1,)), np.ones(1), np.array(["1"])), (Texts(), "a", ""), (Texts(), "a", " "), (Texts(blank=True), "", None),
-    (Texts(among=("a", "b")), "b", "c"), (Texts((2,), unique=True), ["a", "b"], ["a", "a"]), (Texts(("n",)), [], "a"),
+    (Texts(among=("a", "b")), "b", "c"), (Texts((2,), unique=True), ["a", "b"], ["a", "a"]), (Texts(("n",), empty=True), [], "a"),
+    (Texts(("n",)), ["a"], []), (Numbers(("n",)), [0], []), (Maybe(Numbers()), None, ""), ({"a": Maybe(Numbers(), absent=False)}, {"a": None}, {}),
     (Maybe(Numbers()), None, "a"), ([Numbers()], [1, 2], [1, "2"]), ([Numbers()], [], 1), (dict, {}, []), (bool, False, 0),
     ({"a": Numbers()}, {"a": 1}, {}), ({"a": Numbers()}, {"a": 1}, {"a": 1, "b": 1}), ({"a": Maybe(Texts())}, {}, {"a": 1}),
     ({"a": Texts(("n",)), "b": Numbers(("n",))}, {"a": ["x"], "b": [1]}, {"a": ["x"], "b": [1, 2]})])

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
+from drugnb.core.artefacts import file_digest, save_csv, write_json
 from drugnb.core.settings import InputError
 from drugnb.synergy import active, campaign, gp, held_out, judge, plate, propose, replay, results, score
 from drugnb.synergy.baselines import Linear, Trees
@@ -467,14 +468,13 @@ LOGS = {
 
 @pytest.mark.parametrize("kind", LOGS)
 def test_a_log_that_is_no_campaigns_is_refused(tmp_path, kind):
-    (tmp_path/campaign.LOG).write_text(json.dumps(LOGS[kind]))
+    if isinstance(LOGS[kind], dict): write_json(tmp_path/campaign.LOG, LOGS[kind])  # with a checksum that fits
+    else: (tmp_path/campaign.LOG).write_text(json.dumps(LOGS[kind]))
     with pytest.raises(InputError, match=campaign.LOG): campaign.read_log(tmp_path)
 
 def test_a_whole_log_is_read(tmp_path):
     rounds = [{"round": 1, "state": "closed", "asked": ASKED}, {"round": 2, "state": "open", "asked": {**ASKED, "threshold": 5.5}}]
-    (tmp_path/campaign.LOG).write_text(json.dumps({"rounds": rounds}))
-    assert campaign.read_log(tmp_path) == rounds
-    (tmp_path/campaign.LOG).write_text(json.dumps({"rounds": rounds}).replace("null", "NaN"))  # as it was once written
+    write_json(tmp_path/campaign.LOG, {"rounds": rounds})
     assert campaign.read_log(tmp_path) == rounds
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 5000, '{"rounds": NaN}', "\x00", '{"rounds": [], "rounds": []}'])
@@ -482,20 +482,20 @@ def test_a_log_that_is_no_json_is_refused(tmp_path, text):
     (tmp_path/campaign.LOG).write_text(text)
     with pytest.raises(InputError, match=campaign.LOG): campaign.read_log(tmp_path)
 
-@pytest.mark.parametrize("kind", ["viability NaN", "viability text", "dose negative", "a column less", "no rows", "no table", "a pair of itself"])
+@pytest.mark.parametrize("kind", ["viability NaN", "a column less", "no rows", "no table", "gone"])
 def test_wells_of_a_closed_round_that_were_changed_are_refused(screen, tmp_path, kind):
     here = campaign.round_folder(tmp_path, 1)
     here.mkdir()
-    (tmp_path/campaign.LOG).write_text(json.dumps({"rounds": [{"round": 1, "state": "closed", "asked": ASKED}]}))
-    wells = screen.wells.head(16).assign(block="mine (round 1)").astype(object)
-    if kind == "viability NaN": wells.loc[3, "viability"] = np.nan
-    if kind == "viability text": wells.loc[3, "viability"] = "dead"
-    if kind == "dose negative": wells.loc[3, "dose_a"] = -1.0
-    if kind == "a column less": wells = wells.drop(columns="dose_b")
-    if kind == "no rows": wells = wells.head(0)
-    if kind == "a pair of itself": wells["drug_b"] = wells.drug_a
-    wells.to_csv(here/"wells.csv", index=False)
+    wells = screen.wells.head(16).assign(block="mine (round 1)")
+    save_csv(wells, here/"wells.csv")
+    written = {"round": 1, "state": "closed", "asked": ASKED, "wells": file_digest(here/"wells.csv")}
+    write_json(tmp_path/campaign.LOG, {"rounds": [written]})
+    assert len(campaign.known_screen(screen, tmp_path).wells) == len(screen.wells) + 16
+    if kind == "viability NaN": save_csv(wells.assign(viability=np.nan), here/"wells.csv")
+    if kind == "a column less": save_csv(wells.drop(columns="dose_b"), here/"wells.csv")
+    if kind == "no rows": save_csv(wells.head(0), here/"wells.csv")
     if kind == "no table": (here/"wells.csv").write_bytes(b"\x00\xff\n\n\x00")
+    if kind == "gone": (here/"wells.csv").unlink()
     with pytest.raises(InputError, match="wells.csv"): campaign.known_screen(screen, tmp_path)
 
 def test_an_outcome_of_missing_numbers_makes_no_sentence_of_them():
