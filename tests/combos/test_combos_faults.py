@@ -504,7 +504,8 @@ def test_intervals_come_from_errors_that_had_no_say_in_the_choice(set_of_pairs):
     made = predict.make_predictor(set_of_pairs, names, 3, note=lambda s: None)
     models, y = held_out.pair_models(",".join(names)), set_of_pairs.measured.to_numpy(float)
     cases = predict.case_splits(set_of_pairs.pairs, 3, 0, lambda s: None)
-    tried = {new: {n: predict.left_out(m, set_of_pairs.effects, y, groups, splits) for n, m in models.items()} for new, (splits, groups) in cases.items()}
+    def errors(splits, groups): return {n: predict.left_out(m, set_of_pairs.effects, y, groups, splits) for n, m in models.items()}
+    tried = {new: errors(*case) for new, case in cases.items()}
     best, honest = predict.chosen_elsewhere(tried[1])
     assert made.name == best and {0, 1} <= {*made.calibrations}
     for new, c in made.calibrations.items():

@@ -576,6 +576,6 @@ def test_query_on_the_command_line_is_the_function(tmp_path, capsys, monkeypatch
     main(["query", "mine.csv", "--profiles", "library.tsv", "--pairs", "--top", "3", "--drug", "d4", "--out", "pairs.csv"])
     pairs = pd.read_csv("pairs.csv")
     assert len(pairs) == 6 and ((pairs.drug_a == "d4") | (pairs.drug_b == "d4")).all() and "8 pairs ranked" in capsys.readouterr().err
-    for file, method, says in (("none.csv", "ks", "There is no file"), ("mine.csv", "best", "There is no method 'best'")):
+    for file, method, says in (("none.csv", "ks", "There is no file"), ("mine.csv", "best", "'best'")):
         with pytest.raises(SystemExit) as e: main(["query", file, "--profiles", "library.tsv", "--method", method])
         assert e.value.code == 2 and says in capsys.readouterr().err

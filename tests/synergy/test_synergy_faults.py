@@ -508,3 +508,37 @@ def test_an_outcome_of_missing_numbers_makes_no_sentence_of_them():
 def test_a_proposal_of_what_is_missing_claims_nothing(made):
     said = Forecast(np.array([np.nan, 1.0]), np.array([1.0, np.nan]), np.ones(2))
     with pytest.raises(InputError): propose.proposal_table(made.data.pairs.rows([0, 1]), said, made.data, 2.0)
+
+# ---- what small changes of the code would leave unnoticed
+
+def repeated(n):
+    "Pairs i measured twice, as i - 1 and i + 1: their variance is 2, that of all measurements that of i plus 1."
+    library = Library(np.arange(n + 1).astype(str), np.array(["L"]), np.zeros((n + 1, 0)), np.full((1, n + 1, 5), np.nan))
+    pairs, i = Pairs(np.zeros(n, int), np.arange(1, n + 1), np.zeros(n, int), library), np.arange(n)
+    return Measured(pairs, i*1.0, pd.DataFrame({"row": np.repeat(i, 2), "value": np.column_stack([i - 1.0, i + 1.0]).ravel()}))
+
+def test_reliability_by_hand():
+    found = judge.reliability(repeated(12), draws=50)
+    spread = 143/12  # of 0 .. 11
+    assert found.r == pytest.approx(1 - 2/(spread + 1)) and found.noise == pytest.approx(np.sqrt(2)) and found.ceiling == pytest.approx(1 - 1/spread)
+    assert judge.reliability(repeated(10), draws=50).pairs == 10 and judge.reliability(repeated(9), draws=50) is None
+
+def test_a_corrected_forecast_by_hand(made):
+    model = judge.Calibrated(Told())
+    model.model_, model.of_line_ = Told(4.0, 1.0, 3.0), judge.Correction(1.0, 10.0, 0.0)
+    model.of_drugs_ = [judge.Correction(), judge.Correction(0.5, 1.0, 2.0), judge.Correction(0.0, 7.0, 5.0)]
+    model.known_drugs_, model.known_lines_ = np.arange(2, 10), np.array([0])
+    pairs = Pairs(np.array([2, 0, 0]), np.array([3, 3, 1]), np.zeros(3, int), made.data.pairs.library)
+    f = model.forecast(pairs)  # no, one and two drugs that were never met
+    np.testing.assert_allclose([f.mean, f.model_sd, f.noise], [[4, 3, 7], [1, np.hypot(0.5, 2), 5], [3, 3, 3]])
+    other = model.forecast(Pairs(pairs.a, pairs.b, np.ones(3, int), pairs.library))
+    np.testing.assert_allclose(other.mean, 14)
+
+def test_new_lines_are_drawn_by_line_and_pairs_by_drug(made):
+    data = made.data
+    by_drug, by_line = (judge.row_weights(data.pairs, split, 30) for split in ("pairs", "new lines"))
+    assert (by_line == 1).all() and len(np.unique(by_drug)) > 2
+    rows = pd.DataFrame({"model": "m", "seed": 0, "row": np.arange(45), "mean": np.arange(45.0), "model_sd": 1.0, "noise": 1.0, "df": np.inf})
+    table = judge.score_table(pd.concat([rows.assign(split=s) for s in ("pairs", "new lines")]), data, draws=30)
+    width = (table.rmse_high - table.rmse_low).astype(float).droplevel("model")
+    assert width["new lines"] == 0 < width["pairs"]
