@@ -502,7 +502,7 @@ def _half_widths(predictor, new, distance, level):
     "Half the interval of each gene, and the expected error, of each pair; missing without a calibration."
     half, error = np.full((len(new), len(predictor.genes)), np.nan), np.full(len(new), np.nan)
     for case, c in predictor.calibrations.items():
-        at = new == case
+        at = (new == case) & np.isfinite(distance)
         each = pair_errors(c.line, distance[at], c.nearest)
         half[at] = np.interp(level, LEVELS, c.radii)*each[:, None]*c.usual
         error[at] = each*np.sqrt((c.usual**2).mean())

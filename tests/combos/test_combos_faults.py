@@ -475,6 +475,7 @@ def test_singles_without_values_are_refused_or_outside(predictor, set_of_pairs, 
     except InputError: return
     lost = (table.drug_a == singles.index[2]) | (table.drug_b == singles.index[2])
     assert table.outside_domain[lost].all() and table.attrs["genes_found"] < 1
+    assert table[["low", "high", "expected_error"]][lost].isna().all(axis=None)
     assert any(singles.index[2] in note for note in table.attrs["notes"])
 
 def test_an_empty_matrix_of_singles_is_refused(predictor, set_of_pairs):
