@@ -542,3 +542,13 @@ def test_new_lines_are_drawn_by_line_and_pairs_by_drug(made):
     table = judge.score_table(pd.concat([rows.assign(split=s) for s in ("pairs", "new lines")]), data, draws=30)
     width = (table.rmse_high - table.rmse_low).astype(float).droplevel("model")
     assert width["new lines"] == 0 < width["pairs"]
+
+def test_links_of_wells_with_their_distance_from_the_edge():
+    laid = plate.lay_out(**tables())
+    treated = laid.plate_map[laid.plate_map.role.isin(["combination", "single"])]
+    row, column = treated.row.map(lambda r: ord(r) - 65), treated.column - 1
+    edge = np.min([row - 1, 14 - row, column - 1, 22 - column], axis=0)  # the outer ring of 16 x 24 wells is empty
+    links = plate.position_links(laid.plate_map, laid.recipe).set_index(["factor", "position"]).r
+    single = (treated.role == "single").astype(float)
+    for name, place in (("row", row), ("column", column), ("edge", edge)):
+        assert links["single or pair", name] == pytest.approx(np.corrcoef(single, place)[0, 1])
