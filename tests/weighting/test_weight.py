@@ -78,11 +78,11 @@ def test_unknown_metrics_and_policies_are_named():
 def test_weights_of_single_signatures_as_worked_by_hand():
     samples = pd.DataFrame({"compound": list("abc"), "viability": [0.5, 1.0, 1.5], "dose": [1.0, 10, 10]})
     wanted = {"1 - viability": [3, 0, 0], "distance from inert": [1.5, 0, 1.5], "1/label density": [1, 1, 1],
-              "dose": [0.6, 1.2, 1.2], "replicate agreement": [1, 1, 1]}
+              "dose": [0.5, 1.25, 1.25], "replicate agreement": [1, 1, 1]}
     for metric, weights in wanted.items():
         np.testing.assert_allclose(sample_weights(samples, pd.DataFrame(np.eye(3)), metric).values, weights)
     squared = sample_weights(samples, pd.DataFrame(np.eye(3)), "dose", power=2).values
-    np.testing.assert_allclose(squared, np.array([1, 4, 4])/3)
+    np.testing.assert_allclose(squared, np.array([1, 6.25, 6.25])/4.5)
     ranked = sample_weights(samples.assign(viability=[0.1, 0.2, 0.9]), pd.DataFrame(np.eye(3)), "1 - viability", ranks=True)
     np.testing.assert_allclose(ranked.values, [1.5, 1, 0.5])
 
