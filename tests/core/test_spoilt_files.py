@@ -109,6 +109,12 @@ def test_what_a_dictionary_holds_comes_back_as_json_holds_it(tmp_path):
     write_json(tmp_path/"x.json", {"a": (1, 2), 3: np.float64(0.1), "path": tmp_path})
     assert read_json(tmp_path/"x.json") == {"a": [1, 2], "3": 0.1, "path": str(tmp_path)}
 
+def test_a_matrix_is_mapped_and_not_copied(tmp_path):
+    save_matrix(MATRIX, tmp_path/"m.arrow", {})
+    values = load_matrix(tmp_path/"m.arrow")[0].to_numpy()
+    while isinstance(values.base, np.ndarray): values = values.base
+    assert not values.flags.owndata, "the bytes are those of the file"
+
 def test_names_cannot_imitate_the_place_of_the_checksum(tmp_path):
     odd = [MARK.decode() + "0"*32, "checksum", "\x1f"]
     save_matrix(pd.DataFrame(np.eye(3), odd, odd), tmp_path/"m.arrow", {"key": odd[0]})
@@ -221,8 +227,8 @@ def test_a_folder_is_its_files_without_what_drugnb_put_there(tmp_path):
     (tmp_path/"images/a.tif").write_text("pixels")
     (tmp_path/"images/loop").symlink_to(tmp_path)
     first = folder_digest(tmp_path)
-    for name in ("run/journal.jsonl", "run/map.parquet", "sweep/sweep.csv", ".git/x", "images/.hidden"):
-        (tmp_path/name).parent.mkdir(exist_ok=True)
+    for name in ("run/journal.jsonl", "run/map.parquet", "run/figures/a.png", "sweep/sweep.csv", "sweep/cell/a.csv", ".git/x", "images/.hidden"):
+        (tmp_path/name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path/name).write_text("x")
     assert folder_digest(tmp_path) == first
     (tmp_path/"images/a.tif").rename(tmp_path/"images/b.tif")
@@ -390,6 +396,19 @@ def test_no_cell_label_or_header_is_a_formula_and_all_come_back(text, name, tmp_
     with opened(tmp_path/name, "rt", newline="") as file: cells = {c for row in csv.reader(file) for c in row}
     assert not [c for c in cells if c[:1] in "=+-@\t\r\n" and c not in ("", "-1.5")]
     pd.testing.assert_frame_equal(read_csv(tmp_path/name, index_col=0), table)
+
+def test_a_terminal_gets_what_can_be_seen_and_a_pipe_gets_the_table(capsys, monkeypatch):
+    odd = pd.DataFrame({"x": ["a\x1b[31mb"]})
+    save_csv(odd)
+    assert capsys.readouterr().out == "x\na\x1b[31mb\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    save_csv(odd)
+    assert "\x1b" not in capsys.readouterr().out
+
+def test_a_report_counts_what_was_matched_and_repeats_notes():
+    report = pd.DataFrame({"table": ["training", "note"], "outcome": ["by id", "3 wells"], "signatures": [1200, 0], "compounds": [80, 0]})
+    lines = artefacts.report_text(Path("t"), report).splitlines()
+    assert lines[-2].endswith("1,200 signatures of     80 compounds") and lines[-1].endswith("3 wells")
 
 def test_a_carriage_return_ends_no_row(tmp_path):
     write_table(pd.DataFrame({"x": ["a\r=1+1", "\r=1"]}), tmp_path/"t.csv")
