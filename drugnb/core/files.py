@@ -77,7 +77,7 @@ def require_memory(
 
 # %% ../../nbs/core/00b_files.ipynb #3912e291
 SHRINKS = 300  # times that no table shrinks
-SMALL = 1 << 28  # bytes that may come out of any file
+SMALL = 1 << 26  # bytes that may come out of any file
 PIECE = 1 << 24  # bytes that are read at a time
 
 class Unpacked(io.RawIOBase):
