@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.artefacts import digest, frame_key, write_table, write_tables
+from ..core.files import plain_file, reading
 from drugnb.core.identity import (
     DOSE_UNITS, amount_parts, amounts, by_symbol, compound_keys, oriented, require_unique, unknown_units,
 )
@@ -547,9 +548,10 @@ def melanoma_tables(
 ) -> dict[str, pd.DataFrame]:  # by file name
     "The melanoma set's tables from CellBox's files. Raises `InputError` where they do not fit each other."
     folder = Path(folder)
-    lines = [line.split()[0] for line in (folder/"expr_index.txt").read_text().splitlines() if line.strip()]
-    nodes = (folder/"node_Index.csv").read_text().split()
-    values = pd.read_csv(folder/"expr.csv", header=None)
+    index, nodes, values = (plain_file(folder/f) for f in ("expr_index.txt", "node_Index.csv", "expr.csv"))
+    with reading(folder, "cannot be read as CellBox's files ({}): fetch them again"):
+        lines = [line.split()[0] for line in index.read_text().splitlines() if line.strip()]
+        nodes, values = nodes.read_text().split(), pd.read_csv(values, header=None)
     if values.shape != (len(lines), len(nodes)):
         raise InputError(f"{folder} holds {values.shape} values for {len(lines)} conditions and {len(nodes)} "
                          "nodes: fetch them again.")

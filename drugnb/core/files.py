@@ -63,8 +63,8 @@ def sized(
     n: int,  # bytes
 ) -> str:  # "3.9 GB", "12 MB"
     "A number of bytes as people say it."
-    size, unit = next((size, unit) for size, unit in ((1e9, "GB"), (1e6, "MB"), (1, "bytes")) if n >= size)
-    return f"{n/size:,.{unit == 'GB':d}f} {unit}"
+    if n >= 1e9: return f"{n/1e9:,.1f} GB"
+    return f"{n/1e6:,.0f} MB" if n >= 1e6 else f"{n:,} bytes"
 
 def require_memory(
     size: int,  # bytes that are announced
@@ -77,7 +77,7 @@ def require_memory(
 
 # %% ../../nbs/core/00b_files.ipynb #3912e291
 SHRINKS = 300  # times that no table shrinks
-SMALL = 1 << 28  # bytes that may come out of any file
+SMALL = 1 << 26  # bytes that may come out of any file
 PIECE = 1 << 24  # bytes that are read at a time
 
 class Unpacked(io.RawIOBase):

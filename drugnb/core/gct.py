@@ -101,8 +101,6 @@ def missing_report(
     verb = "is" if missing == 1 else "are"
     return [f"{missing:,} of {cells:,} cells of {name} {verb} missing: {', '.join(parts)}"]
 
-
-
 # %% ../../nbs/core/03_gct.ipynb #411cdd98
 def number_frame(
     values: np.ndarray,  # float32, changed in place

@@ -129,8 +129,8 @@ class _Reader(pickle._Unpickler):
     def find_class(self, module, name):
         try: return self.recorders[module, name]
         except KeyError:
-            raise InputError(f"{self.name} asks for {printable(f'{module}.{name}')}, which no saved table needs: "
-                             "it was refused and nothing in the file was run.") from None
+            raise InputError(f"{self.name} asks for {printable(f'{module}.{name}')}, which no saved table "
+                             "needs: it was refused and nothing in the file was run.") from None
 
     def persistent_load(self, pid):
         raise InputError(f"{self.name} refers to an object outside itself: "

@@ -141,7 +141,7 @@ def test_more_than_memory_is_refused_by_its_size(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
 def test_a_packed_file_that_grows_without_measure_is_refused(tmp_path, monkeypatch, pack):
-    monkeypatch.setattr(files, "SMALL", 1 << 14)
+    monkeypatch.setattr(files, "SMALL", 1 << 10)
     path = tmp_path/"t.csv.packed"
     path.write_bytes(pack(b"id,A\n" + b"a,0.000\n"*100_000))
     for read in (read_matrix, read_table): assert "unpacks to more than" in said(read, path)
@@ -331,6 +331,22 @@ def test_pictures_and_arrays_that_announce_too_much_are_refused(tmp_path):
         assert name in said(image, tmp_path/name)
     np.savez(tmp_path/"f.npz", a=np.array([[{}]], object))
     assert "no objects" in said(files.read_arrays, tmp_path/"f.npz")
+
+class Mischief:
+    def __init__(self, mark): self.mark = mark
+    def __reduce__(self): return os.mkdir, (str(self.mark),)
+
+def test_no_array_is_a_pickle(tmp_path):
+    "NumPy would load any pickle called .npy, where it may."
+    path, mark = tmp_path/"t.npy", tmp_path/"it-ran"
+    path.write_bytes(pickle.dumps(Mischief(mark)))
+    assert "no objects" in said(files.read_arrays, path) and "t.npy" in said(image, path)
+    np.save(path, np.array([[Mischief(mark)]], object))
+    assert "no objects" in said(files.read_arrays, path) and not mark.exists()
+
+def test_bytes_are_said_as_people_say_them():
+    assert [files.sized(n) for n in (0, 999, 10**6, 2_500_000, 10**9, 39*10**11)] == [
+        "0 bytes", "999 bytes", "1 MB", "2 MB", "1.0 GB", "3,900.0 GB"]
 
 def zarr(path, chunks=(), **change):
     pytest.importorskip("zarr")
