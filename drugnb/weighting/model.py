@@ -787,6 +787,7 @@ COVERAGE = {"where": Texts(), "compounds": Numbers(least=1, whole=True), "level"
             "coverage": _told(SHARE), "coverage_low": _told(SHARE), "coverage_high": _told(SHARE),
             "width": _told(Numbers(least=0))}
 
+# %% ../../nbs/04d_model.ipynb #0b309ec1
 def calibration_rules(
     later,  # what becomes of a rule of a field that the first format had not
 ) -> dict:  # field -> rule
