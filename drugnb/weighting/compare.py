@@ -754,7 +754,7 @@ def _beside(gain_low, gain_high):
 def _said_outside(table):
     "The contenders outside, on all compounds."
     plain = row_of(table, "unweighted", "training", "compounds")
-    if plain is None: return ["No unweighted model could be chosen in training, so nothing is compared outside."]
+    if plain is None: return ["No unweighted model could be chosen in training: nothing is compared outside."]
     said = ["Outside, the unweighted model with its penalty chosen in training reaches "
             f"r = {spanned(plain, 'pearson')} on {plain.n:.0f} samples of {plain.groups:.0f} compounds."]
     fixed = table[table.chosen == ""].drop(index="no information")

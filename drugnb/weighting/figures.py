@@ -259,9 +259,9 @@ def figure_predicted(
         if np.isfinite(slope): ax.legend(loc="lower right")
     axes[0, 0].set_ylabel("measured viability")
     slopes = table.slope[models].dropna()
-    title = "Predictions do not vary, so viability has no slope on them"
-    if len(slopes): title = (f"Measured on predicted viability has slope {slopes.min():.2f} to {slopes.max():.2f} "
-                             "(ideal: 1)")
+    ends = f"{slopes.min():.2f} to {slopes.max():.2f}"
+    title = f"Measured on predicted viability has slope {ends} (ideal: 1)"
+    if not len(slopes): title = "Predictions do not vary, so viability has no slope on them"
     fig.suptitle(fill(title, 24*len(models)), fontsize=11, fontweight="bold")
     return fig
 

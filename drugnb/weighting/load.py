@@ -327,8 +327,8 @@ def filled(
     missing = int(np.isnan(matrix.to_numpy()).sum())
     if not missing: return matrix.astype(np.float32), []
     if missing > FEW*matrix.size:
-        raise InputError(f"Of the {where} expression values {missing/matrix.size:.0%} are missing: leave out the "
-                         "genes and samples that were not measured.")
+        raise InputError(f"Of the {where} expression values {missing/matrix.size:.0%} are missing: leave out "
+                         "the genes and samples that were not measured.")
     note = f"{missing} missing {where} expression values ({missing/matrix.size:.2%}) set to 0, no change"
     return matrix.fillna(0).astype(np.float32), [note]
 
@@ -346,9 +346,10 @@ def measured_rows(
     measured = (~np.isnan(values)).mean(1) >= HARDLY_ANY
     left = matrix.index[~measured]
     if not measured.any() and len(left):
-        raise InputError(f"No {where} sample has a tenth of the genes: leave out the genes that were not measured.")
-    return measured, [f"{len(left)} {where} samples with hardly any expression (fewer than {HARDLY_ANY:.0%} of the "
-                      f"genes) left out: {some(left, 5)}"] if len(left) else []
+        raise InputError(f"No {where} sample has a tenth of the genes: leave out those without values.")
+    if measured.all(): return measured, []
+    few = f"fewer than {HARDLY_ANY:.0%} of the genes"
+    return measured, [f"{len(left)} {where} samples with hardly any expression ({few}) left out: {some(left, 5)}"]
 
 def checked_expression(
     matrix: pd.DataFrame,  # samples x genes
@@ -426,8 +427,8 @@ def published_model(
     "A published model's coefficients under present symbols. Raises `InputError` when hardly a gene is found."
     endless = coefficients.index[np.isinf(coefficients)]
     if len(endless):
-        raise InputError(f"The published coefficient of {endless[0]} is infinite ({len(endless)} in all): correct "
-                         "it, or leave it empty.")
+        raise InputError(f"The published coefficient of {endless[0]} is infinite ({len(endless)} in all): "
+                         "correct it, or leave it empty.")
     given = coefficients.dropna()
     symbols = gene_symbols(given.index, gene_info)
     named = given.set_axis(pd.Index(np.where(is_intercept(given.index), "intercept", symbols)))
@@ -776,8 +777,8 @@ def read_coefficients(
     values = pd.to_numeric(stated, errors="coerce")
     text = stated[values.isna() & ~is_missing(stated)]
     if len(text):
-        raise InputError(f"{path.name} gives {names[text.index[0]]} the coefficient {text.iloc[0]!r}, which is not "
-                         f"a number ({len(text)} in all): correct it, or leave it empty.")
+        raise InputError(f"{path.name} gives {names[text.index[0]]} the coefficient {text.iloc[0]!r}, which is no "
+                         f"number ({len(text)} in all): correct it, or leave it empty.")
     kept = intercept | (names != "")
     genes = pd.Index(names.mask(intercept, "intercept")[kept], name="gene")
     return pd.Series(values[kept].to_numpy(float), genes)
