@@ -37,7 +37,7 @@ from ..core.artefacts import atomic, first_line, save_csv
 from ..core.evaluate import group_counts, interval
 from ..core.identity import as_text, by_symbol, gene_symbols, named_columns, oriented
 from ..core.read import read_matrix, read_table
-from ..core.settings import counted, InputError, REQUIRED_RUN, some, typed_path
+from ..core.settings import counted, InputError, REQUIRED_RUN, some, tell, typed_path
 from ..core.style import styled
 
 # %% ../../nbs/combos/15a_predict.ipynb #5c2a574c
@@ -538,7 +538,7 @@ def predict(
     "What pairs of drugs will do to each gene, with intervals, as CSV."
     predictor, named = load_pair_model(model), read_pairs(typed_path(pairs)) if pairs else None
     table = predict_pairs(read_matrix(typed_path(singles)), named, predictor, level)
-    print(prediction_text(table, predictor, level), file=sys.stderr)
+    tell(*prediction_text(table, predictor, level).split("\n"), file=sys.stderr)
     save_csv(table, out)
 
 # %% ../../nbs/combos/15a_predict.ipynb #b61c4251

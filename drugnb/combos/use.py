@@ -22,7 +22,7 @@ from drugnb.core.identity import (
     compound_ids, compound_keys, compound_names, gene_symbols, named_columns, plain_name,
 )
 from ..core.read import read_matrix, read_table
-from ..core.settings import InputError, counted, some, typed_path
+from ..core.settings import InputError, counted, some, tell, typed_path
 
 # %% ../../nbs/combos/16_use.ipynb #ff7e58ae
 def check(
@@ -224,11 +224,11 @@ def _genes_table(genes):
     return pd.DataFrame(rows, columns=["query", "gene", "found"])
 
 def _said(table, notes, genes_file):
-    "What was read, used and left out, and what the columns mean, as text."
+    "What was read, used and left out, and what the columns mean, a line each."
     ranked = f"; {table.attrs['pairs']:,} pairs ranked" if "pairs" in table.attrs else ""
     lines = [table.attrs["report"] + ranked, *notes, *table.attrs.get("notes", [])]
     if genes_file: lines.append(f"genes used and lost: {genes_file}")
-    return "\n".join([*dict.fromkeys(lines), "columns:", legend(table.columns)])
+    return [*dict.fromkeys(lines), "columns:", *legend(table.columns).split("\n")]
 
 def _written(table, drugs, notes, out):
     "Save a table and, beside it, the genes; say what is in it."
@@ -237,7 +237,7 @@ def _written(table, drugs, notes, out):
         path = typed_path(out)
         beside = path.with_name(f"{path.name.split('.')[0]}_genes.csv")
         save_csv(_genes_table(table.attrs["genes"]), str(beside))
-    print(_said(table, notes, beside), file=sys.stderr)
+    tell(*_said(table, notes, beside), file=sys.stderr)
     save_csv(table, out)
 
 # %% ../../nbs/combos/16_use.ipynb #9f2d7b2d
@@ -289,7 +289,7 @@ def _query_large(signature, path, method, how, top, out, asked):
     table = query_library(signature, source, method or "wtcs", top=top, groups=groups,
                           out=typed_path(out) if out else None, progress=True, **how)
     table = _with_compounds(table, own)
-    print(_said(table, notes, ""), file=sys.stderr)
+    tell(*_said(table, notes, ""), file=sys.stderr)
     if not out: save_csv(table, "")
 
 # %% ../../nbs/combos/16_use.ipynb #39dc6953

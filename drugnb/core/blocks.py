@@ -19,9 +19,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from .gct import MATRIX, SIDES, typed_column
+from .artefacts import plain_text
+from .files import legible, plain_file, reading
+from .gct import MATRIX, require_whole_hdf5, SIDES, typed_column
 from .identity import as_text, gene_symbols, landmark_genes, MISSING, NO_NUMBER, require_unique
-from .read import damaged, gene_names, read_matrix
+from .read import gene_names, read_matrix
 from .settings import InputError
 from .text import usual_separator
 
@@ -42,12 +44,9 @@ class Source(NamedTuple):
     ) -> Iterator[tuple]:  # names of samples; samples x genes (float32, NaN where missing)
         "The matrix, a block after the other. Raises `InputError` for infinite values and a damaged file."
         genes = np.arange(len(self.genes)) if genes is None else np.asarray(genes)
-        try:
+        with reading(self.name):
             for names, values in self.read(genes):
                 yield names, _numbers(values, names, self.genes[genes], self.name)
-        except InputError: raise
-        except (OSError, RuntimeError, ValueError, pa.ArrowInvalid) as e:
-            raise damaged(self.name, e) from e
 
     def sample_names(self) -> np.ndarray:
         "Names of the samples, read with as few numbers as can be where they are not known."
@@ -91,7 +90,11 @@ def _on_the_other_side(usual, other, wanted):
 # %% ../../nbs/core/04a_blocks.ipynb #744e35df
 def _ids(h, side):
     "Ids of one side of an open GCTX file, as text."
-    return np.array([as_text(v) for v in h[f"{SIDES[side]}/id"][:].ravel()], object)
+    return _shown([as_text(v) for v in h[f"{SIDES[side]}/id"][:].ravel()])
+
+def _shown(names):
+    "Names as an array, without letters that nobody sees."
+    return np.array(list(map(plain_text, legible(names)[0])), object)
 
 def _gene_names(h, side):
     "Names of the genes on one side: Entrez ids or symbols where the file has them, else its own ids."
@@ -133,6 +136,7 @@ def _gctx_shape(h, name):
 def _gctx_source(path, wanted):
     "A GCTX file."
     with h5py.File(path) as h:
+        require_whole_hdf5(h, path.name, MATRIX)
         rows, columns = _gctx_shape(h, path.name)
         turned = _on_the_other_side(_gene_names(h, "row"), lambda: columns, wanted)
         genes, names = _gene_names(h, "column" if turned else "row"), rows if turned else columns
@@ -152,7 +156,7 @@ def _table_layout(schema):
 def _names_of(batch):
     "The first column of an Arrow batch, as text. Raises `InputError` for a row without a name."
     names = batch.column(0)
-    if not names.null_count: return np.array([as_text(v) for v in names.to_pylist()], object)
+    if not names.null_count: return _shown([as_text(v) for v in names.to_pylist()])
     raise InputError("There are rows without an id in the matrix: name or remove them.")
 
 def _columns_of(batch):
@@ -190,7 +194,10 @@ def _arrow_batches(path, columns):
     "An Arrow (Feather) file's columns, a stored batch at a time."
     with pa.memory_map(str(path)) as stream:
         file = pa.ipc.open_file(stream)
-        for k in range(file.num_record_batches): yield file.get_batch(k).select(columns)
+        for k in range(file.num_record_batches):
+            batch = file.get_batch(k).select(columns)
+            batch.validate(full=True)
+            yield batch
 
 def _schema_and_count(path):
     "The schema of a Parquet or Arrow file, its rows where they are known, and what reads its batches."
@@ -274,13 +281,10 @@ def open_blocks(
     if isinstance(matrix, Source): return matrix
     if isinstance(matrix, pd.DataFrame): return _frame_source(matrix, wanted, "The table", False)
     path = Path(matrix)
-    if not path.is_file(): raise InputError(f"There is no file {path}.")
-    name = path.name.lower()
-    try:
+    name = plain_file(path).name.lower()
+    with reading(path):
         if name.endswith(".gctx"): return _gctx_source(path, wanted)
         source = None
         if name.endswith((".parquet", ".arrow", ".feather")): source = _columns_source(path, wanted)
         if name.endswith(TEXTS): source = _text_source(path, wanted)
-    except (OSError, RuntimeError, KeyError, pa.ArrowInvalid) as e:
-        raise damaged(path.name, e) from e
     return source or _frame_source(read_matrix(path), wanted, path.name, True)

@@ -20,7 +20,8 @@ from ..core.evaluate import group_counts, interval, span
 from ..core.settings import InputError
 from ..core.style import styled
 from .data import Lines
-from .leap import checked, mean_defined, rank_scores
+from .judge import checked, mean_defined
+from .leap import rank_scores
 
 # %% ../../nbs/essentiality/25a_adapt.ipynb #4323af08
 class Task(NamedTuple):

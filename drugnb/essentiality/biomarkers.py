@@ -20,8 +20,10 @@ from scipy.stats import t as student
 from ..core.artefacts import RunFolder
 from ..core.evaluate import interval, resample_groups
 from ..core.identity import group_codes, plain_name
+from ..core.settings import InputError
 from ..core.style import styled
 from .data import Screen
+from .judge import powers_of_two
 from drugnb.essentiality.pathways import (
     adjusted, of_lines, patient_orders, towards_sensitive, within_products,
 )
@@ -149,6 +151,14 @@ def _per_patient(patient):
     codes = group_codes(patient)
     return 1/np.bincount(codes)[codes]
 
+def _carriers(mutations):
+    "Mutations as they are. Raises `InputError` for values that are none."
+    odd = ~(mutations.isin([0, 1]) | mutations.isna()).all()
+    if not odd.any(): return mutations
+    raise InputError(f"The mutation {odd.idxmax()} holds other values than 0 and 1 ({odd.sum()} such "
+                     "features): say 1 for mutated, 0 for not, and leave unknown ones empty.")
+
+# %% ../../nbs/essentiality/27a_biomarkers.ipynb #33548bb9
 def drug_mutations(
     responses: pd.DataFrame,  # lines x perturbations, NaN where missing
     mutations: pd.DataFrame,  # lines x features, 0/1, NaN where unknown
@@ -159,20 +169,22 @@ def drug_mutations(
     most: int = 20,  # features kept for each perturbation, smallest p first (q is over all of them)
 ) -> pd.DataFrame:  # a row a drug and feature: effect, low, high (unit of responses), p, q, n, mutated
     """Effect of each mutation within tissues; plus: mutated lines are more sensitive.
-    Raises `InputError` for lines without mutations, tissue or patient."""
+    Raises `InputError` for lines without mutations, tissue or patient, and mutations other than 0 and 1."""
     x, tissue, patient = (of_lines(t, responses.index, what) for t, what in
                           ((mutations, "row of mutations"), (tissue, "tissue"), (patient, "patient")))
-    x = x.loc[:, (x == 1).sum() >= fewest]
+    x = _carriers(x).loc[:, (x == 1).sum() >= fewest]
     y = towards_sensitive(sensitive)*responses.to_numpy(float)
+    unit = powers_of_two(y)
+    y = y/unit
     s = within_products(x.to_numpy(), y, tissue, _per_patient(patient))
     known = np.isfinite(y).astype(float)
     ones, zeros = (np.rint((x == v).to_numpy(float).T @ known) for v in (1, 0))
     usable = (ones >= fewest) & (zeros >= fewest) & (s.xx > 1e-9) & (s.n - s.strata > 2)
     xx, spare = np.where(usable, s.xx, np.nan), np.where(usable, s.n - s.strata - 1, np.nan)
     effect = s.xy/xx
-    se = np.sqrt(np.maximum(s.yy - s.xy*effect, 0)/spare/xx)
-    with np.errstate(divide="ignore", invalid="ignore"): p = 2*student.sf(np.abs(effect)/se, spare)
-    reach = student.ppf(0.975, spare)*se
+    se = np.sqrt(np.where(s.yy > 0, np.maximum(s.yy - s.xy*effect, 1e-15*s.yy), np.nan)/spare/xx)
+    p = np.maximum(2*student.sf(np.abs(effect)/se, spare), np.finfo(float).tiny)
+    effect, reach = unit*effect, unit*student.ppf(0.975, spare)*se
     names = pd.MultiIndex.from_product([x.columns, responses.columns], names=["feature", "perturbation"])
     columns = dict(effect=effect, low=effect - reach, high=effect + reach, p=p, mutated=ones, n=s.n)
     table = pd.DataFrame({k: v.ravel() for k, v in columns.items()}, names).reset_index().dropna(subset="p")

@@ -24,7 +24,7 @@ from ..core.style import styled
 from .data import Lines, Screen
 from drugnb.essentiality.judge import (
     by_perturbation, fold_scores, line_folds, MeanEffects, METRICS, over_lines, score_table, self_agreement,
-    tissue_folds, TissueMean,
+    shown, tissue_folds, TissueMean,
 )
 from .kernel import ComponentRidge, FastModel
 from .leap import Leap, published
@@ -189,9 +189,11 @@ COLOURS = {  # of each model, in every figure
 
 def _finding(rows):
     "The best model of one split beside PCA-50, in words."
-    best = rows.spearman.idxmax()
-    if "PCA-50 ridge" not in rows.index or best == "PCA-50 ridge": return f"{best} {rows.spearman.max():.3f}"
-    return f"{best} {rows.spearman.max():.3f},\nPCA-50 ridge {rows.spearman['PCA-50 ridge']:.3f}"
+    known = rows.spearman.astype(float).dropna()
+    if not len(known): return "no score is defined"
+    best = known.idxmax()
+    if "PCA-50 ridge" not in known.index or best == "PCA-50 ridge": return f"{best} {known.max():.3f}"
+    return f"{best} {known.max():.3f},\nPCA-50 ridge {known['PCA-50 ridge']:.3f}"
 
 @styled
 def figure_models(
@@ -242,7 +244,7 @@ def figure_ranked(
     named: int = 12,  # labels on either end
 ) -> plt.Figure:
     "Perturbations from the most to the least predictable."
-    n, believed = len(ranked), (ranked.low > 0).sum()
+    n, believed, scored = len(ranked), (ranked.low > 0).sum(), ranked.spearman.notna().sum()
     fig, ax = plt.subplots(figsize=(8.4, 4.4))
     x = np.arange(n)
     ax.vlines(x, ranked.low, ranked.high, color="C0", alpha=0.3, lw=max(0.5, min(3, 260/n)))
@@ -252,13 +254,14 @@ def figure_ranked(
         if kind in ranked: ax.plot(x, ranked[kind], marker, **how)
     ax.axhline(0, color="0.6", lw=0.8)
     ax.set(xlabel=f"{n} perturbations, by predictability", ylabel="Spearman", xlim=(-1, n),
-           title=f"{believed} of {n} perturbations have an interval above 0")
-    for text, place in ((ranked.label[:named], (0.02, 0.04)), (ranked.label[-named//3:], (0.98, 0.93))):
+           title=f"{believed} of {scored} perturbations have an interval above 0")
+    names = ranked.label[ranked.spearman.notna()]
+    for text, place in ((names[:named], (0.02, 0.04)), (names[-named//3:], (0.98, 0.93))):
         left = place[0] < 0.5
         said = ("best: " if left else "worst: ") + ", ".join(text)
         ax.text(*place, fill(said, 66 if left else 44), transform=ax.transAxes, fontsize="x-small",
                 ha="left" if left else "right", va="bottom" if left else "top")
-    ax.set_ylim(ranked.low.min() - 0.3, ranked.high.max() + 0.25)
+    if ranked.low.notna().any(): ax.set_ylim(ranked.low.min() - 0.3, ranked.high.max() + 0.25)
     ax.legend(fontsize="x-small", loc="upper left")
     return fig
 
@@ -279,7 +282,7 @@ def figure_predicted(
     for ax, i in zip(axes.flat, at):
         name, row = ranked.index[i], ranked.iloc[i]
         ax.scatter(predictions[name], screen.responses[name], s=7, alpha=0.6, lw=0)
-        ax.set_title(f"{row.label}\nrank {i + 1}, Spearman {row.spearman:.2f}", fontsize="small")
+        ax.set_title(f"{row.label}\nrank {i + 1}, Spearman {shown(row.spearman)}", fontsize="small")
     unit = screen.units["responses"]
     fig.supxlabel(f"predicted for lines left out ({unit})", fontsize="medium")
     fig.supylabel(f"measured ({unit})", fontsize="medium")
@@ -301,7 +304,7 @@ def figure_second(
     ends = [min(by.min().min(), 0), by[["new lines", "second screen"]].max().max()]
     ax.plot(ends, ends, color="0.6", lw=1)
     means = by[["new lines", "second screen"]].mean()
-    found = f"{means.iloc[0]:.2f} in the first screen, {means.iloc[1]:.2f} in the second"
+    found = f"{shown(means.iloc[0])} in the first screen, {shown(means.iloc[1])} in the second"
     ax.set(xlabel="Spearman within folds, the screen fitted to", title=f"{len(by)} perturbations:\n{found}",
            ylabel="Spearman within folds, second screen")
     return fig

@@ -18,11 +18,13 @@ from scipy.stats import false_discovery_control, norm
 
 from ..core.artefacts import load_frame, RunFolder
 from ..core.identity import group_codes, require_unique
+from ..core.schema import LARGEST
 from ..core.settings import InputError
 from ..core.style import styled
 from .data import Screen
 from .held_out import predict_part, screen_folds, screen_models
-from .judge import line_folds
+from .judge import line_folds, powers_of_two, ROUNDING
+from .kernel import varying
 
 # %% ../../nbs/essentiality/27_pathways.ipynb #fdabb57f
 def of_lines(
@@ -50,13 +52,14 @@ def towards_sensitive(
 def standardised(
     expression: pd.DataFrame,  # lines x genes
 ) -> pd.DataFrame:  # lines x genes: mean 0, standard deviation 1; 0 for a gene that does not vary
-    "Genes as z-scores over the lines. Raises `InputError` for missing values."
-    if expression.isna().to_numpy().any():
-        gene = expression.columns[expression.isna().any()][0]
-        raise InputError(f"Expression of {gene} is missing in some lines: fill it or leave the gene out.")
-    centred = expression - expression.mean()
-    scale = expression.std(ddof=0)
-    return centred/scale.where(scale > 1e-9*(1 + expression.abs().max()), np.inf)
+    "Genes as z-scores over the lines. Raises `InputError` for missing or infinite values."
+    known = np.abs(expression.to_numpy()) <= LARGEST
+    if not known.all():
+        gene = expression.columns[~known.all(0)][0]
+        raise InputError(f"Expression of {gene} is missing or infinite in some lines: fill it or leave the "
+                         "gene out.")
+    mean = expression.mean()
+    return (expression - mean)/varying(mean, expression.std(ddof=0))
 
 # %% ../../nbs/essentiality/27_pathways.ipynb #2b385fea
 def coverage(
@@ -90,13 +93,18 @@ def _unit_sets(expression, gene_sets):
         raise InputError(f"No gene of the {len(gene_sets)} in the sets ({theirs}, ...) is among the "
                          f"{expression.shape[1]} of the expression table ({ours}, ...): name both by symbol.")
     weights = gene_sets[names].reindex(expression.columns).fillna(0).to_numpy(float)
+    if not np.isfinite(weights).all(): raise InputError("Weights of gene sets are infinite: correct them.")
     return _unit(expression.to_numpy(float), 1), _unit(weights, 0), names
 
 def pathway_scores(
     expression: pd.DataFrame,  # lines x genes, best as z-scores (`standardised`)
     gene_sets: pd.DataFrame,  # genes x sets, weights (0 where not a member)
 ) -> pd.DataFrame:  # lines x sets, t values; sets without a gene in the table are left out
-    "Activity of each gene set in each line. Raises `InputError` where no gene is shared or an id repeats."
+    """Activity of each gene set in each line.
+    Raises `InputError` where no gene is shared, an id repeats, or there are fewer than three genes."""
+    if expression.shape[1] < 3:
+        n = expression.shape[1]
+        raise InputError(f"A pathway score compares the genes of a line and needs three of them, not {n}.")
     lines, sets, names = _unit_sets(expression, gene_sets)
     r = np.clip(lines @ sets, -1 + 1e-12, 1 - 1e-12)
     return pd.DataFrame(r*np.sqrt((expression.shape[1] - 2)/(1 - r**2)), expression.index, names)
@@ -154,12 +162,13 @@ def within_products(
     return Products(n, used, np.maximum(xx, 0), np.maximum(yy, 0), xy)
 
 def _filled(values):
-    "Centred values with 0 for missing ones, and the mask of those known."
+    "Centred values with 0 for missing ones and for constants, and the mask of those known."
     values = np.asarray(values, float)
     known = np.isfinite(values)
-    n = np.maximum(known.sum(0), 1)
-    centre = np.where(known, values, 0).sum(0)/n
-    return np.where(known, values - centre, 0), known.astype(float)
+    filled, n = np.where(known, values, 0), np.maximum(known.sum(0), 1)
+    centre, size = filled.sum(0)/n, np.abs(filled).max(0, initial=0)
+    centred = np.where(known, values - centre, 0)
+    return np.where(np.abs(centred).max(0, initial=0) > ROUNDING*size, centred, 0), known.astype(float)
 
 # %% ../../nbs/essentiality/27_pathways.ipynb #1a87f33c
 def specific_responses(
@@ -169,8 +178,7 @@ def specific_responses(
 ) -> pd.DataFrame:  # lines x perturbations, as far as the general level does not account for them
     "Responses without each line's general level of sensitivity. Raises `InputError` for unknown lines."
     tissue = of_lines(tissue, responses.index, "tissue")
-    scale = responses.std(ddof=0)
-    scaled = (responses - responses.mean())/scale.where(scale > 0)
+    scaled = (responses - responses.mean())/varying(responses.mean(), responses.std(ddof=0))
     total, number = scaled.sum(axis=1), scaled.notna().sum(axis=1)
     labels = responses.columns.to_series() if compounds is None else compounds.reindex(responses.columns)
     out = responses.copy()
@@ -211,12 +219,13 @@ def _correlation(a, b, n_strata, patients):
     r = np.clip((a*b).mean(0), -1 + 1e-9, 1 - 1e-9)
     influence = pd.DataFrame(a*b - r/2*(a**2 + b**2)).groupby(patients).sum().to_numpy()
     se = np.sqrt((influence**2).sum(0)/(n*(n - n_strata)))/(1 - r**2)
-    reach = norm.ppf(0.975)*se
+    reach = norm.ppf(0.975)*se if len(influence) > 2 else np.full(len(r), np.nan)
     return np.array([r, np.tanh(np.arctanh(r) - reach), np.tanh(np.arctanh(r) + reach)])
 
 def _associations(y, x, tissue, patient):
     "r, low, high (drugs x sets) and number of lines of each drug."
     found, n = [], []
+    x, y = x/powers_of_two(x), y/powers_of_two(y)
     for column in y.T:
         at = np.isfinite(column)
         codes = group_codes(tissue[at]) if at.any() else np.zeros(0, int)
@@ -253,6 +262,7 @@ def patient_orders(
 def _exchanged_correlations(y, x, tissue, patient, repeats, seed, at_once=20):
     "Correlations within tissues for permuted patients, one permutation after the other: drugs x sets."
     codes, known = group_codes(tissue), np.isfinite(y).astype(float)
+    x, y = x/powers_of_two(x), y/powers_of_two(y)
     b = np.column_stack([masked_residuals(column, codes) for column in y.T])
     length, x = np.sqrt((b**2).sum(0))[:, None], _unit(x, 0)
     orders = patient_orders(tissue, patient, repeats, seed)
@@ -319,11 +329,12 @@ def random_genes_p(
     if not len(table): return pd.Series(index=table.index, dtype=float)
     strata, rng = of_lines(tissue, responses.index, "tissue"), np.random.default_rng(seed)
     seen = table.pivot(index="set", columns="perturbation", values="r").reindex(names)[responses.columns]
-    seen, beaten = seen.abs().to_numpy() - 1e-12, np.zeros(seen.shape)
+    seen, beaten, y = seen.abs().to_numpy() - 1e-12, np.zeros(seen.shape), responses.to_numpy(float)
+    y = y/powers_of_two(y)
     for start in range(0, repeats, 50):
         n = min(50, repeats - start)
         drawn = np.concatenate([lines @ rng.permutation(sets) for _ in range(n)], axis=1)
-        s = within_products(drawn, responses.to_numpy(float), strata)
+        s = within_products(drawn, y, strata)
         r = np.divide(np.abs(s.xy), np.sqrt(s.xx*s.yy), out=np.zeros_like(s.xy), where=s.xx*s.yy > 1e-24)
         beaten += (r.reshape(n, len(names), -1) >= seen).sum(0)
     p = pd.DataFrame((1 + beaten)/(repeats + 1), names, responses.columns).where(np.isfinite(seen))

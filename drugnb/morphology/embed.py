@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.artefacts import save_csv, write_table
-from ..core.settings import InputError, REQUIRED_RUN, typed_path
+from ..core.settings import InputError, REQUIRED_RUN, tell, typed_path
 from .data import open_study, Study
 from .features import channel_scale
 from .images import plain_stain
@@ -99,8 +99,8 @@ def embed(
     encoder = run_encoder(model, intensity)
     study = open_study(images, labels="none")
     table, says = embedded(study, encoder)
-    print(*study.report, *(f"note: {s}" for s in says), file=sys.stderr, sep="\n")
-    print(f"{len(table)} images, {table.shape[1] - 4} features, by an encoder of "
+    tell(*study.report, *(f"note: {s}" for s in says), file=sys.stderr)
+    tell(f"{len(table)} images, {table.shape[1] - 4} features, by an encoder of "
           f"{', '.join(encoder.channels)}, intensity {encoder.recipe.intensity}", file=sys.stderr)
     if Path(out).suffix == ".parquet": write_table(table, typed_path(out))
     else: save_csv(table.rename_axis("image").reset_index(), out)

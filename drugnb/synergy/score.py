@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 
 from ..core.artefacts import atomic, save_csv
 from ..core.evaluate import span
-from ..core.settings import InputError, read_settings, typed_path
+from ..core.settings import InputError, printable_lines, read_settings, tell, typed_path
 from ..core.style import save_figure, styled
 from .data import open_screen, read_screen, read_wells, Screen
 from .surfaces import MEASURES, Scored, score_wells
@@ -316,6 +316,6 @@ def score(
     scored = score_wells(screen.wells, screen.singles, cap)
     if out: save_scores(screen, scored, typed_path(out))
     with pd.option_context("display.width", 200, "display.max_columns", 20, "display.max_colwidth", 60):
-        print(short_table(strongest(scored.blocks, n=top)).to_string(index=False))
-    print("", LEGEND[0], *screen.report, *scored.notes, sep="\n")
-    if out: print(f"\nTables, report and figures: {typed_path(out)}")
+        print(printable_lines(short_table(strongest(scored.blocks, n=top)).to_string(index=False)))
+    tell("", LEGEND[0], *screen.report, *scored.notes)
+    if out: tell("", f"Tables, report and figures: {typed_path(out)}")

@@ -18,7 +18,7 @@ from ..core.settings import InputError
 from .cluster import cluster_table
 from .learn import learn_weights
 from .load import Study
-from .ridge import grams, solve_grams
+from .ridge import grams, ridge_path, solve_grams
 from .weight import label_bin, weigh, Weighting, WEIGHTINGS, Weights
 
 # %% ../../nbs/04c_grid.ipynb #25222250
@@ -136,25 +136,36 @@ def set_weights(
 # %% ../../nbs/04c_grid.ipynb #7f93a46f
 MEMORY = 3*2**27  # bytes that sums may take
 
+def _sum_and_solve(data, groups, weights, alphas, values):
+    "Ridge for every weighting of the groups, from the groups' sums or, if these are many, the models'."
+    n_models, n_groups = weights.shape
+    def sums_of(groups, n, **how): return grams(data.x, data.y, groups, n, values, data.centre, **how)
+    size = (data.x.shape[1] + 2)*(data.x.shape[1] + 3)//2
+    if n_groups*size*8 <= MEMORY: return solve_grams(sums_of(groups, n_groups), weights, alphas, data.centre)
+    total, room = np.zeros((n_models, size)), np.zeros((32, size))  # allocating is slow: it is done once
+    for start in range(0, n_groups, len(room)):
+        some = (groups >= start) & (groups < start + len(room))
+        part = np.ascontiguousarray(weights[:, start:start + len(room)])
+        sums = sums_of(np.where(some, groups - start, -1), part.shape[1], out=room)
+        blas.dgemm(1.0, sums.T, part.T, 1.0, total.T, overwrite_c=1)  # total += part @ sums, in place
+    return solve_grams(total, None, alphas, data.centre)
+
 def solve_groups(
     data: Training,  # labelled signatures
     groups: np.ndarray,  # group of each signature; negative: left out
     weights: np.ndarray,  # models x groups, not negative
     alphas,  # ridge penalties
+    values: np.ndarray | None = None,  # a weight of each signature beside that of its group; 1 if None
 ) -> np.ndarray:  # models x alphas x (coordinates + 1), the intercept last; missing where all weights are 0
-    "Ridge for every weighting of the groups, from the groups' sums or, if these are many, the models'."
-    x, y, centre = data.x, data.y, data.centre
-    n_models, n_groups = weights.shape
-    size = (x.shape[1] + 2)*(x.shape[1] + 3)//2
-    if n_groups*size*8 <= MEMORY:
-        return solve_grams(grams(x, y, groups, n_groups, centre=centre), weights, alphas, centre)
-    total, room = np.zeros((n_models, size)), np.empty((32, size))  # allocating is slow: it is done once
-    for start in range(0, n_groups, len(room)):
-        some = (groups >= start) & (groups < start + len(room))
-        part = np.ascontiguousarray(weights[:, start:start + len(room)])
-        sums = grams(x, y, np.where(some, groups - start, -1), part.shape[1], centre=centre, out=room)
-        blas.dgemm(1.0, sums.T, part.T, 1.0, total.T, overwrite_c=1)  # total += part @ sums, in place
-    return solve_grams(total, None, alphas, centre)
+    """Ridge for every weighting of the groups.
+    Raises `InputError` as `ridge_path` for signatures that no double precision can fit."""
+    models, alphas = _sum_and_solve(data, groups, weights, alphas, values), np.asarray(alphas)
+    own = (groups >= 0)*(1 if values is None else values)
+    lost = np.isnan(models).any(2)
+    for m in np.flatnonzero(lost.any(1)):
+        of_rows = own*weights[m][groups]
+        if of_rows.any(): models[m, lost[m]] = ridge_path(data.x, data.y, alphas[lost[m]], of_rows)
+    return models
 
 # %% ../../nbs/04c_grid.ipynb #a4308ff2
 def fit_by_unit(
@@ -192,9 +203,8 @@ def fit_by_signature(
     "Models by one weighting of single signatures. Raises `InputError` where it is not defined."
     values = weigh(weighting, data.samples, data.signatures, data.traits, noise).values
     means = np.array([values[rows].mean() for rows in cells.sets])
-    sums = grams(data.x, data.y, cells.of, cells.holds.shape[1], values, data.centre)
     shares = cells.holds/np.where(means > 0, means, np.inf)[:, None]
-    return solve_grams(sums, shares, alphas, data.centre)
+    return solve_groups(data, cells.of, shares, alphas, values)
 
 # %% ../../nbs/04c_grid.ipynb #75110ac0
 def fit_sets(

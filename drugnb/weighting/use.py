@@ -16,7 +16,7 @@ import pandas as pd
 from ..core.artefacts import RunFolder, load_frame, save_csv
 from ..core.read import find_table, read_annotations, read_matrix
 from drugnb.core.settings import (
-    counted, InputError, numbers, read_settings, REQUIRED_RUN, SAMPLE_COLUMNS, some, typed_path,
+    counted, InputError, numbers, read_settings, REQUIRED_RUN, SAMPLE_COLUMNS, some, tell, typed_path,
 )
 from .embed import check_perplexity, map_name, saved_path
 from .load import open_study, Study
@@ -236,7 +236,7 @@ def predict(
     predicted = fitted.predict(table, read_matrix(typed_path(like)) if like else None, level, alone)
     known = described(predicted.index, path, typed_path(info) if info else None)
     notes = prediction_notes(fitted, predicted, level, Path(like).name if like else "this set")
-    print("\n".join([*table.attrs.get("report", ()), *notes]), file=sys.stderr)
+    tell(*table.attrs.get("report", ()), *notes, file=sys.stderr)
     shown = predicted.round(5)
     shown.insert(3, "level", level)
     save_csv(pd.concat([known, shown], axis=1).rename_axis("signature").reset_index(), out)
@@ -251,4 +251,4 @@ def build(
     from drugnb.core.artefacts import report_text
     from drugnb.weighting.tables import build_folder
     print(report_text(*build_folder(raw, folder, response)))
-    print(f"Run it: drugnb run weighting --data {folder}")
+    tell(f"Run it: drugnb run weighting --data {folder}")

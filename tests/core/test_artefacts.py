@@ -108,12 +108,16 @@ def test_only_what_dead_processes_left_is_swept(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     (tmp_path/"deep").mkdir()
-    names = (f".partial-{dead.pid}-a", f"deep/.partial-{dead.pid}-b", ".partial-x-c")
-    left = [tmp_path/name for name in names]
-    mine = tmp_path/f".partial-{os.getpid()}-d"
-    for p in [*left, mine]: p.touch()
+    left = [tmp_path/name for name in (f".partial-{dead.pid}-a", f"deep/.partial-{dead.pid}-b", f".partial-{10**30}-c")]
+    mine, earlier = (tmp_path/f".partial-{os.getpid()}-{name}" for name in "de")
+    theirs = [tmp_path/".partial-x-f", tmp_path/".partial-0-g", tmp_path/"partial-1-h"]
+    for p in [*left, mine, earlier, *theirs]: p.touch()
+    os.utime(earlier, (0, 0))  # of an earlier process with our number
+    link, folder = tmp_path/f".partial-{dead.pid}-link", tmp_path/f".partial-{dead.pid}-folder"
+    link.symlink_to(mine)
+    folder.mkdir()
     RunFolder(tmp_path)
-    assert mine.exists() and not any(p.exists() for p in left)
+    assert not any(p.exists() for p in [*left, earlier]) and all(p.exists() for p in [mine, *theirs, link, folder])
 
 def test_run_folder_and_figures_are_relative_to_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -130,11 +134,11 @@ def test_a_table_has_the_same_bytes_each_time(tmp_path, frame, name):
     assert (tmp_path/name).read_bytes() == first
 
 def test_earlier_tables_of_ours_go_and_a_strangers_stop_the_write(tmp_path, frame):
-    write_tables({"lm_a.csv": frame, "siginfo_a.csv": frame}, tmp_path, {"by": "hand"}, ["lm_*"])
-    write_tables({"lm_b.csv": frame}, tmp_path, {"by": "hand"}, ["lm_*"])
+    write_tables({"lm_a.csv": frame, "siginfo_a.csv": frame}, tmp_path, {"by": "hand"}, ["lm_*", "siginfo_*"])
+    write_tables({"lm_b.csv": frame}, tmp_path, {"by": "hand"}, ["lm_*", "siginfo_*"])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["lm_b.csv", "made_from.json"]
     (tmp_path/"lm_theirs.csv").write_text("x")
-    with pytest.raises(InputError, match="lm_theirs.csv"): write_tables({}, tmp_path, {}, ["lm_*"])
+    with pytest.raises(InputError, match="lm_theirs.csv"): write_tables({}, tmp_path, {}, ["lm_*", "siginfo_*"])
     assert (tmp_path/"lm_b.csv").exists()
 
 def test_what_an_older_layout_left_behind_is_recomputed_and_not_misread(tmp_path):
