@@ -212,7 +212,7 @@ def _beyond(seen, where):
     size = np.maximum(seen.most, -seen.least)
     genes, remedy = seen.index[size > LARGEST_CHANGE], "give z-scores or log fold changes"
     if size.max() < SMALLEST_CHANGE:
-        return f"The {where} matrix holds nothing beyond {size.max():.3g}, so no gene changes in it: {remedy}."
+        return f"The {where} matrix holds nothing beyond {size.max():.3g}, so no gene changes: {remedy}."
     if not len(genes): return ""
     return (f"The {where} matrix holds values up to {size.max():.3g} (gene {some(genes)}), and no change of "
             f"expression is so large: correct them, leave them empty, or {remedy}.")

@@ -348,9 +348,11 @@ def measured_rows(
     if not measured.any() and len(left):
         raise InputError(f"No {where} sample has a tenth of the genes: leave out those without values.")
     if measured.all(): return measured, []
-    said = f"{len(left)} {where} samples with hardly any expression (fewer than {HARDLY_ANY:.0%} of the genes)"
-    return measured, [f"{said} left out: {some(left, 5)}"]
+    few = f"fewer than {HARDLY_ANY:.0%} of the genes"
+    head = f"{len(left)} {where} samples with hardly any expression"
+    return measured, [f"{head} ({few}) left out: {some(left, 5)}"]
 
+# %% ../../nbs/00_load.ipynb #78b18145
 def checked_expression(
     matrix: pd.DataFrame,  # samples x genes
     table: pd.DataFrame,  # their annotation
