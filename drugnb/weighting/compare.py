@@ -774,6 +774,7 @@ def _said_optimism(gaps):
             f"{spanned(gap, 'optimism')} more than choosing in training gives; a model chosen on half of the "
             f"compounds has r = {half:.2f} there and {other:.2f} on the other half."]
 
+# %% ../../nbs/05a_compare.ipynb #3307ffda
 def _said_inside(table):
     "The nested choice, where there is one."
     plain, weighted = (row_of(table, role, "training", "compounds") for role in ("unweighted", "weighted"))
@@ -814,6 +815,7 @@ def _said_masking(masked):
     return [f"Leaving out one cluster changes r {where} by {median:.3f} (median) and by "
             f"{worst.change:+.2f} at most ({worst.model}, cluster {worst.cluster})."]
 
+# %% ../../nbs/05a_compare.ipynb #be29327c
 def verdict(
     tables: dict,  # name -> table: comparison, optimism, robustness, masking; as in `Judgement`
 ) -> list[str]:
