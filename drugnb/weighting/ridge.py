@@ -159,8 +159,8 @@ def _solve_packed(packed, alphas, centre):
     total, mean, mean_y = s[0, 0], s[0, 1:-1]/s[0, 0], s[0, -1]/s[0, 0]
     with np.errstate(over="ignore", invalid="ignore"):  # sums that overflow are seen by `solve_path`
         gram, right = s[1:-1, 1:-1] - np.outer(total*mean, mean), s[1:-1, -1] - total*mean_y*mean
-        spread = s[-1, -1] - total*mean_y**2
-        squares = s.diagonal()[1:-1]*np.sqrt(s[-1, -1]/spread if spread > 0 else np.inf)
+        spread = 1 - total*mean_y**2/s[-1, -1]  # share of y's sum of squares, if more than rounding
+        squares = s.diagonal()[1:-1]*(1/np.sqrt(spread) if spread > 1e-14 else np.inf)
     out[:, :-1] = solve_path(gram, right, alphas, squares)
     out[:, -1] = mean_y - out[:, :-1] @ (mean + centre)
     return out

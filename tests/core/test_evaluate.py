@@ -300,6 +300,11 @@ def test_mean_effects_are_zero_for_what_was_never_seen():
     np.testing.assert_allclose(mean_effects(train, test), [0.9, 0.8, 0.6])
     np.testing.assert_allclose(mean_effects(train, test[["compound"]]), [0.7, 0.6, 0.6])
 
+def test_a_compounds_effect_is_what_its_cell_lines_leave():
+    train = pd.DataFrame({"compound": list("aab"), "cell": list("xyy"), "viability": [0.9, 0.5, 0.3]})
+    test = pd.DataFrame({"compound": list("abab"), "cell": list("xyyx")})
+    np.testing.assert_allclose(mean_effects(train, test), [0.95, 0.3, 0.45, 0.8])
+
 @pytest.mark.parametrize("dose", [[1, 1, 1, 1], [np.nan]*4, [0, -1, np.inf, np.nan]])
 def test_without_two_doses_there_is_no_line(dose):
     train = pd.DataFrame({"dose": dose, "viability": [0.9, 0.5, 0.7, 0.3]})

@@ -184,6 +184,24 @@ def test_sums_give_the_answer_or_say_that_they_do_not_hold_it(n_alphas):
                 if alpha < 1 and kind in INEXACT: continue
                 assert np.isnan(path).all() or difference(x, y, alpha, path, w[groups]) < 1e-6
 
+@pytest.mark.parametrize("level", [1e3, 1e6, 1e9, 1e11])
+def test_a_viability_far_from_zero_is_fitted_or_not_held_by_the_sums(level):
+    x, y, _ = drawn()
+    y = y + level
+    sums = solve_grams(grams(x + 3, y, np.zeros(60, int)), None, PENALTIES)[0]
+    for alpha, path, of_sums in zip(PENALTIES, ridge_path(x + 3, y, PENALTIES), sums, strict=True):
+        assert difference(x + 3, y, alpha, path) < 1e-6 + 100*level*ridge.EPSILON
+        assert np.isnan(of_sums).all() or difference(x + 3, y, alpha, of_sums) < 1e-6 + 100*level*ridge.EPSILON
+    assert np.isnan(sums[2]).all() == (level > 1e7)
+
+@pytest.mark.parametrize("value", [0, 0.8, 1e9])
+def test_a_constant_viability_is_fitted_by_its_mean(value):
+    x, _, half = drawn()
+    for of in (x, x[:5], x + 1e6*half):
+        path = ridge_path(of, np.full(len(of), value), [0.0, 1.0])
+        np.testing.assert_allclose(path[:, -1], value, rtol=1e-9)
+        assert np.abs(path[:, :-1]).max() <= 1e-15*value
+
 def test_the_error_of_the_sums_is_bounded_by_what_is_promised(monkeypatch):
     "Squares that are lost are told to the solver, which gives up where its answer would be wrong by more."
     rng = np.random.default_rng(0)

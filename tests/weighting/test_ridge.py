@@ -71,6 +71,14 @@ def test_every_penalty_solves_its_equations(n_alphas, p):
     for alpha, b in zip(alphas, solved, strict=True):
         np.testing.assert_allclose(gram @ b + alpha*b, right, rtol=1e-8)
 
+@pytest.mark.parametrize("alphas", [[0.0, 1.0], [1e-14, 1e-9, 1, 10, 100, 0], [0.0, 0.0]])
+def test_small_penalties_and_none_are_solved_beside_large_ones(alphas):
+    rng = np.random.default_rng(6)
+    root, right = rng.normal(size=(9, 5)), rng.normal(size=5)
+    gram = root.T @ root
+    solved = solve_path(np.triu(gram), right, alphas)
+    for alpha, b in zip(alphas, solved, strict=True): np.testing.assert_allclose(gram @ b + alpha*b, right, rtol=1e-8)
+
 def test_sums_go_into_the_memory_that_is_given():
     rng = np.random.default_rng(5)
     x, y, g = rng.normal(size=(60, 4)), rng.normal(size=60), rng.integers(0, 2, 60)

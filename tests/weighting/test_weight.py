@@ -8,10 +8,13 @@ from drugnb.core.settings import InputError
 from drugnb.weighting.cluster import cluster_table
 from drugnb.weighting.weight import (
     CLUSTER_METRICS,
+    SAMPLE_METRICS,
+    WEIGHTINGS,
     cluster_metric,
     cluster_weights,
     mean_agreement,
     replicate_agreement,
+    sample_weights,
     size_weighted_mean,
 )
 
@@ -71,3 +74,20 @@ def test_unknown_metrics_and_policies_are_named():
         cluster_metric(table, "median")
     with pytest.raises(InputError, match="no noise policy 'keep'"):
         cluster_metric(table, "mean", noise="keep")
+
+def test_weights_of_single_signatures_as_worked_by_hand():
+    samples = pd.DataFrame({"compound": list("abc"), "viability": [0.5, 1.0, 1.5], "dose": [1.0, 10, 10]})
+    wanted = {"1 - viability": [3, 0, 0], "distance from inert": [1.5, 0, 1.5], "1/label density": [1, 1, 1],
+              "dose": [0.5, 1.25, 1.25], "replicate agreement": [1, 1, 1]}
+    for metric, weights in wanted.items():
+        np.testing.assert_allclose(sample_weights(samples, pd.DataFrame(np.eye(3)), metric).values, weights)
+    squared = sample_weights(samples, pd.DataFrame(np.eye(3)), "dose", power=2).values
+    np.testing.assert_allclose(squared, np.array([1, 6.25, 6.25])/4.5)
+    ranked = sample_weights(samples.assign(viability=[0.1, 0.2, 0.9]), pd.DataFrame(np.eye(3)), "1 - viability", ranks=True)
+    np.testing.assert_allclose(ranked.values, [1.5, 1, 0.5])
+
+def test_the_weightings_that_are_tried_are_these():
+    by = {family: [str(w) for w in WEIGHTINGS if w.family == family] for family in ("none", "cluster", "sample", "domain")}
+    assert by["none"] == ["unweighted"] and len(by["cluster"]) == 12 and "cluster: 1/size ^2" in by["cluster"]
+    assert by["sample"] == [f"sample: {m}" for m in SAMPLE_METRICS]
+    assert by["domain"] == [f"domain: {m}{p}" for m in ("logistic", "KLIEP", "uLSIF") for p in (" ^0.5", "")]
