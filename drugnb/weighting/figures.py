@@ -208,7 +208,8 @@ PLACES = {"r_outside": "the outside set", "r_compound": "held-out compounds"}  #
 def _gain_title(table):
     "What weighting gains over the unweighted model, by what was left out for its choice."
     rows = {by: row_of(table, "weighted", "training", by) for by in ("compounds", "plates")}
-    gains = [f"{row.gain:+.2f} ({by} left out)" for by, row in rows.items() if row is not None]
+    known = {by: row for by, row in rows.items() if row is not None and np.isfinite(row.gain)}
+    gains = [f"{row.gain:+.2f} ({by} left out)" for by, row in known.items()]
     if not gains: return "No weighting could be chosen in training"
     if not table.enough.all(): gains.append(f"{table.groups.iloc[0]:.0f} compounds: too few for intervals")
     return f"Weighting chosen in training changes r by\n{', '.join(gains)}"
@@ -252,13 +253,15 @@ def figure_predicted(
         ends, slope = np.array([outside[model].min(), outside[model].max()]), table.slope[model]
         ax.axline((1, 1), slope=1, color="0.6", lw=1, ls="--")
         line = outside.viability.mean() + slope*(ends - outside[model].mean())
-        ax.plot(ends, line, color="C3", label=f"slope {slope:.2f}")
+        if np.isfinite(slope): ax.plot(ends, line, color="C3", label=f"slope {slope:.2f}")
         ax.set_title(model.replace(", ", ",\n", 1).replace(" (", "\n("), fontsize=8.5)
         ax.set_xlabel("predicted viability")
-        ax.legend(loc="lower right")
+        if np.isfinite(slope): ax.legend(loc="lower right")
     axes[0, 0].set_ylabel("measured viability")
-    slopes = table.slope[models]
-    title = f"Measured on predicted viability has slope {slopes.min():.2f} to {slopes.max():.2f} (ideal: 1)"
+    slopes = table.slope[models].dropna()
+    ends = f"{slopes.min():.2f} to {slopes.max():.2f}"
+    title = f"Measured on predicted viability has slope {ends} (ideal: 1)"
+    if not len(slopes): title = "Predictions do not vary, so viability has no slope on them"
     fig.suptitle(fill(title, 24*len(models)), fontsize=11, fontweight="bold")
     return fig
 
@@ -295,7 +298,8 @@ def figure_choice(
     where = "outside" if judged == "r_outside" else "nested"
     fig, ax = plt.subplots(figsize=(6.8, 1.3 + 0.6*len(rows)))
     for i, (promised, delivered) in enumerate(rows.to_numpy()):
-        ax.annotate("", (delivered, i), (promised, i), arrowprops=dict(arrowstyle="->", color="0.5"))
+        if np.isfinite(delivered):
+            ax.annotate("", (delivered, i), (promised, i), arrowprops=dict(arrowstyle="->", color="0.5"))
         ax.plot(promised, i, "o", mfc="white", mec="C1", ms=9, label="promised" if not i else None)
         ax.plot(delivered, i, "o", color="C0", ms=9, label=f"delivered {where}" if not i else None)
     inside = comparison[comparison.index.get_level_values("compounds") == "inside"]
@@ -306,7 +310,8 @@ def figure_choice(
     ax.axvline(plain, color="0.4", lw=1, ls=":")
     ax.annotate("unweighted", (plain, lowest), rotation=90, fontsize=8, color="0.4", va="bottom", ha="right")
     promised, delivered = rows.iloc[0]
-    title = f"Chosen with compounds left out:\nr = {promised:.2f} promised, {delivered:.2f} delivered {where}"
+    got = f"{delivered:.2f} delivered {where}" if np.isfinite(delivered) else "none delivered, with two folds"
+    title = f"Chosen with compounds left out:\nr = {promised:.2f} promised, {got}"
     ax.set(yticks=range(len(rows)), yticklabels=[fill(name, 22) for name in rows.index],
            ylim=(len(rows) - 0.5, -0.5), xlabel="Pearson r", title=title)
     ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.66/len(rows)), ncols=3)
@@ -322,7 +327,8 @@ def figure_robustness(
     robustness: pd.DataFrame,  # from `compare.robustness`
 ) -> plt.Figure:
     "r of cluster weights over maps and clusterings, chosen in training and chosen outside."
-    shown = judged_by(robustness)
+    shown, above = judged_by(robustness), by_clustering(robustness).above
+    if not len(above): return _empty_figure("On no clustering could cluster weights be chosen in training.")
     plain = robustness[robustness.model == "unweighted"][shown].iloc[0]
     models = [m for m in robustness.model.unique() if m != "unweighted"]
     bound = max(0.05, np.nanmax(np.abs(robustness[shown] - plain)))
@@ -335,7 +341,6 @@ def figure_robustness(
                     vmax=plain + bound, annot_kws={"size": 8}, cbar=i == len(models) - 1,
                     cbar_kws={"label": f"Pearson r on {PLACES[shown]}"}, ax=ax)
         ax.set(xlabel="coarseness (multiple of the setting)", ylabel="", title=m)
-    above = by_clustering(robustness).above
     first = f"Cluster weights chosen in training exceed unweighted (white, r = {plain:.2f})"
     title = f"{fill(first, 42*len(models))}\nin {above.sum()} of {len(above)} clusterings"
     fig.suptitle(title, fontsize=11, fontweight="bold")
@@ -356,8 +361,8 @@ def figure_masking(
 ) -> plt.Figure:
     "Change in r when one cluster is left out of training, for the clusters that matter most."
     if masking.empty:
-        return _empty_figure("One cluster holds nine tenths of the training signatures or more:\n"
-                             "there is nothing to mask.")
+        return _empty_figure("No cluster can be masked: none holds less than nine tenths of the training\n"
+                             "signatures, or without it no correlation is defined.")
     wide = masking.pivot(index="cluster", columns="model", values="change")[[*dict.fromkeys(masking.model)]]
     wide = wide.loc[wide.abs().max(axis=1).sort_values(ascending=False, kind="stable").index[:most]]
     fig, ax = plt.subplots(figsize=(7.4, 1.2 + 0.3*len(wide)))
@@ -388,9 +393,10 @@ def figure_coefficients(
     coefficients: pd.DataFrame,  # from `compare.chosen_coefficients`: gene x model
     most: int = 8,  # genes named
 ) -> plt.Figure:
-    "Coefficients of the model chosen in training beside the published ones, or its largest by themselves."
+    "Coefficients of the model chosen in training beside published ones that vary, or its largest alone."
     if "published" not in coefficients: return _largest_coefficients(coefficients["chosen in training"])
     both = coefficients[["published", "chosen in training"]].dropna()
+    if not (both.std() > 0).all(): return _largest_coefficients(coefficients["chosen in training"])
     r, same = both.corr().iloc[0, 1], (np.sign(both).prod(axis=1) > 0).mean()
     fig, ax = plt.subplots(figsize=(5.6, 4.6))
     ax.scatter(both.published, both["chosen in training"], s=9, alpha=0.6, rasterized=True)

@@ -7,9 +7,9 @@ __all__ = ['IDENTITY', 'FEW', 'HARDLY_ANY', 'UNITS', 'BESIDE', 'APART', 'INTERCE
            'ANNOTATIONS', 'ABOUT', 'TOLD', 'REQUIRED', 'OPTIONAL', 'CMAP', 'KEYS', 'CALLED', 'BY_PRODUCTS', 'READING',
            'Study', 'described', 'sample_compounds', 'treated_alike', 'joined', 'known_mechanisms', 'left_over',
            'match_rows', 'in_units', 'with_compound', 'match', 'chosen_ids', 'merged', 'one_id_each', 'one_gene_each',
-           'shared_genes', 'filled', 'checked_expression', 'scale_notes', 'checked_viability', 'is_intercept',
-           'published_model', 'label_notes', 'size_notes', 'compound_notes', 'table_keys', 'one_side', 'both_sides',
-           'assemble', 'kept_path', 'save_study', 'kept_about', 'kept_tables', 'load_study', 'find_files',
+           'shared_genes', 'filled', 'measured_rows', 'checked_expression', 'scale_notes', 'checked_viability',
+           'is_intercept', 'published_model', 'label_notes', 'size_notes', 'compound_notes', 'table_keys', 'one_side',
+           'both_sides', 'assemble', 'kept_path', 'save_study', 'kept_about', 'kept_tables', 'load_study', 'find_files',
            'unit_in_name', 'with_amounts', 'with_key', 'read_samples', 'read_compounds', 'read_gene_info',
            'gene_column', 'number_column', 'read_coefficients', 'read_tables', 'folder_settings', 'files_notes',
            'identities', 'files_provenance', 'remember', 'read_folder', 'open_study']
@@ -323,12 +323,36 @@ def filled(
     matrix: pd.DataFrame,  # samples x genes
     where: str,  # whose it is, for the sentence
 ) -> tuple[pd.DataFrame, list[str]]:  # float32 without missing values; a sentence if there were any
-    "Missing expression as 0, no change."
+    "Missing expression as 0, no change. Raises `InputError` where more is missing than is there."
     missing = int(np.isnan(matrix.to_numpy()).sum())
     if not missing: return matrix.astype(np.float32), []
+    if missing > FEW*matrix.size:
+        raise InputError(f"Of the {where} expression values {missing/matrix.size:.0%} are missing: leave out "
+                         "the genes and samples that were not measured.")
     note = f"{missing} missing {where} expression values ({missing/matrix.size:.2%}) set to 0, no change"
     return matrix.fillna(0).astype(np.float32), [note]
 
+def measured_rows(
+    matrix: pd.DataFrame,  # samples x genes, some values missing
+    where: str,  # whose it is, for sentences
+) -> tuple[np.ndarray, list[str]]:  # one truth value a sample; a sentence if some are left out
+    "Which samples have a tenth of the genes. Raises `InputError` for an infinite value, or when none has."
+    values = matrix.to_numpy()
+    infinite = np.argwhere(np.isinf(values))
+    if len(infinite):
+        row, column = infinite[0]
+        raise InputError(f"The {where} expression of {matrix.index[row]!r} is infinite (gene "
+                         f"{matrix.columns[column]}; {len(infinite)} in all): correct it, or leave it empty.")
+    measured = (~np.isnan(values)).mean(1) >= HARDLY_ANY
+    left = matrix.index[~measured]
+    if not measured.any() and len(left):
+        raise InputError(f"No {where} sample has a tenth of the genes: leave out those without values.")
+    if measured.all(): return measured, []
+    few = f"fewer than {HARDLY_ANY:.0%} of the genes"
+    head = f"{len(left)} {where} samples with hardly any expression"
+    return measured, [f"{head} ({few}) left out: {some(left, 5)}"]
+
+# %% ../../nbs/00_load.ipynb #78b18145
 def checked_expression(
     matrix: pd.DataFrame,  # samples x genes
     table: pd.DataFrame,  # their annotation
@@ -336,14 +360,11 @@ def checked_expression(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:  # both, genes in a summary, sentences
     "Usable changes in expression. Raises `InputError` for counts, expression itself, or an empty matrix."
     summary, notes = gene_summary(matrix), []
+    if 0 < summary.known.sum() < matrix.size:
+        measured, notes = measured_rows(matrix, where)
+        if notes: matrix, table, summary = matrix[measured], table[measured], gene_summary(matrix[measured])
     fault = expression_fault(matrix, summary, where)
     if fault: raise InputError(fault)
-    if summary.known.min() < len(matrix):
-        blank = np.isnan(matrix.to_numpy()).all(1)
-        if blank.any():
-            notes = [f"{blank.sum()} {where} samples without any expression left out: "
-                     f"{some(matrix.index[blank], 5)}"]
-            matrix, table = matrix[~blank], table[~blank]
     notes += expression_notes(matrix, summary, where)
     matrix, set_to_0 = filled(matrix, where)
     return matrix, table, summary, [*notes, *set_to_0]
@@ -406,6 +427,10 @@ def published_model(
     gene_info: pd.DataFrame | None = None,  # more genes, see `gene_symbols`
 ) -> tuple[pd.Series, list[str]]:  # by symbol, those of one gene averaged; sentences
     "A published model's coefficients under present symbols. Raises `InputError` when hardly a gene is found."
+    endless = coefficients.index[np.isinf(coefficients)]
+    if len(endless):
+        raise InputError(f"The published coefficient of {endless[0]} is infinite ({len(endless)} in all): "
+                         "correct it, or leave it empty.")
     given = coefficients.dropna()
     symbols = gene_symbols(given.index, gene_info)
     named = given.set_axis(pd.Index(np.where(is_intercept(given.index), "intercept", symbols)))
@@ -771,7 +796,13 @@ def read_coefficients(
     names = table[column].map(_id_text).where(~is_missing(table[column]), "")
     intercept = table.apply(is_intercept).any(axis=1)
     rest = table.drop(columns=column)
-    values = pd.to_numeric(rest[number_column(rest, path.name)], errors="coerce")
+    stated = rest[number_column(rest, path.name)]
+    values = pd.to_numeric(stated, errors="coerce")
+    text = stated[values.isna() & ~is_missing(stated)]
+    if len(text):
+        gene, first = names[text.index[0]], text.iloc[0]
+        raise InputError(f"{path.name} gives {gene} the coefficient {first!r}, which is no number "
+                         f"({len(text)} in all): correct it, or leave it empty.")
     kept = intercept | (names != "")
     genes = pd.Index(names.mask(intercept, "intercept")[kept], name="gene")
     return pd.Series(values[kept].to_numpy(float), genes)

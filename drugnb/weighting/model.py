@@ -176,7 +176,7 @@ def interval_coverage(
     intervals: pd.DataFrame,  # columns low and high, a row a signature
     compounds,  # compound of each signature
     seed: int = 0,  # of the resampling
-) -> pd.Series:  # coverage, its 95% interval, mean width if bounded, share of unbounded ones, compounds
+) -> pd.Series:  # coverage, its 95% interval, mean width of bounded ones, share of unbounded ones, compounds
     "How often intervals hold what was measured, each compound counting once."
     y, low, high = np.asarray(y, float), intervals.low.to_numpy(float), intervals.high.to_numpy(float)
     held, bounded = (low <= y) & (y <= high), np.isfinite(high - low)
@@ -184,7 +184,7 @@ def interval_coverage(
     weights = compound_shares(codes)
     by_compound = np.minimum(np.bincount(codes, held*weights), 1)
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1/n), size=1000) @ by_compound/n
-    width = np.average((high - low)[bounded], weights=weights[bounded]) if bounded.any() else np.inf
+    width = np.average((high - low)[bounded], weights=weights[bounded]) if bounded.any() else np.nan
     return pd.Series({"coverage": by_compound.mean(), "coverage_low": np.quantile(draws, 0.025),
                       "coverage_high": np.quantile(draws, 0.975), "width": width,
                       "unbounded": np.average(~bounded, weights=weights), "compounds": n})
@@ -754,7 +754,7 @@ MEASURED = ["coverage", "coverage_low", "coverage_high", "width", "compounds", "
 def measured_rows(
     table: pd.DataFrame,  # where x coverage, from `05a_compare`
 ) -> list[dict]:  # a row a place, for `RidgeModel.measured`
-    "A table of coverages, to be kept in a model; None where a number is missing or infinite."
+    "A table of coverages, to be kept in a model; no width where no interval is bounded."
     def known(row): return [v if np.isfinite(v) else None for v in rounded(row)]
     numbers = table[MEASURED].astype(float)
     return [{"where": str(where), **dict(zip(MEASURED, known(row)))}
@@ -767,10 +767,10 @@ def _width(row):
 def coverage_sentences(
     measured: list[dict],  # from `measured_rows`
 ) -> list[str]:
-    "How often intervals held what was measured, in sentences; none where coverage was not measured."
+    "How often intervals held what was measured, in sentences."
     return [f"{row['level']:.0%} intervals held {span(pd.Series(row), 'coverage')} of what was measured, "
             f"{row['where']} ({row['compounds']:.0f} compounds, {_width(row)})."
-            for row in measured if row["coverage"] is not None]
+            for row in measured]
 
 # %% ../../nbs/04d_model.ipynb #16d1bccb
 PARTS = {"calibration": Calibration, "domain": Domain, "remembered": Remembered}
@@ -781,12 +781,10 @@ DOMAIN = {
     "components": Numbers(("axes", "genes")), "variances": Numbers(("axes",), positive=True),
     "t2": Numbers(least=0), "q": Numbers(least=0),
 }
-def _told(rule): return Maybe(rule, absent=False)  # null where it could not be measured
+COVERAGE = {"where": Texts(), "compounds": Numbers(least=1, whole=True), "level": SHARE, "coverage": SHARE,
+            "coverage_low": SHARE, "coverage_high": SHARE, "width": Maybe(Numbers(least=0), absent=False)}
 
-COVERAGE = {"where": Texts(), "compounds": Numbers(least=1, whole=True), "level": SHARE,
-            "coverage": _told(SHARE), "coverage_low": _told(SHARE), "coverage_high": _told(SHARE),
-            "width": _told(Numbers(least=0))}
-
+# %% ../../nbs/04d_model.ipynb #0b309ec1
 def calibration_rules(
     later,  # what becomes of a rule of a field that the first format had not
 ) -> dict:  # field -> rule
@@ -825,7 +823,7 @@ def _require_parts(model):
     if d and not np.allclose(d.components @ np.transpose(d.components), np.eye(len(d.variances)), atol=1e-3):
         raise ValueError("domain.components are not orthonormal")
     for row in model.measured:
-        ends = [v for v in (row["coverage_low"], row["coverage"], row["coverage_high"]) if v is not None]
+        ends = [row["coverage_low"], row["coverage"], row["coverage_high"]]
         if ends != sorted(ends): raise ValueError(f"measured has a coverage outside its interval, {ends}")
     if not model.remembered: return
     other = [gene for gene in model.remembered.genes if gene not in model.genes]

@@ -180,6 +180,13 @@ def _lacks(fitted, predicted):
     if attrs["genes_found"] < ENOUGH_GENES:
         lost = 1 - attrs["genes_found"]
         said.append(f"note: {lost:.0%} of the model's genes are missing here; what they would add is guessed")
+    elif attrs["values_found"] < 1:
+        said.append(f"{1 - attrs['values_found']:.2%} of the values of the model's genes are missing here; "
+                    "what they would add is guessed")
+    unknown = predicted.index[predicted.viability.isna()]
+    if len(unknown):
+        said.append(f"note: {len(unknown)} of {n} signatures have no prediction, since they have hardly a "
+                    f"gene of the model, or a value that is too large: {some(unknown)}")
     other = not 1/OTHER_SCALE <= attrs["size"] <= OTHER_SCALE
     if other or predicted.claim.eq(NO_CLAIM["domain"]).all():
         said.append(f"note: values are {attrs['size']:.2g} times as large as in training: are these "
@@ -200,9 +207,9 @@ def prediction_notes(
     from drugnb.weighting.model import coverage_sentences
     n, genes, found = len(predicted), len(fitted.genes), predicted.attrs["genes_found"]
     said = [f"{counted(n, 'signature')}; {found:.0%} of the model's {genes} genes found; "
-            f"intervals (low, high) for {level:.0%} of new compounds' signatures; model: {fitted.weighting}, "
-            f"alpha {fitted.alpha:g}, trained on {fitted.n} signatures of {fitted.trained_on} "
-            f"({fitted.chosen_by})"]
+            f"intervals (low, high) for {100*level:g}% of new compounds' signatures; "
+            f"model: {fitted.weighting}, alpha {fitted.alpha:g}, trained on {fitted.n} signatures of "
+            f"{fitted.trained_on} ({fitted.chosen_by})"]
     unmeasured = "note: no coverage was measured for this model: run the study again"
     said += coverage_sentences(fitted.measured) or [unmeasured]
     said += _set_sentences(fitted, predicted, like)

@@ -65,8 +65,7 @@ MAY = {  # what is no fault: where a number may be below 0, a text may be any, o
                  "calibration.components", "domain.mean"),
     "cut": ("weighting", "trained_on", "study_key", "chosen_by", "version", "measured.0.where", "measured", "remembered.genes"),
     "empty": ("weighting", "trained_on", "study_key", "chosen_by", "version", "measured", "remembered.ids", "remembered.values"),
-    "one more": ("measured",), "null": ("calibration", "domain", "remembered", "measured.0.coverage", "measured.0.coverage_low",
-                                        "measured.0.coverage_high", "measured.0.width"),
+    "one more": ("measured",), "null": ("calibration", "domain", "remembered", "measured.0.width"),
 }
 CASES = [(field, kind) for field in FIELDS for kind in KINDS if field not in MAY.get(kind, ())]
 

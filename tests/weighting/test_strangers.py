@@ -249,7 +249,7 @@ def test_genes_without_a_value_and_empty_samples_are_left_out_and_named(folder, 
     name = pd.read_csv(next(folder.glob("lm_*")), nrows=1).columns[3]
     study = read_folder(folder)
     assert name not in study.signatures and "s00007" not in study.signatures.index and len(study.signatures) == 599
-    assert f"no value and are left out: {name}" in str(study) and "without any expression left out: s00007" in str(study)
+    assert f"no value and are left out: {name}" in str(study) and "of the genes) left out: s00007" in str(study)
 
 # a published model
 
