@@ -868,7 +868,9 @@ def load_model(
     "Read a saved model. Raises `InputError` when there is none, it is damaged, or a later version made it."
     path = Path(path)
     if path.is_dir(): path = path/"model.json"
-    try: return model_from(strict_json(path.read_bytes()))
+    try:
+        if not path.is_file(): raise OSError("it is no file")
+        return model_from(strict_json(path.read_bytes()))
     except OSError as e:
         raise InputError(f"There is no model at {path}: run a study first, or name its run folder.") from e
     except InputError as e: raise InputError(f"{path} {e}") from e
