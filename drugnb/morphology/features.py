@@ -36,6 +36,7 @@ def row_blocks(
     step = max(BLOCK//max(int(np.prod(pixels.shape[1:])), 1), 1)
     yield from (rows[i:i + step] for i in range(0, len(rows), step))
 
+# %% ../../nbs/morphology/32_features.ipynb #b1524306
 def as_pixels(
     values: np.ndarray,  # of any shape
 ) -> np.ndarray:  # float32; infinite where a value is too large for it

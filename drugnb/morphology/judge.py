@@ -7,9 +7,9 @@ __all__ = ['SPLITS', 'FEW', 'TOLD', 'PARTS', 'NORMALISATIONS', 'CLASSIFIERS', 'U
            'KEYS', 'SHAMS', 'SAME', 'LOOKS', 'well_names', 'split_groups', 'splits', 'position_alone',
            'balanced_accuracy', 'told_by_position', 'position_warning', 'Question', 'on_plates_with_both', 'claims',
            'batch_shams', 'position_shams', 'questions', 'references', 'deal_parts', 'Method', 'check_method',
-           'classifier', 'Units', 'units', 'unit_of', 'unit_means', 'FoldFeatures', 'choose', 'answer', 'answers',
-           'Judged', 'predictions', 'Tally', 'tally', 'tally_scores', 'score_row', 'score_table', 'judge', 'skill',
-           'beside_shams', 'split_finding', 'figure_splits', 'score_word', 'scores_text']
+           'classifier', 'Units', 'units', 'unit_of', 'unit_means', 'numbers_of', 'FoldFeatures', 'choose', 'answer',
+           'answers', 'Judged', 'predictions', 'Tally', 'tally', 'tally_scores', 'score_row', 'score_table', 'judge',
+           'skill', 'beside_shams', 'split_finding', 'figure_splits', 'score_word', 'scores_text']
 
 # %% ../../nbs/morphology/34_judge.ipynb #ec1cc0e6
 import warnings
@@ -361,6 +361,15 @@ def unit_means(
     return np.add.reduceat(values[order], np.cumsum(n) - n, axis=0)/n[:, None]
 
 # %% ../../nbs/morphology/34_judge.ipynb #884c1a14
+def numbers_of(
+    values,  # rows x features
+) -> np.ndarray:  # of the same shape, float64
+    "Features as numbers. Raises `InputError` for what is none."
+    values = np.asarray(values, float)
+    require_features(values)
+    return values
+
+# %% ../../nbs/morphology/34_judge.ipynb #f35d3b33
 class FoldFeatures:
     "Features fitted to one training side, in every form that is asked for, each made once."
     def __init__(self,
@@ -371,8 +380,7 @@ class FoldFeatures:
     ):
         self.images, self.train, self.part, self.made = images, train, part, {}
         self.plates, self.on_side = images.plate.to_numpy(object), np.isin(np.arange(len(images)), train)
-        self.values = np.asarray(features.for_training(train), float)
-        require_features(self.values)
+        self.values = numbers_of(features.for_training(train))
 
     def _once(self, key, make):
         if key not in self.made: self.made[key] = make()
