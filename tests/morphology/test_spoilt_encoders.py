@@ -44,7 +44,8 @@ def test_training_ends_in_an_encoder_or_a_sentence(kind, tmp_path):
     assert np.isfinite(made.embed(x)).all() and np.isfinite(made.history.to_numpy()).all()
 
 @pytest.mark.parametrize("change", [dict(temperature=0.0), dict(temperature=1e-9), dict(temperature=np.nan), dict(temperature=np.inf),
-    dict(lr=np.nan), dict(lr=np.inf), dict(batch=1), dict(dim=0), dict(epochs=-1), dict(warmup=np.nan), dict(weight_decay=np.nan), dict(weight_decay=-1.0)])
+    dict(lr=np.nan), dict(lr=np.inf), dict(batch=1), dict(dim=0), dict(epochs=-1), dict(warmup=np.nan), dict(weight_decay=np.nan),
+        dict(weight_decay=-1.0)])
 def test_a_recipe_that_means_nothing_is_refused(change):
     with pytest.raises(InputError) as e: replace(SMALL, **change)
     sentence(e)
