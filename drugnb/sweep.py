@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['THREADS', 'grid_values', 'Cell', 'code_key', 'sweep_key', 'cell_name', 'grid_of', 'sweep_cells', 'share', 'run_cell',
-           'attempt', 'finished', 'cell_row', 'sweep_table', 'shown', 'workers', 'work_through', 'figure_sweep',
-           'keep_table', 'cell_line', 'sweep_folder', 'sweep', 'sweep_text']
+           'result_digests', 'attempt', 'finished', 'cell_row', 'sweep_table', 'shown', 'workers', 'work_through',
+           'figure_sweep', 'keep_table', 'cell_line', 'sweep_folder', 'sweep', 'sweep_text']
 
 # %% ../nbs/07a_sweep.ipynb #e34b261f
 import json
@@ -30,12 +30,17 @@ from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
 import drugnb
-from .core.artefacts import atomic, digest, discard
-from .core.settings import InputError, printable, printable_lines, read_settings, tell, typed_path
+from drugnb.core.artefacts import (
+    atomic, digest, discard, file_digest, folder_digest, read_json, write_json, write_table,
+)
+from .core.faults import in_a_sentence
+from drugnb.core.settings import (
+    Fault, InputError, printable, printable_lines, read_settings, tell, typed_path,
+)
 from .core.style import save_figure, styled
 from drugnb.run import (
-    FIXED, like, make_folder, notebook_path, plan, run_folder, run_study, source_name, study_parameters,
-    study_settings, values_of,
+    FIXED, like, make_folder, notebook_path, plan, run_folder, run_study, sole_use, source_name,
+    study_parameters, study_settings, values_of,
 )
 from .studies import Card, card, find_folder, function
 
@@ -79,8 +84,7 @@ def sweep_key(
 ) -> str:
     "What all cells of a sweep depend on: code, settings and input files."
     folder = find_folder(study, source)
-    files = sorted(p for p in folder.iterdir() if p.is_file()) if folder else []
-    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    files = folder_digest(folder) if folder else ""
     return digest([study, source, code_key(study), read_settings(), files, drugnb.__version__])
 
 # %% ../nbs/07a_sweep.ipynb #93d5197d
@@ -145,7 +149,8 @@ def share(
     newest = {}
     for path in (p for other in others if other != folder for p in other.glob("*")):
         with suppress(FileNotFoundError):
-            if path.name in makes or re.match(r"study[._]", path.name):
+            wanted = path.name in makes or re.match(r"study[._]", path.name)
+            if wanted and path.is_file() and not path.is_symlink():
                 newest.setdefault(path.name, []).append((path.stat().st_mtime_ns, path))
     found = {name: max(paths) for name, paths in newest.items()}
     def older(name, time): return not (folder/name).exists() or (folder/name).stat().st_mtime_ns < time
@@ -166,6 +171,13 @@ def run_cell(
     "A cell is a run of the study, figures included."
     run_study(study, source, parameters, folder, quiet=True)
 
+def result_digests(
+    folder: Path,  # of a cell
+) -> dict[str, str]:  # by file name
+    "Digests of the tables that a cell made; those of its study are shared and not counted."
+    made = (p for p in sorted(folder.glob("*")) if p.suffix in (".csv", ".parquet") and p.is_file())
+    return {p.name: file_digest(p) for p in made if not re.match(r"study[._]", p.name)}
+
 def attempt(
     work,  # a function such as `run_cell`
     study: str,  # with a card
@@ -185,22 +197,24 @@ def attempt(
         share(own, others, cell.makes)
         Context().run(work, study, source, cell.parameters, own)
         done = report()
-        about = dict(key=cell.key, parameters=cell.parameters, **done)
-        with atomic(own/"cell.json") as part: part.write_text(json.dumps(about, indent=1))
+        about = dict(key=cell.key, parameters=cell.parameters, files=result_digests(own), **done)
+        write_json(own/"cell.json", about)
         return done
-    except InputError as e: return report(str(e), True)
     except Exception as e:
-        return report(str(e) if isinstance(e, RuntimeError) and str(e) else f"{type(e).__name__}: {e}")
+        error = in_a_sentence(e, own)
+        return report(str(error), isinstance(error, InputError))
 
 # %% ../nbs/07a_sweep.ipynb #e7ca5068
 def finished(
     folder: Path,  # of a cell
     key: str,  # what the results depend on
 ) -> dict | None:  # its report, None if it has to run
-    "Has this cell been run for the same parameters, code and input?"
-    try: found = json.loads((folder/"cell.json").read_text())
-    except (OSError, ValueError): return None
-    return dict(seconds=found["seconds"], error="", refused=False) if found.get("key") == key else None
+    "Has this cell been run for the same parameters, code and input, and are its results unchanged?"
+    try:
+        found = read_json(folder/"cell.json")
+        same = found["key"] == key and found["files"] == result_digests(folder)
+        return dict(seconds=float(found["seconds"]), error="", refused=False) if same else None
+    except (InputError, KeyError, TypeError, ValueError): return None
 
 # %% ../nbs/07a_sweep.ipynb #f2e943f9
 def cell_row(
@@ -287,7 +301,7 @@ def work_through(
     folder: Path,  # of the sweep
     submit,  # (pool, cell) -> future
 ):  # yields each cell with its report as it ends
-    "Run cells, never two at once that make the same file. Raises `RuntimeError` when the workers are gone."
+    "Run cells, never two at once that make the same file. Raises `Fault` when the workers are gone."
     todo, made, running, start = list(todo), set(made), {}, time.time()
     try:
         while todo or running:
@@ -302,7 +316,7 @@ def work_through(
                 if not report["error"]: made |= cell.makes
                 yield cell, report
     except (BrokenExecutor, CancelledError) as e:
-        raise RuntimeError("A worker of the sweep was killed, most often for lack of memory: "
+        raise Fault("A worker of the sweep was killed, most often for lack of memory: "
                            "use fewer --jobs. What is finished is kept, and the same command goes on.") from e
 
 # %% ../nbs/07a_sweep.ipynb #c41712a7
@@ -385,7 +399,7 @@ def keep_table(
 ) -> pd.DataFrame:  # of `sweep_table`
     "Save the table of what is there so far, and its picture."
     table = sweep_table(study, cells, reports, folder)
-    with atomic(folder/"sweep.csv") as part: table.to_csv(part, index=False, float_format="%.4g")
+    write_table(table, folder/"sweep.csv", index=False, float_format="%.4g")
     if shown(table, card(study).reference):
         fig = figure_sweep(table, list(cells[0].swept), card(study))
         save_figure(fig, folder, "sweep")
@@ -458,11 +472,12 @@ def sweep(
     source = source_name(source or next(iter(card(study).sets)))
     cells = sweep_cells(study, grid, source, parameters)
     folder = sweep_folder(study, source, folder)
-    reports = {c.name: r for c in cells if (r := finished(folder/c.name, c.key))}
-    tell(f"{study} on {Path(source).name}: {len(cells)} cells in {folder}")
-    if reports: tell(f"not run again, nothing they depend on has changed: {'; '.join(reports)}")
-    if len(reports) < len(cells): _run_cells(study, source, cells, reports, folder, pool, work)
-    table = keep_table(study, cells, reports, folder)
+    with sole_use(folder):
+        reports = {c.name: r for c in cells if (r := finished(folder/c.name, c.key))}
+        tell(f"{study} on {Path(source).name}: {len(cells)} cells in {folder}")
+        if reports: tell(f"not run again, nothing they depend on has changed: {'; '.join(reports)}")
+        if len(reports) < len(cells): _run_cells(study, source, cells, reports, folder, pool, work)
+        table = keep_table(study, cells, reports, folder)
     _refuse_all(cells, reports)
     return folder, table
 

@@ -85,7 +85,7 @@ def test_swept_values_as_they_are_typed(text, name, values): assert grid_values(
     (["-g", "eps=1,1.0"], "give each once"), (["-g", "eps=1,2", "-p", "eps=3"], "both as fixed"),
     (["-g", "eps=1", "-p", "folds=many"], "folds is 'many'"),
     (["-g", "eps=1", "-p", "folds"], "NAME=VALUE, not 'folds'"), (["-g", "source=simulated,simulated-small"], "use --data"),
-    (["-g", "eps=1", "-p", "run=here"], "use --data and --run"), (["-g", "perplexities=10,fifty;"], "holds 'fifty': it should be numbers"),
+    (["-g", "eps=1", "-p", "run=here"], "use --data and --run"), (["-g", "perplexities=10,fifty;"], "'10,fifty' but should be whole numbers"),
     (["-g", "eps=1,2", "--jobs", "0"], "--jobs is 0"), (["-g", "eps=1,2", "--data", "l1000-a375"], "DRUGNB_DATA"),
 ])
 def test_a_wrong_sweep_is_refused_before_anything_runs(arguments, sentence, tmp_path, monkeypatch, capsys):
@@ -121,7 +121,11 @@ def test_a_key_follows_parameters_files_code_and_settings(scratch, folder, monke
     monkeypatch.chdir(scratch)
     k = lambda **p: sweep_cells("weighting", {"eps": ["1"]}, str(folder), p)[0].key
     keys = [k(), k(folds="4")]
-    os.utime(next(folder.glob("lm_*")), ns=(1, 1))
+    matrix = next(folder.glob("lm_*"))
+    os.utime(matrix, ns=(1, 1))
+    assert k() == keys[0], "a copy is the same input"
+    matrix.write_bytes(matrix.read_bytes().replace(b"1", b"2", 1))
+    os.utime(matrix, ns=(1, 1))
     keys.append(k())
     (folder/"published_coefficients.csv").write_text("gene,coefficient\n")
     keys.append(k())
@@ -375,7 +379,7 @@ def sweep_line():
 
 def test_the_page_s_sweep_is_a_sweep(folder):
     given = parser().parse_args(sweep_line())
-    assert given.jobs == 2 and len(sweep_cells(given.study, dict(map(grid_values, given.grid)), str(folder))) == 9
+    assert given.jobs == "2" and len(sweep_cells(given.study, dict(map(grid_values, given.grid)), str(folder))) == 9
 
 @pytest.mark.slow
 def test_a_sweep_stopped_killed_and_resumed(folder, tmp_path):
@@ -429,3 +433,14 @@ def test_a_sweep_stopped_killed_and_resumed(folder, tmp_path):
     done = "not run again, nothing they depend on has changed: perplexity=20,eps=0; perplexity=50,eps=0"
     assert process.returncode == 0 and done in said[0]
     assert stamps == {p: p.stat().st_mtime_ns for p in out.glob("*/*")}
+
+@pytest.mark.parametrize("spoil", [lambda f: (f/"comparison.csv").write_text("x"), lambda f: (f/"comparison.csv").unlink(),
+                                   lambda f: (f/"new.csv").write_text("x"), lambda f: (f/"cell.json").write_text('{"key": "k", "seconds": 1}')])
+def test_a_cell_whose_tables_changed_is_run_again(spoil, tmp_path):
+    cell = sweep.Cell("c", {}, {}, frozenset(), "k")
+    def work(study, source, parameters, folder): (folder/"comparison.csv").write_text("a\n1\n")
+    assert not sweep.attempt(work, "weighting", "simulated", cell, tmp_path, [], Path.cwd())["error"]
+    (tmp_path/"c/study_signatures.parquet").write_text("shared, and replaced by others")
+    assert finished(tmp_path/"c", "k") and not finished(tmp_path/"c", "other")
+    spoil(tmp_path/"c")
+    assert finished(tmp_path/"c", "k") is None

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..core.artefacts import atomic, digest, frame_key, write_tables
+from ..core.artefacts import digest, frame_key, write_table, write_tables
 from drugnb.core.identity import (
     DOSE_UNITS, amount_parts, amounts, by_symbol, compound_keys, oriented, require_unique, unknown_units,
 )
@@ -499,7 +499,7 @@ def write_combos(
     for name, table in tables.items():
         if table is None or not len(table): continue
         digits = None if name in ("conditions", "drugs") else "%.5g"
-        with atomic(folder/f"{name}.csv") as part: table.to_csv(part, float_format=digits)
+        write_table(table, folder/f"{name}.csv", float_format=digits)
     return folder
 
 # %% ../../nbs/combos/10_data.ipynb #358b2c13

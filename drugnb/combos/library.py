@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from .connect import (
     BY_EXTREMES, extremes_within, matched, MIN_REFERENCES, permutation_p, score_by, score_named, Shelf, tau)
-from ..core.artefacts import atomic
+from ..core.artefacts import atomic, safe_text
 from ..core.blocks import open_blocks, Source
 from ..core.identity import gene_symbols, landmark_genes, require_unique
 from ..core.settings import InputError, typed_path
@@ -288,6 +288,9 @@ WRITERS = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}  # by
 def _write_all(ranking, by_name, out):
     "All rows of all queries as CSV or Parquet, a query at a time."
     writer = None
+    if out.suffix == ".csv":
+        safe = [np.array([*map(safe_text, n)], object) for n in (ranking.names, ranking.queries)]
+        ranking = ranking._replace(names=safe[0], queries=safe[1])
     with atomic(out) as part:
         for q in range(len(ranking.queries)):
             scores = ranking.of_query(q)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..core.files import plain_file
 from drugnb.core.identity import (
     excel_dates, gene_symbols, id_texts, is_missing, landmark_genes, plain_name,
 )
@@ -263,8 +264,7 @@ def query_of_sets(
 # %% ../../nbs/combos/10a_signatures.ipynb #4c5926b4
 def _lines(path):
     "The lines of a text with something on them, without comments, each cut at tabs, commas or semicolons."
-    if not path.is_file(): raise InputError(f"There is no file {path}.")
-    lines = [line.strip() for line in table_text(path)[0].splitlines()]
+    lines = [line.strip() for line in table_text(plain_file(path))[0].splitlines()]
     cut = [re.split(r"[\t,;]", line) for line in lines if line and not line.startswith("#")]
     return [[cell.strip().strip("\"'") for cell in line] for line in cut]
 
@@ -346,8 +346,7 @@ def read_signatures(
     known=(),  # symbols that are looked for
 ) -> pd.DataFrame:  # queries x genes, or a plain matrix in either orientation; `attrs["report"]`
     "The queries in a file. Raises `InputError` for what can be read in several ways, and as `read_table`."
-    path, name = Path(path), _stem(Path(path))
-    if not path.is_file(): raise InputError(f"There is no file {path}.")
+    path, name = plain_file(path), _stem(Path(path))
     if (column or fdr) and _ends(path, ".gmt", ".grp"):
         raise InputError(f"{path.name} holds sets: --column and --fdr are for tables.")
     if _ends(path, ".gmt"): return query_of_sets(read_gene_sets(path), name)

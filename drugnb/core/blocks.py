@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from .artefacts import plain_text
 from .files import legible, plain_file, reading
-from .gct import MATRIX, require_whole, SIDES, typed_column
+from .gct import MATRIX, require_whole_hdf5, SIDES, typed_column
 from .identity import as_text, gene_symbols, landmark_genes, MISSING, NO_NUMBER, require_unique
 from .read import gene_names, read_matrix
 from .settings import InputError
@@ -93,7 +94,7 @@ def _ids(h, side):
 
 def _shown(names):
     "Names as an array, without letters that nobody sees."
-    return np.array(legible(names)[0], object)
+    return np.array(list(map(plain_text, legible(names)[0])), object)
 
 def _gene_names(h, side):
     "Names of the genes on one side: Entrez ids or symbols where the file has them, else its own ids."
@@ -135,7 +136,7 @@ def _gctx_shape(h, name):
 def _gctx_source(path, wanted):
     "A GCTX file."
     with h5py.File(path) as h:
-        require_whole(h, path.name, MATRIX)
+        require_whole_hdf5(h, path.name, MATRIX)
         rows, columns = _gctx_shape(h, path.name)
         turned = _on_the_other_side(_gene_names(h, "row"), lambda: columns, wanted)
         genes, names = _gene_names(h, "column" if turned else "row"), rows if turned else columns

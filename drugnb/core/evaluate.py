@@ -9,6 +9,7 @@ __all__ = ['METRICS', 'grouped_splits', 'split_frame', 'weighted_scores', 'pears
 
 # %% ../../nbs/core/07_evaluate.ipynb #da3eafb8
 import warnings
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,14 @@ from .identity import group_codes
 from .settings import InputError
 
 # %% ../../nbs/core/07_evaluate.ipynb #4838316c
+def _codes(groups, n=None):
+    "Groups as numbers, one a row. Raises `InputError` for another number of rows, or none."
+    codes = group_codes(groups)
+    if not len(codes): raise InputError("There are no rows to judge: give one or more.")
+    if n is not None and len(codes) != n:
+        raise InputError(f"There are {len(codes)} groups for {n} rows: give the group of each row.")
+    return codes
+
 def grouped_splits(
     groups,  # n, group of each row (compound, plate, cell line, ...)
     n_folds: int = 5,  # at most the number of groups
@@ -26,14 +35,14 @@ def grouped_splits(
 ) -> list[tuple[np.ndarray, np.ndarray]]:  # (training rows, test rows) of each fold, as positions
     """Folds that never have a group on both sides.
     Raises `InputError` for fewer than two groups or folds, and when nothing is left to train on."""
-    groups = group_codes(groups)
+    groups = _codes(groups)
     n = groups.max() + 1
     if n < 2: raise InputError(f"A grouped split needs two groups or more and found {n}.")
-    if n_folds < 2 or n_folds != int(n_folds):
+    if not (isinstance(n_folds, Real) and n_folds >= 2 and n_folds % 1 == 0):
         raise InputError(f"A split needs a whole number of folds, two or more, not {n_folds}.")
     folds = GroupKFold(min(n_folds, n), shuffle=True, random_state=seed).split(groups, groups=groups)
     splits = [(train, test) for train, test in folds]
-    return splits if also is None else _without_companions(splits, group_codes(also))
+    return splits if also is None else _without_companions(splits, _codes(also, len(groups)))
 
 def _without_companions(splits, also):
     "Splits whose training rows share no group of a second grouping with the test rows."
@@ -54,28 +63,59 @@ def split_frame(
     return pd.concat(parts, ignore_index=True)
 
 # %% ../../nbs/core/07_evaluate.ipynb #631fd67f
-def _correlation_and_slope(c, vp, vy, flat):
+def _judged(y, predictions):
+    "Truth and predictions (models x n) as numbers. Raises `InputError` where they do not fit or are missing."
+    y, p = np.asarray(y, float), np.atleast_2d(np.asarray(predictions, float))
+    if not len(y): raise InputError("There are no rows to judge: give one or more.")
+    if y.ndim != 1 or not p.size or p.shape[-1] != len(y):
+        raise InputError(f"Truth has the shape {y.shape} and the predictions {p.shape}: "
+                         "give every model one prediction for each row.")
+    for values, what in ((y, "the truth"), (p, "the predictions")):
+        lost = ~(np.abs(values) < 1e150)  # squares of larger ones overflow
+        if lost.any():
+            raise InputError(f"{lost.sum()} of {lost.size} values of {what} are missing, infinite or "
+                             "beyond 1e150: leave out rows that are not known, or predict them.")
+    return y, p
+
+def _counted(weights, n):
+    "How often each row counts, resamplings x n. Raises `InputError` where these are no counts of n rows."
+    w = np.atleast_2d(np.asarray(weights, float))
+    if w.shape[-1] != n: raise InputError(f"There are {w.shape[-1]} counts for {n} rows: give one a row.")
+    if not np.min(w, initial=0) >= 0:
+        raise InputError("A count of rows is negative or missing: give 0 or more.")
+    return w
+
+# %% ../../nbs/core/07_evaluate.ipynb #4f19b8e4
+def _correlation_and_slope(c, vp, vy, flat, flat_y):
     "r and slope from sums of products about the mean; 0 and missing for a constant prediction."
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(flat | (vy <= 0), 0, c/np.sqrt(vp*vy)), np.where(flat, np.nan, c/vp)
+        r = np.where(flat | flat_y, 0, c/np.sqrt(vp*vy))
+        return np.where(np.isnan(vp + vy), np.nan, r), np.where(flat, np.nan, c/vp)
+
+def _flat(variance, centred, raw):
+    "Where a variance is rounding: of the sum of squares about another mean, or of that about 0."
+    return variance <= 1e-12*centred + 1e-28*raw
+
+def _mean(w, v, total):
+    "Weighted mean of each resampling, missing where no row counts."
+    with np.errstate(invalid="ignore"): return (w*v).sum(1)[:, None]/total
 
 def _line(w, y, p):
     "Weighted r and slope of y on p, resamplings x models; w and y are resamplings x n, p is models x n."
-    total = w.sum(1)[:, None]
-    y = y - (w*y).sum(1)[:, None]/total
-    vy, scale = (w*y**2).sum(1)[:, None], w @ (p**2).T
+    total, raw_y, raw = w.sum(1)[:, None], (w*y**2).sum(1)[:, None], w @ (p**2).T
+    y = y - _mean(w, y, total)
+    vy = (w*y**2).sum(1)[:, None]
     p = p - p.mean(1, keepdims=True)
-    vp, c = w @ (p**2).T - (w @ p.T)**2/total, (w*y) @ p.T
-    return _correlation_and_slope(c, vp, vy, vp <= 1e-12*scale)
+    centred, c = w @ (p**2).T, (w*y) @ p.T
+    with np.errstate(invalid="ignore"): vp = centred - (w @ p.T)**2/total
+    return _correlation_and_slope(c, vp, vy, _flat(vp, centred, raw), _flat(vy, 0, raw_y))
 
 def _paired_r(w, y, p):
     "Weighted r of y and p, one a resampling; w, y and p are resamplings x n."
-    total = w.sum(1)[:, None]
-    y = y - (w*y).sum(1)[:, None]/total
-    vy, scale = (w*y**2).sum(1)[:, None], (w*p**2).sum(1)[:, None]
-    p = p - (w*p).sum(1)[:, None]/total
-    vp, c = (w*p**2).sum(1)[:, None], (w*y*p).sum(1)[:, None]
-    return _correlation_and_slope(c, vp, vy, vp <= 1e-12*scale)[0]
+    total, raw_y, raw = (v.sum(1)[:, None] for v in (w, w*y**2, w*p**2))
+    y, p = y - _mean(w, y, total), p - _mean(w, p, total)
+    vy, vp, c = ((w*v).sum(1)[:, None] for v in (y**2, p**2, y*p))
+    return _correlation_and_slope(c, vp, vy, _flat(vp, 0, raw), _flat(vy, 0, raw_y))[0]
 
 # %% ../../nbs/core/07_evaluate.ipynb #c642378e
 def _weighted_ranks(x, w):
@@ -105,10 +145,12 @@ def weighted_scores(
     predictions: np.ndarray,  # models x n
     weights: np.ndarray,  # resamplings x n: how often each row counts, whole numbers
 ) -> np.ndarray:  # 4 (`METRICS`) x resamplings x models
-    "The four scores for every model on every resampling at once."
-    p, w = np.atleast_2d(predictions), np.atleast_2d(weights).astype(float)
+    """The four scores for every model on every resampling at once; missing where no row counts.
+    Raises `InputError` for values that are missing or do not fit."""
+    y, p = _judged(y, predictions)
+    w = _counted(weights, len(y))
     r, slope = _line(w, np.broadcast_to(y, (len(w), len(y))), p)
-    rmse = np.sqrt(w @ ((p - y)**2).T/w.sum(1)[:, None])
+    with np.errstate(invalid="ignore"): rmse = np.sqrt(w @ ((p - y)**2).T/w.sum(1)[:, None])
     return np.array([r, _spearman(w, y, p), rmse, slope])
 
 def pearson(
@@ -116,17 +158,17 @@ def pearson(
     predictions: np.ndarray,  # models x n
     weights: np.ndarray | None = None,  # resamplings x n; one that counts every row once if None
 ) -> np.ndarray:  # resamplings x models
-    "Pearson r alone, for choosing among many models."
-    w = np.ones((1, len(y))) if weights is None else np.atleast_2d(weights).astype(float)
-    return _line(w, np.broadcast_to(y, (len(w), len(y))), np.atleast_2d(predictions))[0]
+    "Pearson r alone, for choosing among many models. Raises `InputError` as `weighted_scores`."
+    y, p = _judged(y, predictions)
+    w = _counted(np.ones(len(y)) if weights is None else weights, len(y))
+    return _line(w, np.broadcast_to(y, (len(w), len(y))), p)[0]
 
 def scores(
     y,  # truth, n
     prediction,  # n
 ) -> pd.Series:  # pearson, spearman, rmse, slope
-    "The four scores of one prediction."
-    y, p = np.asarray(y, float), np.asarray(prediction, float)
-    return pd.Series(weighted_scores(y, p, np.ones(len(y)))[:, 0, 0], METRICS)
+    "The four scores of one prediction. Raises `InputError` as `weighted_scores`."
+    return pd.Series(weighted_scores(y, prediction, np.ones(len(y)))[:, 0, 0], METRICS)
 
 # %% ../../nbs/core/07_evaluate.ipynb #d75786c9
 def _totals(values, codes, n_groups):
@@ -139,15 +181,17 @@ def grouped_scores(
     groups,  # n, group of each row
     counts: np.ndarray,  # resamplings x groups: how often each group counts
 ) -> np.ndarray:  # 3 (pearson, rmse, slope) x resamplings x models
-    "The scores that need only sums, from one sum for each group."
-    y, p, codes = np.asarray(y, float), np.atleast_2d(predictions).astype(float), group_codes(groups)
+    "The scores that need only sums, from one sum for each group. Raises `InputError` as `weighted_scores`."
+    (y, p), codes = _judged(y, predictions), _codes(groups, len(y))
+    counts = _counted(counts, codes.max() + 1)
     def drawn(values): return counts @ _totals(values, codes, counts.shape[1])
-    n, error, size = drawn(np.ones(len(y))), drawn((p - y)**2), drawn(p**2)
+    n, error, raw, raw_y = drawn(np.ones(len(y))), drawn((p - y)**2), drawn(p**2), drawn(y**2)
     y, p = y - y.mean(), p - p.mean(1, keepdims=True)
     sy, syy, sp, spp, syp = (drawn(v) for v in (y, y**2, p, p**2, p*y))
-    vp, vy, c = spp - sp**2/n, syy - sy**2/n, syp - sp*sy/n
-    r, slope = _correlation_and_slope(c, vp, vy, vp <= 1e-12*size)
-    return np.array([r, np.sqrt(error/n), slope])
+    with np.errstate(invalid="ignore"):  # nothing drawn
+        vp, vy, c, rmse = spp - sp**2/n, syy - sy**2/n, syp - sp*sy/n, np.sqrt(error/n)
+    r, slope = _correlation_and_slope(c, vp, vy, _flat(vp, spp, raw), _flat(vy, syy, raw_y))
+    return np.array([r, rmse, slope])
 
 # %% ../../nbs/core/07_evaluate.ipynb #e92a8d77
 def group_counts(
@@ -155,7 +199,9 @@ def group_counts(
     repeats: int = 1000,  # resamplings
     seed: int = 0,  # of the random draws
 ) -> np.ndarray:  # repeats x groups
-    "How often each group is drawn when as many groups are drawn as there are."
+    "How often each group is drawn when as many are drawn as there are. Raises `InputError` without a group."
+    if n < 1 or repeats < 1:
+        raise InputError(f"{repeats} resamplings of {n} groups say nothing: both are 1 or more.")
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1/n), size=repeats)
 
 def resample_groups(
@@ -163,8 +209,8 @@ def resample_groups(
     repeats: int = 1000,  # resamplings
     seed: int = 0,  # of the random draws
 ) -> np.ndarray:  # repeats x n: how often each row counts
-    "Bootstrap of whole groups, as weights of rows."
-    groups = group_codes(groups)
+    "Bootstrap of whole groups, as weights of rows. Raises `InputError` without a row."
+    groups = _codes(groups)
     return group_counts(groups.max() + 1, repeats, seed)[:, groups]
 
 def interval(
@@ -184,12 +230,19 @@ def span(
 ) -> str:  # "" where the score is missing
     "A score with its interval."
     value, low, high = (row[score + end] for end in ("", "_low", "_high"))
-    return f"{value:{form}} ({low:{form}} to {high:{form}})" if np.isfinite(value) else ""
+    if not np.isfinite(value): return ""
+    if not np.isfinite(low + high): return f"{value:{form}} (no interval)"
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
 
 # %% ../../nbs/core/07_evaluate.ipynb #9d8fa3dc
+def _check_repeats(repeats):
+    "Raise `InputError` for a test without permutations, whose p would be 1 whatever the data say."
+    if repeats < 1: raise InputError(f"{repeats} permutations are no test: use one or more.")
+
+# %% ../../nbs/core/07_evaluate.ipynb #e74cdf7b
 def _blocks(groups):
     "Rows of the groups of each size, groups x rows of each; None where too few groups can exchange."
-    codes = group_codes(groups)
+    codes = _codes(groups)
     order = np.argsort(codes, kind="stable")
     rows = pd.Series(np.split(order, np.cumsum(np.bincount(codes))[:-1]))
     alike = rows.map(len).value_counts()
@@ -211,9 +264,12 @@ def permutation_p(
     repeats: int = 1000,  # permutations
     seed: int = 0,  # of the random draws
 ) -> float | np.ndarray:  # one-sided, at least 1/(repeats + 1); missing where too few groups can exchange
-    "P-value of r against labels exchanged between groups of equal size."
-    y, p = np.asarray(y, float), np.atleast_2d(np.asarray(prediction, float))
-    rng, flat, blocks = np.random.default_rng(seed), np.ptp(p, axis=1) == 0, _blocks(groups)
+    """P-value of r against labels exchanged between groups of equal size; 1 where either is constant.
+    Raises `InputError` for values that are missing or do not fit."""
+    (y, p), codes = _judged(y, prediction), _codes(groups, len(y))
+    _check_repeats(repeats)
+    rng, blocks = np.random.default_rng(seed), _blocks(codes)
+    flat = (np.ptp(p, axis=1) == 0) | (np.ptp(y) == 0)
     if blocks is None: out = np.where(flat, 1.0, np.nan)
     else:
         p, y = (p - p.mean(1, keepdims=True)).T, y - y.mean()
@@ -232,13 +288,15 @@ def paired_p(
     groups,  # n, group of each row
     repeats: int = 1000,  # permutations
     seed: int = 0,  # of the random draws
-) -> float:  # two-sided; missing if a prediction is constant, 1 if both are the same
-    "P-value of the difference in r, exchanging the predictions of two models group by group."
-    y, groups = np.asarray(y, float), group_codes(groups)
-    a, b = (np.asarray(v, float) for v in (prediction, reference))
-    if np.ptp(a) == 0 or np.ptp(b) == 0: return np.nan
-    if np.allclose(a, b): return 1.0
+) -> float:  # two-sided; missing if the truth or a prediction is constant, 1 if both are the same
+    """P-value of the difference in r, exchanging the predictions of two models group by group.
+    Raises `InputError` for values that are missing or do not fit."""
+    (y, (a,)), (b,) = _judged(y, prediction), _judged(y, reference)[1]
+    groups = _codes(groups, len(y))
+    _check_repeats(repeats)
+    if any(np.ptp(v) <= 1e-14*np.abs(v).max() or v.std() == 0 for v in (a, b, y)): return np.nan
     a, b, y = ((v - v.mean())/v.std() for v in (a, b, y))
+    if np.allclose(a, b): return 1.0
     swap = np.random.default_rng(seed).random((repeats, groups.max() + 1)) < 0.5
     of_a, of_b = (np.column_stack([np.bincount(groups, w) for w in (v, v**2, v*y)]) for v in (a, b))
     null = _mixed_r(of_a, of_b, swap, len(y)) - _mixed_r(of_a, of_b, ~swap, len(y))
@@ -259,9 +317,12 @@ def compare(
     repeats: int = 1000,  # resamplings and permutations
     seed: int = 0,  # of the random draws
 ) -> pd.DataFrame:  # a row a model: scores with _low and _high (95%), p; with a reference, gain in r likewise
-    "Scores of several models on the same rows, with intervals by group."
-    y, codes = np.asarray(y, float), group_codes(groups)
-    p = np.array([np.asarray(v, float) for v in predictions.values()])
+    """Scores of several models on the same rows, with intervals by group, missing for a single group.
+    Raises `InputError` for values that are missing or do not fit, and a reference that is no model."""
+    if reference and reference not in predictions:
+        raise InputError(f"There is no model {reference!r} to compare with: use {', '.join(predictions)}.")
+    p = np.array([_judged(y, v)[1][0] for v in predictions.values()])
+    (y, p), codes = _judged(y, p), _codes(groups, len(y))
     whole, counts = weighted_scores(y, p, np.ones(len(y)))[:, 0], group_counts(codes.max() + 1, repeats, seed)
     r, rmse, slope = grouped_scores(y, p, codes, counts)
     ranked = counts[:, codes] if len(y) <= 10_000 else counts[:200, codes]
@@ -275,16 +336,24 @@ def compare(
         table["gain"] = whole[0] - whole[0][at]
         table["gain_low"], table["gain_high"] = interval(r - r[:, [at]])
         table["gain_p"] = [paired_p(y, q, p[at], groups, repeats, seed) for q in p]
-    return table.assign(n=len(y), groups=pd.Series(groups).nunique())
+    if codes.max() == 0: table.loc[:, [c for c in table if c.endswith(("_low", "_high"))]] = np.nan
+    return table.assign(n=len(y), groups=codes.max() + 1)
 
 # %% ../../nbs/core/07_evaluate.ipynb #412c6243
+def _labels(train):
+    "Viability of training samples. Raises `InputError` where it is missing, or there are none."
+    if not len(train) or not np.isfinite(train.viability.to_numpy(float)).all():
+        raise InputError("A baseline is made from labelled samples: leave out those without a viability.")
+    return train.viability.astype(float)
+
 def mean_effects(
     train: pd.DataFrame,  # with viability, compound, and cell where known
     test: pd.DataFrame,  # compound and cell where known
 ) -> np.ndarray:  # of each test row
-    "Overall mean plus mean deviation of the cell line and of the compound in training, 0 for unseen ones."
-    overall = train.viability.mean()
-    left, predicted = train.viability - overall, np.full(len(test), overall)
+    """Overall mean plus mean deviation of the cell line and of the compound in training, 0 for unseen ones.
+    Raises `InputError` without labels."""
+    labels = _labels(train)
+    left, predicted = labels - labels.mean(), np.full(len(test), labels.mean())
     for column in ("cell", "compound"):
         if column in train and column in test:
             effect = left.groupby(train[column]).mean()
@@ -297,21 +366,22 @@ def dose_alone(
     train: pd.DataFrame,  # with viability, and dose (micromolar) where known
     test: pd.DataFrame,  # dose (micromolar) where known
 ) -> np.ndarray | None:  # of each test row, the training mean where its dose is missing; None without doses
-    "A line of viability on log10 dose."
+    "A line of viability on log10 dose, none for doses that are equal. Raises `InputError` without labels."
+    labels = _labels(train)
     if "dose" not in train or "dose" not in test: return None
     def log_dose(table):
         dose = table.dose.astype(float)
         return np.log10(dose.where(np.isfinite(dose) & (dose > 0)))
     known, asked = log_dose(train), log_dose(test)
-    if known.nunique() < 2 or asked.isna().all(): return None
-    slope, at_1_um = np.polyfit(known[known.notna()], train.viability[known.notna()], 1)
-    return (at_1_um + slope*asked).fillna(train.viability.mean()).to_numpy(float)
+    if not known.max() - known.min() > 1e-6 or asked.isna().all(): return None
+    slope, at_1_um = np.polyfit(known[known.notna()], labels[known.notna()], 1)
+    return (at_1_um + slope*asked).fillna(labels.mean()).to_numpy(float)
 
 def baselines(
     train: pd.DataFrame,  # labelled training samples
     test: pd.DataFrame,  # the samples to predict
 ) -> dict[str, np.ndarray]:  # name -> prediction of each test row
-    "Predictions that look at no gene."
-    made = {"no information": np.full(len(test), train.viability.mean()),
+    "Predictions that look at no gene. Raises `InputError` without labels."
+    made = {"no information": np.full(len(test), _labels(train).mean()),
             "dose alone": dose_alone(train, test), "mean effects": mean_effects(train, test)}
     return {name: p for name, p in made.items() if p is not None}

@@ -101,6 +101,7 @@ def settings_in(
         for name, lines in parser[section].items():
             value = lines.replace("\n", " ").strip()
             if name in found: raise refuse(f"gives {name} twice")
+            if not re.fullmatch(r"[\w .()+-]+", name): raise refuse(f"has the name {name!r}, which is none")
             if wrong := _sound(name, value): raise refuse(wrong)
             found[name] = value
     return found
@@ -157,8 +158,9 @@ REQUIRED_RUN = Annotated[str, dict(opt=True, required=True, metavar="RUN")]  # a
 def typed_path(
     path: str | Path,  # as a person types it
 ) -> Path:  # absolute
-    "A path relative to the working folder, `~` expanded. Raises `InputError` for what no path can hold."
-    if "\0" in str(path): raise InputError(f"{printable(path)} is no path: it holds a zero byte.")
+    "A path relative to the working folder, `~` expanded. Raises `InputError` for what is no text."
+    if not re.fullmatch(r"[^\0\ud800-\udfff]*", str(path)):
+        raise InputError(f"{printable(path)} is a path with bytes that are no text: choose another.")
     return working_folder()/os.path.expanduser(path)
 
 def project_path(

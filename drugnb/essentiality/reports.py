@@ -24,7 +24,7 @@ from ..core.artefacts import atomic
 from ..core.evaluate import grouped_splits, interval, resample_groups, weighted_scores
 from ..core.identity import compound_names, group_codes
 from ..core.settings import InputError
-from ..core.style import save_figure, styled
+from ..core.style import plain_markdown, save_figure, styled
 from .biomarkers import feature_label
 from .data import Lines, Screen
 from .judge import estimate, mean_defined, powers_of_two, shown
@@ -485,7 +485,7 @@ def _rows(table, columns):
     "A Markdown table of some columns."
     if not table: return "None to judge."
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |"*len(columns)]
-    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in table)])
+    return "\n".join([*lines, *("| " + " | ".join(map(plain_markdown, row)) + " |" for row in table)])
 
 PATHWAY_COLUMNS = ["set", "genes", "r (95%)", "q", "p (random genes)", "r less general sensitivity",
                    "r of predictions"]
@@ -517,9 +517,10 @@ def drug_text(
     repeat = f"{again:.2f}" if np.isfinite(again) else "not screened twice"
     if not np.isfinite(again) and e.replicates.notna().any():
         repeat += f" (mean of drugs that were: {e.replicates.mean():.2f})"
+    label, target, pathway = (plain_markdown(about[c] or "unknown") for c in ("label", "target", "pathway"))
     parts = [
-        f"# {about.label}", f"Screen {e.name}; id {drug}; target {about.target or 'unknown'}, its pathway "
-        f"{about.pathway or 'unknown'}. Responses in {e.unit}: {e.sensitive} is sensitive.",
+        f"# {label}", f"Screen {plain_markdown(e.name)}; id {plain_markdown(drug)}; target {target}, "
+        f"its pathway {pathway}. Responses in {e.unit}: {e.sensitive} is sensitive.",
         f"Lines measured: {a.n:.0f}. Predictions of left-out lines by: {e.model}.",
         f"Spearman of these predictions within folds: {estimate(a.spearman, a.low, a.high)}; "
         f"r within folds and tissues {shown(a.within)}. Repeat: {repeat}.",
@@ -542,7 +543,8 @@ def write_pages(
     "A page for each drug, as a picture and as text."
     made = []
     for drug in drugs:
-        name = re.sub(r"\W+", "_", str(evidence.perturbations.label[drug])).strip("_").lower() or str(drug)
+        name = re.sub(r"\W+", "_", str(evidence.perturbations.label[drug])).strip("_").lower()[:80] or "drug"
+        if Path(folder)/f"page_{name}.md" in made: name = f"{name}_{len(made) + 1}"
         fig = drug_page(evidence, drug)
         save_figure(fig, folder, f"page_{name}")
         plt.close(fig)

@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import re
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -28,8 +27,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..core.artefacts import digest, first_line
+from ..core.artefacts import digest
 from ..core.evaluate import group_counts, interval
+from ..core.files import plain_file, read_arrays, reading
 from ..core.settings import (
     counted, data_folders, InputError, project_path, read_settings, some, typed_path)
 from ..core.style import styled
@@ -581,12 +581,7 @@ def read_array(
     axes: str = "",  # likewise
 ) -> Array:
     "Images and their ids. Raises `InputError` for a file that holds objects, no array of images, or several."
-    try:
-        with np.load(path, allow_pickle=False) if path.suffix == ".npz" else _single(path) as found:
-            arrays = {k: found[k] for k in found}
-    except (ValueError, OSError, EOFError, KeyError) as e:
-        raise InputError(f"{path.name} cannot be read as plain arrays ({first_line(e)}): save numbers, no "
-                         f"objects.") from e
+    arrays = read_arrays(path)
     images = [k for k, a in arrays.items() if a.ndim in (3, 4) and a.dtype.kind in "uif"]
     if len(images) != 1:
         raise InputError(f"{path.name} holds {counted(len(images), 'array')} of images ({some(arrays)}): "
@@ -599,10 +594,6 @@ def read_array(
         raise InputError(f"{path.name} holds images that are not finite (rows {some(bad)}): correct or "
                          "remove them.")
     return Array(pixels, ids, (says,))
-
-def _single(path):
-    "One array as an archive of one."
-    return nullcontext({"images": np.load(path, mmap_mode="r", allow_pickle=False)})
 
 def _not_finite(pixels):
     "Rows with NaN or infinity, in blocks."
@@ -842,7 +833,8 @@ def zarr_arrays(
     def is_array(path):
         v3 = path/"zarr.json"
         if not v3.exists(): return (path/".zarray").exists()
-        return json.loads(v3.read_text()).get("node_type") == "array"
+        with reading(plain_file(v3)): about = json.loads(v3.read_bytes())
+        return isinstance(about, dict) and about.get("node_type") == "array"
     stores = [p for p in sorted(folder.iterdir()) if p.is_dir() and any((p/m).exists() for m in ZARR)]
     return [a for s in stores for a in (s, *sorted(p for p in s.iterdir() if p.is_dir())) if is_array(a)]
 
@@ -1250,7 +1242,7 @@ def _array_files(folder, patterns):
     "Arrays of images in a folder."
     found = [p for p in sorted(folder.iterdir()) if p.suffix in (".npz", ".npy") and p.is_file()
              and _fits(p.name, patterns)]
-    return [p for p in found if p.suffix == ".npz" or np.load(p, mmap_mode="r", allow_pickle=False).ndim == 4]
+    return [p for p in found if p.suffix == ".npz" or read_arrays(p)["array"].ndim == 4]
 
 def _file_part(parts, folder):
     "The table of files, or of rows of a zarr array; True where names of files have to tell."

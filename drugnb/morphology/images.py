@@ -9,25 +9,29 @@ __all__ = ['WELL_ROWS', 'WELL_COLUMNS', 'WELL', 'GRID', 'SITE_NUMBER', 'ID', 'BE
            'CEILINGS', 'SATURATED', 'CACHE_LAYOUT', 'TABLES', 'EXAMPLE_COLUMNS', 'well_position', 'well_name',
            'plain_well', 'plain_site', 'plain_stain', 'name_parts', 'plate_labels', 'find_images', 'file_table',
            'image_ids', 'site_table', 'declared', 'Stained', 'name_stains', 'channel_axis', 'Damaged', 'Raw',
-           'tiff_directories', 'read_tiff', 'read_png', 'Stack', 'is_stack', 'open_stack', 'read_row', 'as_planes',
-           'require_picture', 'PlaneStats', 'plane_stats', 'area_weights', 'shrunk', 'centre_cut', 'FileRow', 'Plan',
-           'full_path', 'plan_images', 'file_bytes', 'read_image', 'content', 'SiteRead', 'read_site', 'Cut', 'as_cut',
-           'cut_site', 'cells_of_sites', 'in_order', 'PixelWriter', 'Gathered', 'common_pixel_um', 'saturation',
-           'saturation_notes', 'BadImages', 'bad_text', 'Loaded', 'checksum', 'cache_paths', 'from_cache', 'load_key',
-           'load_pixels', 'Checked', 'check_files', 'write_example_images', 'figure_site']
+           'decoding', 'require_room', 'tiff_directories', 'read_tiff', 'read_png', 'Stack', 'is_stack', 'open_stack',
+           'read_row', 'as_planes', 'require_picture', 'PlaneStats', 'plane_stats', 'area_weights', 'shrunk',
+           'centre_cut', 'FileRow', 'Plan', 'full_path', 'plan_images', 'file_bytes', 'read_image', 'content',
+           'SiteRead', 'read_site', 'Cut', 'as_cut', 'cut_site', 'cells_of_sites', 'in_order', 'PixelWriter',
+           'Gathered', 'common_pixel_um', 'saturation', 'saturation_notes', 'BadImages', 'bad_text', 'Loaded',
+           'cache_paths', 'from_cache', 'load_key', 'load_pixels', 'Checked', 'check_files', 'write_example_images',
+           'figure_site']
 
 # %% ../../nbs/morphology/30_images.ipynb #4b016879
 import hashlib
 import io
-import json
 import logging
+import math
 import os
 import re
+import stat
 import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path, PureWindowsPath
+from struct import unpack
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -37,7 +41,10 @@ import pandas as pd
 from PIL import Image
 
 import drugnb
-from ..core.artefacts import atomic, digest, first_line, frame_key, RunFolder
+from drugnb.core.artefacts import (
+    atomic, digest, file_digest, first_line, frame_key, read_json, RunFolder, write_json, write_table,
+)
+from ..core.files import cause, memory, OURS, plain_file, read_arrays, sized
 from ..core.identity import as_text, id_texts
 from ..core.settings import counted, InputError, some, typed_path
 from ..core.style import styled
@@ -472,6 +479,30 @@ def _need(package, who):
         raise InputError(f"{who} needs {package}, which is not installed: pip install "
                          "'drugnb[deep]'.") from None
 
+# %% ../../nbs/morphology/30_images.ipynb #ea9122f3
+@contextmanager
+def decoding():
+    "Decode an image inside this: whatever a decoder raises becomes `Damaged`."
+    try: yield
+    except (Damaged, InputError, *OURS): raise
+    except Exception as e: raise Damaged("cannot be decoded", cause(e)) from e
+
+def require_room(
+    shape: tuple[int, ...],  # that is announced
+    dtype: np.dtype,  # of a value
+):
+    "Raise `Damaged` for an image that is announced larger than memory."
+    size = math.prod(map(int, shape))*np.dtype(dtype).itemsize
+    if size > memory():
+        raise Damaged("announces too much", f"{' x '.join(map(str, shape))} pixels, {sized(size)}")
+
+def _require_openable(path):
+    "Raise for what is no file with something in it."
+    if not os.path.exists(path): raise Damaged("not there")
+    if os.path.isfile(path) and not path.stat().st_size: raise Damaged("empty", "0 bytes")
+    try: plain_file(path)
+    except InputError as e: raise Damaged("cannot be read", f"{e}".removesuffix(".")) from e
+
 # %% ../../nbs/morphology/30_images.ipynb #76c561c4
 TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8, 17: 8,
               18: 8}  # of a value, by its type
@@ -487,10 +518,12 @@ def tiff_directories(
         return int.from_bytes(data[at:at + size], order)
     big = number(2, 2) == 43
     few, many, entry = (8, 8, 20) if big else (2, 4, 12)
-    at, found = number(8 if big else 4, many), []
+    at, found, entries = number(8 if big else 4, many), [], 0
     while at and at not in found:
         found.append(at)
         n = number(at, few)
+        entries += n
+        if entries*entry > len(data): raise Damaged("cannot be decoded", f"it announces {entries:,} entries")
         for start in range(at + few, at + few + n*entry, entry):
             size = TIFF_BYTES.get(number(start + 2, 2), 0)*number(start + 4, many)
             if size > many and number(start, 2) < 32768: number(number(start + 4 + many, many) + size - 1, 1)
@@ -570,6 +603,7 @@ def _decoded_tiff(tif, what, size):
         raise InputError(f"{what} holds {len(series)} images ({shapes}): give files with one image.")
     series, page = series[0], series[0].keyframe
     _segments_whole(series.pages, page, size)
+    require_room(series.shape, series.dtype)
     values, axes, kind, note = series.asarray(maxworkers=1), series.axes, int(page.photometric), ""
     if kind == 3: values, note = _from_palette(values, page.colormap.T >> 8)
     elif kind == 0: values, note = _dark_is_zero(values, page.bitspersample), "white was 0 and was turned"
@@ -593,17 +627,17 @@ def read_tiff(
     logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it would say is raised here
     tiff_directories(data)
     try:
-        with tifffile.TiffFile(io.BytesIO(data)) as tif: return _decoded_tiff(tif, what, len(data))
-    except (Damaged, InputError): raise
-    except Exception as e:  # decoders raise exceptions of their own
-        if "imagecodecs" in str(e): _need("imagecodecs", f"Reading {what}")
-        raise Damaged("cannot be decoded", first_line(e)) from e
+        with decoding(), tifffile.TiffFile(io.BytesIO(data)) as tif:
+            return _decoded_tiff(tif, what, len(data))
+    except Damaged as e:
+        if "imagecodecs" in e.detail: _need("imagecodecs", f"Reading {what}")
+        raise
 
 # %% ../../nbs/morphology/30_images.ipynb #acd2c845
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 def _png_header(data):
-    "Bits a sample and kind of colour of a PNG, every part's checksum compared. Raises `Damaged`."
+    "Bits, kind of colour, width and height of a PNG, every part's checksum compared. Raises `Damaged`."
     at, header, ended = 8, None, False
     while at < len(data) and not ended:
         size, kind = int.from_bytes(data[at:at + 4], "big"), data[at + 4:at + 8]
@@ -612,7 +646,7 @@ def _png_header(data):
         written = int.from_bytes(data[at + 8 + size:at + 12 + size], "big")
         if zlib.crc32(data[at + 4:at + 8 + size]) != written:
             raise Damaged("cannot be decoded", f"a checksum is wrong at byte {at:,}")
-        if kind == b"IHDR": header = data[at + 16], data[at + 17]
+        if kind == b"IHDR": header = data[at + 16], data[at + 17], *unpack(">II", data[at + 8:at + 16])
         at, ended = at + 12 + size, kind == b"IEND"
     if not ended or header is None: raise Damaged("cut short", "it has no end")
     return header
@@ -623,16 +657,15 @@ def read_png(
 ) -> Raw:
     "An image from PNG. Raises `Damaged` for a file that is not whole."
     if data[:8] != PNG_START: raise Damaged("no image", "it does not begin as a PNG")
-    bits, colour = _png_header(data)
-    try:
+    bits, colour, width, height = _png_header(data)
+    require_room((height, width, 4), np.uint16)
+    with decoding():
         if bits == 16 and colour != 0:  # which Pillow would make 8 bits
             values = _need("imagecodecs", f"Reading {what}").png_decode(data)
             mode = {2: "RGB", 4: "LA", 6: "RGBA"}[colour]
         else:
             with Image.open(io.BytesIO(data)) as picture:
                 mode, values, palette = picture.mode, np.asarray(picture), picture.getpalette()
-    except InputError: raise
-    except Exception as e: raise Damaged("cannot be decoded", first_line(e)) from e
     note = ""
     if mode == "P": values, note = _from_palette(values, np.reshape(palette, (-1, 3)))
     if mode.endswith("A"): values, note = values[..., :-1], "an alpha channel was left out"
@@ -641,6 +674,24 @@ def read_png(
     return Raw(values, "YXS"[:values.ndim], note=note)
 
 # %% ../../nbs/morphology/30_images.ipynb #d97d6e8b
+def _require_own_files(path, what):
+    "Raise where a part of a zarr folder is a link, a pipe or a device."
+    for here, folders, names in os.walk(path):
+        for part in (Path(here, n) for n in (*folders, *names)):
+            if stat.S_IFMT(part.lstat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+                raise InputError(f"{what} does not hold {part.relative_to(path)} itself, but a link, a pipe "
+                                 "or a device: copy what it stands for into the folder.")
+
+def _plain_array(array, what):
+    "An array of zarr that holds numbers. Raises `InputError` for objects, which only a pickle can hold."
+    codecs = [c for how in ("filters", "compressors") for c in getattr(array, how, None) or ()]
+    named = [str(getattr(c, "codec_id", type(c).__name__)) for c in codecs]
+    if array.dtype.kind not in "biuf" or any("pickle" in n.lower() for n in named):
+        raise InputError(f"{what} holds {array.dtype} by {some(named) or 'no codec'}, no plain numbers: it "
+                         "was refused; save the images as numbers.")
+    return array
+
+# %% ../../nbs/morphology/30_images.ipynb #9ca4a11c
 class Stack(NamedTuple):
     "An array of one or more images."
     values: object  # numpy or zarr array
@@ -659,18 +710,19 @@ def _ome_zarr(group, what):
     sizes = [s*u for s, u in zip(scale[0], units) if u is not None] if scale else []
     names = [c.get("label", "") for c in about.get("omero", {}).get("channels", [])]
     letters = "".join(a["name"][:1].upper() for a in axes)
-    return Stack(group[finest["path"]], letters, _stain_names(names), _believed(sizes))
+    return Stack(_plain_array(group[finest["path"]], what), letters, _stain_names(names), _believed(sizes))
 
 def _open_zarr(path, what):
     "The array of a zarr folder. Raises `InputError` for a group of several."
+    _require_own_files(path, what)
     found = _need("zarr", f"Reading {what}").open(str(path), mode="r")
-    if hasattr(found, "shape"): return Stack(found, _letters(found))
+    if hasattr(found, "shape"): return Stack(_plain_array(found, what), _letters(found))
     if "multiscales" in found.attrs.get("ome", found.attrs): return _ome_zarr(found, what)
     arrays = dict(found.arrays())
     if len(arrays) != 1:
         raise InputError(f"{what} is a zarr group of {counted(len(arrays), 'array')} "
                          f"({some(sorted(arrays)) or 'none'}): add the array's name to the path.")
-    only = next(iter(arrays.values()))
+    only = _plain_array(next(iter(arrays.values())), what)
     return Stack(only, _letters(only))
 
 def _letters(array):
@@ -687,7 +739,7 @@ def is_stack(
     path: Path,  # of a file or folder
 ) -> bool:
     "Does a path hold an array (zarr, npy, npz)?"
-    return path.suffix.lower() in ARRAY_ENDINGS or path.is_dir()
+    return path.suffix.lower() in ARRAY_ENDINGS or os.path.isdir(path)
 
 # %% ../../nbs/morphology/30_images.ipynb #d17741c2
 def open_stack(
@@ -695,14 +747,11 @@ def open_stack(
     what: str,  # its name, for messages
 ) -> Stack:  # mapped or opened, not read
     "An array of images. Raises `Damaged` for one that is not whole, `InputError` where there are several."
-    try:
+    with decoding():
         if path.is_dir(): return _open_zarr(path, what)
-        found = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
-        if path.suffix.lower() == ".npy": return Stack(found, _letters(found))
-        with found:
-            images = {k: v for k, v in found.items() if v.ndim > 1}
-    except InputError: raise
-    except Exception as e: raise Damaged("cannot be decoded", first_line(e)) from e
+        try: arrays = read_arrays(path)
+        except InputError as e: raise Damaged("cannot be decoded", f"{e}".removesuffix(".")) from e
+    images = {k: v for k, v in arrays.items() if v.ndim > 1 or k == "array"}
     if len(images) != 1:
         raise InputError(f"{what} holds {counted(len(images), 'array')} that could be images "
                          f"({some(images) or 'none'}): keep one.")
@@ -717,12 +766,12 @@ def read_row(
 ) -> Raw:
     "One image of an array. Raises `Damaged` for a row that is not there or not whole."
     shape = stack.values.shape
+    require_room(shape[1:] if row >= 0 else shape, stack.values.dtype)
     if row < 0 and len(shape) > 3 and sum(s > 1 for s in shape) > 3:
         raise InputError(f"{what} is an array of {' x '.join(map(str, shape))}: say in a column row which "
                          "image is meant.")
     if row >= shape[0]: raise Damaged("not there", f"row {row} of an array of {shape[0]}")
-    try: values = np.asarray(stack.values[row] if row >= 0 else stack.values[:])
-    except Exception as e: raise Damaged("cannot be decoded", first_line(e)) from e
+    with decoding(): values = np.asarray(stack.values[row] if row >= 0 else stack.values[:])
     _require_stored(stack.values, values, row)
     return Raw(values, stack.axes[1:] if row >= 0 else stack.axes, stack.names, stack.pixel_um)
 
@@ -935,10 +984,9 @@ def file_bytes(
     path: Path,  # of a file
 ) -> bytes:
     "What a file holds. Raises `Damaged` for one that is missing, empty or all zeros."
+    _require_openable(path)
     try: data = path.read_bytes()
-    except FileNotFoundError: raise Damaged("not there") from None
-    except OSError as e: raise Damaged("cannot be read", e.strerror or first_line(e)) from e
-    if not data: raise Damaged("empty", "0 bytes")
+    except OSError as e: raise Damaged("cannot be read", cause(e)) from e
     if data.count(0) == len(data): raise Damaged("all bytes are 0", f"{len(data):,} bytes")
     return data
 
@@ -952,8 +1000,7 @@ def read_image(
     if not is_stack(path):
         data = file_bytes(path)
         return read_png(data, what) if data[:8] == PNG_START else read_tiff(data, what)
-    if not path.exists(): raise Damaged("not there")
-    if path.is_file() and not path.stat().st_size: raise Damaged("empty", "0 bytes")
+    if not os.path.isdir(path): _require_openable(path)
     if path not in stacks: stacks[path] = open_stack(path, what)
     return read_row(stacks[path], row, what)
 
@@ -1368,7 +1415,7 @@ def _image_table(plan, kept, cells):
     return images.set_axis(pd.Index(ids, name="image", dtype=object))
 
 # %% ../../nbs/morphology/30_images.ipynb #fb404dd1
-CACHE_LAYOUT = 1  # of what is kept; raised when it changes
+CACHE_LAYOUT = 2  # of what is kept; raised when it changes
 
 # %% ../../nbs/morphology/30_images.ipynb #a99292cf
 class Loaded(NamedTuple):
@@ -1383,31 +1430,18 @@ class Loaded(NamedTuple):
     key: str  # of content and recipe
 
 # %% ../../nbs/morphology/30_images.ipynb #bf7cf51a
-def checksum(
-    path: Path,  # of a file
-) -> int:
-    "CRC-32 of a file."
-    total = 0
-    with open(path, "rb") as f:
-        while block := f.read(1 << 22): total = zlib.crc32(block, total)
-    return total
-
 TABLES = ("images", "bad", "saturated")
 
-def _packed(loaded, crc):
-    "All but the pixels as JSON."
-    about = {**loaded._asdict(), "pixels": None, "checksum": crc}
-    for t in TABLES: about[t] = getattr(loaded, t).to_dict("split")
-    return json.dumps(about, default=str)
+def _packed(loaded, digest_of_pixels):
+    "All but the pixels, as JSON can hold it; the digest of the pixels in their place."
+    about = {**loaded._asdict(), "pixels": digest_of_pixels}
+    return about | {t: getattr(loaded, t).to_dict("split") for t in TABLES}
 
-def _unpacked(text, pixels):
+def _unpacked(about, pixels):
     "What was packed, with its pixels."
-    about = json.loads(text)
-    crc = about.pop("checksum")
-    for t in TABLES: about[t] = pd.DataFrame(**about[t])
+    about = about | {t: pd.DataFrame(**about[t]) for t in TABLES}
     about["images"].index.name = "image"
-    about |= dict(pixels=pixels, channels=tuple(about["channels"]), notes=tuple(about["notes"]))
-    return Loaded(**about), crc
+    return Loaded(**about | dict(pixels=pixels, channels=tuple(about["channels"]), notes=tuple(about["notes"])))
 
 def cache_paths(
     folder: Path,  # of the cache
@@ -1425,10 +1459,11 @@ def from_cache(
     values, tables = cache_paths(folder, key)
     if not tables.exists(): return None, ""
     try:
-        loaded, crc = _unpacked(tables.read_text(), np.load(values, mmap_mode="r", allow_pickle=False))
-        if checksum(values) == crc and loaded.key == key: return loaded, ""
-        why = "its checksum is wrong"
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as e: why = first_line(e)
+        about = read_json(tables)
+        if file_digest(values) != about["pixels"] or about["key"] != key:
+            raise ValueError("its checksum is wrong")
+        return _unpacked(about, np.load(values, mmap_mode="r", allow_pickle=False)), ""
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as e: why = first_line(e.__cause__ or e)
     return None, f"the cache {values.name} was damaged ({why}) and is made again"
 
 # %% ../../nbs/morphology/30_images.ipynb #b8b63666
@@ -1539,10 +1574,9 @@ def load_pixels(
     with atomic(values) as part:
         loaded = _build(plan, cut, axes, by_site, stacks, bad, on_bad, part)._replace(key=key)
         loaded.pixels.flush()
-        crc = checksum(part)
-    text = _packed(loaded, crc)
-    with atomic(tables) as part: part.write_text(text)
-    loaded = _unpacked(text, np.load(values, mmap_mode="r", allow_pickle=False))[0]
+        digest_of_pixels = file_digest(part)
+    write_json(tables, _packed(loaded, digest_of_pixels))
+    loaded = _unpacked(read_json(tables), np.load(values, mmap_mode="r", allow_pickle=False))
     return loaded._replace(notes=(*filter(None, [why]), *loaded.notes))
 
 # %% ../../nbs/morphology/30_images.ipynb #f14ab854
@@ -1595,7 +1629,7 @@ def write_example_images(
     kept = [c for c in EXAMPLE_COLUMNS if c in study.images]
     metadata = study.images[kept].rename(columns={"dose": "dose_um", "batch": "week"})
     for name, table in (("metadata", metadata), ("channels", stains)):
-        with atomic(folder/f"{name}.csv") as part: table.to_csv(part, index=False)
+        write_table(table, folder/f"{name}.csv", index=False)
     return folder
 
 # %% ../../nbs/morphology/30_images.ipynb #3de9930a

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..core.artefacts import read_csv
 from drugnb.core.identity import (
     amounts, compound_groups, DOSE_UNITS, match_compounds, plain_cell, plain_name, shared_lines,
 )
@@ -352,7 +353,7 @@ def read_tables_of(
 ) -> dict[str, pd.DataFrame]:  # by file name
     "The tables in a folder."
     paths = [p for p in sorted(Path(folder).glob("*.csv*")) if p.name != "matching.csv"]
-    return {p.name: pd.read_csv(p, index_col=0) for p in paths}
+    return {p.name: read_csv(p, index_col=0) for p in paths}
 
 def _aligned(a, b):
     "Two tables with the same rows and columns, by their names as text."

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core.artefacts import atomic, digest, save_csv
+from ..core.artefacts import digest, file_digest, read_csv, read_json, save_csv, write_json
 from ..core.settings import InputError, printable_lines, tell, typed_path
 from ..core.style import save_figure
 from .data import open_screen, read_table, Screen, WELL_COLUMNS
@@ -48,13 +48,19 @@ def read_log(
 ) -> list[dict]:  # a round each: round, state ("open" or "closed"), asked
     "The rounds so far. Raises `InputError` for a file that is no campaign's."
     if not (folder/LOG).exists(): return []
-    try: rounds = json.loads((folder/LOG).read_text())["rounds"]
-    except (ValueError, KeyError, TypeError, OSError) as e:
-        raise InputError(f"{folder/LOG} is not a campaign's log: choose another --out.") from e
-    return rounds
+    try: return read_json(folder/LOG)["rounds"]
+    except (ValueError, KeyError) as e:
+        raise InputError(f"{folder/LOG} is not a campaign's log, or it was changed: choose another "
+                         "--out.") from e
 
-def _write_log(folder, rounds):
-    with atomic(folder/LOG) as part: part.write_text(json.dumps({"rounds": rounds}, indent=1) + "\n")
+def _write_log(folder, rounds): write_json(folder/LOG, {"rounds": rounds})
+
+def _require_same(path, round_, file):
+    "Raise where a file of a round is gone, or is not the one that was written."
+    says = f"Round {round_['round']} is {round_['state']}, and {path}"
+    if not path.exists(): raise InputError(f"{says} is not there: put it back.")
+    if file_digest(path) != round_.get(file):
+        raise InputError(f"{says} was changed since it was written: put back what it was.")
 
 def round_folder(
     folder: Path,  # of the campaign
@@ -72,10 +78,9 @@ def known_screen(
     for r in read_log(folder):
         if r["state"] != "closed": continue
         path = round_folder(folder, r["round"])/"wells.csv"
-        if not path.exists():
-            raise InputError(f"Round {r['round']} is closed, and {path} is not there: put it back.")
+        _require_same(path, r, "wells")
         texts = dict.fromkeys(["block", "line", "drug_a", "drug_b", "plate"], str)
-        parts.append(pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"viability": [""]}))
+        parts.append(read_csv(path, dtype=texts, keep_default_na=False, na_values={"viability": [""]}))
     wells = pd.concat(parts, ignore_index=True)[WELL_COLUMNS]
     return replace(screen, wells=wells, key=digest([screen.key, len(parts), wells.to_csv(index=False)]))
 
@@ -116,14 +121,15 @@ def close_round(
     if not rounds or rounds[-1]["state"] != "open":
         raise InputError(f"No round is open in {folder}: propose one first, without --add.")
     here = round_folder(folder, rounds[-1]["round"])
+    _require_same(here/"proposal.csv", rounds[-1], "proposal")
     came = read_results(source, here/"plate_map.csv", zero)
     wells = with_references(came, rounds[-1]["round"])
-    proposal = pd.read_csv(here/"proposal.csv", dtype={c: str for c in ("line", "drug_a", "drug_b")},
+    proposal = read_csv(here/"proposal.csv", dtype={c: str for c in ("line", "drug_a", "drug_b")},
                            keep_default_na=False, na_values=[""]).fillna({"line": ""})
     table = outcome(proposal, wells, rounds[-1]["asked"]["score"])
     save_csv(wells, here/"wells.csv")
     save_csv(table, here/"outcome.csv")
-    rounds[-1]["state"] = "closed"
+    rounds[-1] |= {"state": "closed", "wells": file_digest(here/"wells.csv")}
     _write_log(folder, rounds)
     return [f"round {rounds[-1]['round']} is closed", *came.notes, outcome_text(table)]
 
@@ -169,7 +175,8 @@ def open_round(
     save_csv(made.table, here/"proposal.csv")
     write_plates(here, plates)
     save_figure(figure_proposal(made), here, "proposal")
-    _write_log(folder, [*rounds, {"round": number, "state": "open", "asked": asked}])
+    proposal = file_digest(here/"proposal.csv")
+    _write_log(folder, [*rounds, {"round": number, "state": "open", "asked": asked, "proposal": proposal}])
     return made, [*notes, *plates.notes, f"round {number} is open: {here}"]
 
 # %% ../../nbs/synergy/48a_campaign.ipynb #ae3ce15f

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import median_abs_deviation, t as student
 
-from ..core.artefacts import first_line
+from ..core.artefacts import first_line, read_csv
 from ..core.identity import as_text, MISSING, plain_name
 from ..core.settings import InputError, typed_path
 from ..core.style import styled
@@ -90,7 +90,7 @@ def _as_written(source):
     try: text = raw.decode("utf-8-sig")
     except UnicodeDecodeError: text = raw.decode("cp1252", errors="replace")
     sep = max(",;\t", key=text.split("\n", 1)[0].count)
-    try: table = pd.read_csv(StringIO(text), sep=sep, dtype=str, keep_default_na=False)
+    try: table = read_csv(StringIO(text), sep=sep, dtype=str, keep_default_na=False)
     except ValueError as e:
         raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
     return table, path.name

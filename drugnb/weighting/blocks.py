@@ -7,6 +7,7 @@ __all__ = ['Block', 'read_blocks', 'grams_of_blocks']
 
 # %% ../../nbs/04a_blocks.ipynb #1f1fba92
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -56,20 +57,24 @@ def _parquet_blocks(path, columns):
     return [Block(int(end) - size, int(end), partial(_row_group, str(path), i, columns))
             for i, (end, size) in enumerate(zip(ends, sizes))]
 
+# %% ../../nbs/04a_blocks.ipynb #53b4d918
 def read_blocks(
     source: np.ndarray | Path | str,  # an array or memory map, or a .npy or .parquet file: signatures x genes
     columns: list[str] | None = None,  # genes to read from Parquet, all number columns if None
     rows: int = 16384,  # signatures a block; Parquet has its own
 ) -> list[Block]:
     "The blocks of a matrix. Raises `InputError` for a file of another kind or a column that is not there."
+    if not (isinstance(rows, Integral) and rows >= 1):
+        raise InputError(f"Blocks of {rows} signatures hold nothing: use a whole number of 1 or more.")
     if isinstance(source, np.ndarray): array, read = source, partial(_slice, source)
-    elif Path(source).suffix == ".parquet": return _parquet_blocks(source, columns)
-    elif Path(source).suffix == ".npy":
-        array, read = np.load(source, mmap_mode="r"), partial(_mapped, str(source))
-    else:
+    elif Path(source).suffix not in (".npy", ".parquet"):
         raise InputError(f"{source} is neither a .npy nor a .parquet file: "
                          "blocks are read from these, or from an array.")
-    n = len(array)
+    elif not Path(source).is_file(): raise InputError(f"There is no file {source}: name one that is there.")
+    elif Path(source).suffix == ".parquet": return _parquet_blocks(source, columns)
+    else: array, read = np.load(source, mmap_mode="r"), partial(_mapped, str(source))
+    n = len(array) if array.ndim == 2 else 0
+    if not n: raise InputError(f"The matrix has the shape {array.shape}: blocks need signatures x genes.")
     bounds = [(start, min(start + rows, n)) for start in range(0, n, rows)]
     return [Block(start, stop, partial(read, start, stop)) for start, stop in bounds]
 
@@ -103,6 +108,8 @@ def grams_of_blocks(
 ) -> np.ndarray:  # n_groups x (genes + 2)(genes + 3)/2: what `grams` makes of the whole matrix
     """Gram statistics of a matrix that need never be in memory whole.
     Raises `InputError` when the blocks and `y` differ in length."""
+    if not (blocks and (not isinstance(workers, Integral) or workers >= 1)):
+        raise InputError(f"{len(blocks)} blocks and {workers} workers make no sums: one of each is needed.")
     rows = blocks[-1].stop
     if rows != len(y):
         raise InputError(f"The blocks hold {rows} signatures and y has {len(y)} values: "

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..core.artefacts import atomic, RunFolder
+from ..core.artefacts import read_csv, RunFolder, write_table
 from ..core.evaluate import baselines, compare, interval, pearson, resample_groups, span, split_frame
 from ..core.settings import InputError
 from drugnb.weighting.choose import (
@@ -680,7 +680,7 @@ def save_tables(
     for name in names:
         table = getattr(judged, name)
         named = table.index.names != [None]
-        with atomic(Path(folder)/f"{name}.csv") as part: table.to_csv(part, float_format="%.5g", index=named)
+        write_table(table, Path(folder)/f"{name}.csv", float_format="%.5g", index=named)
 
 # %% ../../nbs/05a_compare.ipynb #dd94e2e1
 def judged_predictions(
@@ -830,7 +830,7 @@ def read_table(
     "A table of a judged study. Raises `InputError` where it is missing, or was saved by an earlier version."
     path = Path(folder)/f"{name}.csv"
     if not path.exists(): raise InputError(f"There is no {path.name} in {folder}: run the study first.")
-    table = pd.read_csv(path, index_col=INDEXED[name])
+    table = read_csv(path, index_col=INDEXED[name])
     if name != "comparison": return table
     missing = [c for c in SELECT if c not in table]
     if missing: raise InputError(f"{path} has no column {missing[0]!r}: run the study again.")

@@ -44,7 +44,7 @@ def moments(
     total, products = np.zeros(len(genes)), np.zeros((len(genes), len(genes)))
     for block in _blocks(table, genes):
         total += block.sum(0)
-        products += block.T @ block
+        with np.errstate(over="ignore", invalid="ignore"): products += block.T @ block  # seen by `_changing`
     return total/len(table), products/len(table)
 
 # %% ../../nbs/02a_domain.ipynb #b9704c11
@@ -82,14 +82,17 @@ def _enough(rows, which):
 
 def _changing(sets, genes):
     "Which genes change in both sets, from the sets' moments."
-    for which, (mean, _) in sets.items():
-        if not np.isfinite(mean).all():
-            raise InputError(f"The {which} table holds missing or infinite values: "
+    for which, (mean, products) in sets.items():
+        if not (np.isfinite(mean) & np.isfinite(np.diag(products))).all():
+            raise InputError(f"The {which} table holds missing or infinite values, or such as overflow: "
                              "fill them, or drop these genes.")
-    changes = np.all([np.diag(p) - m**2 > 1e-9*np.diag(p) for m, p in sets.values()], axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = [(np.diag(p) - m**2)/np.diag(p) for m, p in sets.values()]
+    changes = np.all([s > 1e-9 for s in spread], axis=0)
     if changes.sum() < 2:
-        raise InputError(f"{changes.sum()} of {len(genes)} genes change in both sets: "
-                         "2 are needed to compare them.")
+        raise InputError(f"{changes.sum()} of {len(genes)} genes differ between the signatures of both sets "
+                         "by more than a 30,000th of their level: 2 are needed, so take the level of each "
+                         "gene off.")
     return changes
 
 # %% ../../nbs/02a_domain.ipynb #8549cdd9
@@ -99,8 +102,13 @@ def shared_components(
     n: int = 20,  # components
 ) -> Shared:
     """Both sets in common coordinates.
-    Raises `InputError` for fewer than 10 samples, missing values, or genes that do not change."""
+    Raises `InputError` for fewer than 10 samples, missing values or genes, or genes that do not change."""
     genes = outside.columns
+    lacking = genes.difference(train.columns)
+    if len(lacking):
+        raise InputError(f"The training signatures lack {len(lacking)} of {len(genes)} genes, "
+                         f"{lacking[0]} for one.")
+    if n < 1: raise InputError(f"{n} components hold nothing: use 1 or more.")
     _enough(outside, "outside samples")
     _enough(train, "training signatures")
     sets = {"train": moments(train, genes), "outside": moments(outside, genes)}
@@ -244,8 +252,8 @@ def _checked(train, outside):
     train, outside = _points(train), _points(outside)
     for x, which in ((outside, "outside samples"), (train, "training signatures")):
         _enough(x, which)
-        if not np.isfinite(x).all():
-            raise InputError(f"The {which} hold missing or infinite values: "
+        if not (np.abs(x) < 1e150).all():
+            raise InputError(f"The {which} hold missing or infinite values, or such as overflow: "
                              "fill them or leave these samples out.")
     if train.shape[1] != outside.shape[1]:
         raise InputError(f"Training points have {train.shape[1]} coordinates and outside points "
@@ -336,7 +344,7 @@ def effective_size(
 ) -> float:  # between 1 and their number
     "Kish's effective sample size: how many equally weighted rows would be as precise."
     w = np.asarray(weights, dtype=float)
-    return float(w.sum()**2/(w @ w))
+    return 0.0 if not w.any() else float(w.sum()**2/(w @ w))
 
 # %% ../../nbs/02a_domain.ipynb #4eea8eef
 def domain_ratios(

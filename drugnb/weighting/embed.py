@@ -25,10 +25,17 @@ N_COMPONENTS = 50
 def principal_components(
     signatures: pd.DataFrame,  # signatures x genes
 ) -> tuple[PCA, np.ndarray]:  # the fitted transform, and signatures x components
-    "The leading principal components, at most `N_COMPONENTS`."
-    n, p = signatures.shape
+    """The leading principal components, at most `N_COMPONENTS`.
+    Raises `InputError` for fewer than two signatures, missing values, or signatures that are all the same."""
+    (n, p), x = signatures.shape, signatures.to_numpy(np.float64)
+    if n < 2: raise InputError(f"Components need two signatures or more: there are {n}.")
+    if not (np.abs(x) < 1e150).all():  # squares of larger ones overflow
+        raise InputError("The expression holds missing or infinite values, or such as overflow: fill them, "
+                         "or drop these genes.")
+    if (x == x[0]).all():
+        raise InputError(f"All {n} signatures are the same: there is nothing to tell them apart by.")
     pca = PCA(min(N_COMPONENTS, n - 1, p), svd_solver="covariance_eigh" if n >= p else "full")
-    return pca, pca.fit_transform(signatures.to_numpy(np.float64))
+    return pca, pca.fit_transform(x)
 
 # %% ../../nbs/01_embed.ipynb #96d19f4b
 def check_perplexity(
@@ -40,17 +47,26 @@ def check_perplexity(
         raise InputError(f"Perplexity {perplexity} does not fit {n} signatures: use one above 1 and up to "
                          f"{(n - 1)//3}, a third of their number.")
 
+def _finite_map(xy, index):
+    "Coordinates as a table. Raises `InputError` where the optimisation did not end in numbers."
+    if not np.isfinite(xy).all():
+        raise InputError("The map does not come out in finite numbers, since distances between "
+                         "signatures are too large or too small: bring the expression to a common unit.")
+    return pd.DataFrame(np.asarray(xy, dtype=np.float32), index, ["x", "y"])
+
 def embed(
     signatures: pd.DataFrame,  # signatures x genes
     perplexity: float = 30,  # neighbours each point attends to
     seed: int = 0,  # of the random draws
     n_jobs: int = 1,  # more are faster but give other coordinates
 ) -> pd.DataFrame:  # x and y as float32, one row a signature
-    "A t-SNE map. Raises `InputError` for a perplexity above a third of the signatures."
+    """A t-SNE map. Raises `InputError` for a perplexity above a third of the signatures, a single gene, and
+    as `principal_components`."""
     check_perplexity(len(signatures), perplexity)
+    if signatures.shape[1] < 2: raise InputError("A map needs two genes or more: there is one.")
     _, components = principal_components(signatures)
     tsne = openTSNE.TSNE(perplexity=perplexity, initialization="pca", random_state=seed, n_jobs=n_jobs)
-    return pd.DataFrame(np.asarray(tsne.fit(components), dtype=np.float32), signatures.index, ["x", "y"])
+    return _finite_map(tsne.fit(components), signatures.index)
 
 # %% ../../nbs/01_embed.ipynb #7018f2ed
 def place(
@@ -61,12 +77,17 @@ def place(
 ) -> pd.DataFrame:  # x and y of the new signatures
     "Coordinates of new signatures on a saved map, which stays as it is. Raises `InputError` as `embed` does."
     check_perplexity(len(signatures), perplexity)
+    lacking = signatures.columns.difference(new.columns)
+    if len(lacking):
+        raise InputError(f"The new signatures lack {len(lacking)} of {signatures.shape[1]} genes, "
+                         f"{lacking[0]} for one.")
     pca, components = principal_components(signatures)
     affinities = openTSNE.affinity.PerplexityBasedNN(components, perplexity=perplexity, random_state=0)
     old = openTSNE.TSNEEmbedding(xy.loc[signatures.index].to_numpy(np.float64), affinities, random_state=0)
-    moved = pca.transform(new[signatures.columns].to_numpy(np.float64))
-    placed = old.transform(moved, perplexity=min(5, perplexity))
-    return pd.DataFrame(np.asarray(placed, dtype=np.float32), new.index, ["x", "y"])
+    moved = new[signatures.columns].to_numpy(np.float64)
+    if not np.isfinite(moved).all():
+        raise InputError("The new signatures hold missing or infinite values: fill them, or leave them out.")
+    return _finite_map(old.transform(pca.transform(moved), perplexity=min(5, perplexity)), new.index)
 
 # %% ../../nbs/01_embed.ipynb #a6c8f913
 def other_signatures(

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 import seaborn as sns
 from sklearn.neighbors import NearestNeighbors
 
-from ..core.style import styled
+from ..core.style import plain_html, styled
 from .choose import best, GROUPINGS
 from .cluster import cluster_table, enrichment, k_distances, knee_eps
 from .compare import by_clustering, headline, judged_by, row_of
@@ -413,9 +413,9 @@ def _hover_text(xy, labels, samples, mechanisms):
              "cell line": samples.get("cell"), "mechanism": mechanisms.fillna("unknown"),
              "cluster": labels.map(lambda c: "noise" if c < 0 else c),
              "viability": samples.viability.map("{:.2f}".format)}
-    text = pd.Series(xy.index.astype(str), xy.index)
+    text = pd.Series(xy.index.map(plain_html), xy.index)
     for part, values in parts.items():
-        if values is not None: text = text + f"<br>{part}: " + values.astype(str).to_numpy()
+        if values is not None: text = text + f"<br>{part}: " + values.map(plain_html).to_numpy()
     return text
 
 def interactive_map(

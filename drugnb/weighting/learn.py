@@ -135,12 +135,20 @@ def learn_weights(
     n_folds: int = 5,  # fewer if there are fewer units
     seed: int = 0,  # of the folds
 ) -> Weights:  # one a signature, the same within a cluster
-    "Cluster weights that predict held-out units best. Raises `InputError` for fewer than two units."
+    """Cluster weights that predict held-out units best. Raises `InputError` for fewer than two units, missing
+    values, viabilities that do not differ, and a loss that is no number."""
     folds, codes = fold_numbers(units, n_folds, seed), pd.factorize(np.asarray(clusters))[0]
+    if not (np.isfinite(x).all() and np.isfinite(y).all() and (codes >= 0).all()):
+        raise InputError("Weights cannot be learned from missing or infinite values: "
+                         "leave out signatures without expression, viability or cluster.")
+    if np.ptp(y) == 0: raise InputError("Weights cannot be learned from viabilities that are all the same.")
     data = held_out(fold_statistics(x - x.mean(0), y, codes, folds))
     n = len(data.share)
     start, bounds = np.append(np.zeros(n), np.log(100)), [(-5, 5)]*n + [(np.log(0.01), np.log(1e7))]
     with threadpool_limits(1):  # small matrices: threads would only get in each other's way
         found = minimize(held_out_loss, start, (data, worst, shrink), "L-BFGS-B", jac=True, bounds=bounds,
                          options={"maxiter": 100, "ftol": 1e-6})
+    if not np.isfinite(found.fun):
+        raise InputError("The weights cannot be learned, since the held-out error overflows: "
+                         "bring expression and viability to a common unit.")
     return as_weights(np.exp(found.x[codes]))

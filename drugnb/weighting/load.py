@@ -4,19 +4,20 @@
 
 # %% auto #0
 __all__ = ['IDENTITY', 'FEW', 'HARDLY_ANY', 'UNITS', 'BESIDE', 'APART', 'INTERCEPTS', 'ENOUGH', 'PLENTY', 'MATRICES',
-           'ANNOTATIONS', 'REQUIRED', 'OPTIONAL', 'CMAP', 'KEYS', 'CALLED', 'BY_PRODUCTS', 'READING', 'Study',
-           'described', 'sample_compounds', 'treated_alike', 'joined', 'known_mechanisms', 'left_over', 'match_rows',
-           'in_units', 'with_compound', 'match', 'chosen_ids', 'merged', 'one_id_each', 'one_gene_each', 'shared_genes',
-           'filled', 'checked_expression', 'scale_notes', 'checked_viability', 'is_intercept', 'published_model',
-           'label_notes', 'size_notes', 'compound_notes', 'table_keys', 'one_side', 'both_sides', 'assemble',
-           'save_study', 'kept_tables', 'load_study', 'find_files', 'unit_in_name', 'with_amounts', 'with_key',
-           'read_samples', 'read_compounds', 'read_gene_info', 'gene_column', 'number_column', 'read_coefficients',
-           'read_tables', 'folder_settings', 'files_notes', 'files_provenance', 'read_folder', 'open_study']
+           'ANNOTATIONS', 'ABOUT', 'TOLD', 'REQUIRED', 'OPTIONAL', 'CMAP', 'KEYS', 'CALLED', 'BY_PRODUCTS', 'READING',
+           'Study', 'described', 'sample_compounds', 'treated_alike', 'joined', 'known_mechanisms', 'left_over',
+           'match_rows', 'in_units', 'with_compound', 'match', 'chosen_ids', 'merged', 'one_id_each', 'one_gene_each',
+           'shared_genes', 'filled', 'checked_expression', 'scale_notes', 'checked_viability', 'is_intercept',
+           'published_model', 'label_notes', 'size_notes', 'compound_notes', 'table_keys', 'one_side', 'both_sides',
+           'assemble', 'kept_path', 'save_study', 'kept_about', 'kept_tables', 'load_study', 'find_files',
+           'unit_in_name', 'with_amounts', 'with_key', 'read_samples', 'read_compounds', 'read_gene_info',
+           'gene_column', 'number_column', 'read_coefficients', 'read_tables', 'folder_settings', 'files_notes',
+           'identities', 'files_provenance', 'remember', 'read_folder', 'open_study']
 
 # %% ../../nbs/00_load.ipynb #a0f91e5a
-import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -26,8 +27,8 @@ import pandas as pd
 import pyarrow as pa
 
 from drugnb.core.artefacts import (
-    atomic, differences, digest, first_line, frame_key, load_frame, load_matrix, provenance, RunFolder,
-    save_frame, save_matrix,
+    checksum_of, digest, file_identity, file_stamp, first_line, frame_key, load_frame, load_matrix,
+    other_versions, outdated, provenance, read_json, RunFolder, save_frame, save_matrix, write_json,
 )
 from drugnb.core.identity import (
     amounts, by_symbol, compound_groups, DOSE_UNITS, gene_symbols, is_missing, named_columns, oriented,
@@ -551,52 +552,73 @@ def assemble(
 
 # %% ../../nbs/00_load.ipynb #944c38c1
 MATRICES, ANNOTATIONS = ("signatures", "outside"), ("samples", "outside_samples", "compounds")
+ABOUT, TOLD = "study.json", ("name", "report", "key", "map_key")  # what it tells of a study
+
+def kept_path(
+    folder: Path,  # the run folder
+    table: str,  # of a study
+) -> Path:
+    "Where a table of a study is kept."
+    return folder/f"study_{table}.{'arrow' if table in MATRICES else 'parquet'}"
 
 def save_study(
     study: Study,  # a checked study
     store: RunFolder,  # with a path
     made_from: dict,  # provenance of the tables
+    files: dict | None = None,  # identity of each file that was read, see `identities`
+    why: str = "not there yet",  # why it is kept (again)
 ):
     "Keep a checked study; one that Arrow cannot hold (numbers and words in a column) is only noted."
-    about = {k: getattr(study, k) for k in ("name", "report", "key", "map_key")} | {"made_from": made_from}
-    folder = store.path
+    tables = {t: getattr(study, t) for t in (*MATRICES, *ANNOTATIONS)}
+    if study.coefficients is not None: tables["coefficients"] = study.coefficients.to_frame("coefficient")
     try:
-        for t in MATRICES: save_matrix(getattr(study, t), folder/f"study_{t}.arrow", made_from)
-        for t in ANNOTATIONS: save_frame(getattr(study, t), folder/f"study_{t}.parquet", made_from)
+        for t, table in tables.items():
+            (save_matrix if t in MATRICES else save_frame)(table, kept_path(store.path, t), made_from)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as e:
         store.note(f"the study cannot be kept and is read each time ({first_line(e)})")
         return
-    if study.coefficients is not None:
-        save_frame(study.coefficients.to_frame("coefficient"), folder/"study_coefficients.parquet", made_from)
-    with atomic(folder/"study.json") as part: part.write_text(json.dumps(about))
-    store.say("study", "computed", "read, checked and saved")
+    about = {k: getattr(study, k) for k in TOLD} | {"made_from": made_from, "files": files or {}}
+    sums = {t: checksum_of(kept_path(store.path, t)) for t in tables}
+    write_json(store.path/ABOUT, about | {"tables": sums})
+    store.say("study", "computed", f"read, checked and saved ({why})")
 
 # %% ../../nbs/00_load.ipynb #35e64e1f
+def kept_about(
+    store: RunFolder,  # with a path
+) -> tuple[dict, str]:  # {} where there is nothing or it is not whole; why
+    "What is said of a kept study."
+    path = store.path/ABOUT
+    if not path.is_file(): return {}, "not there yet"
+    try: return read_json(path), ""
+    except InputError as e: return {}, f"{ABOUT} is damaged: {first_line(e.__cause__)}"
+
 def kept_tables(
     folder: Path,  # the run folder
-) -> dict[str, tuple[pd.DataFrame, dict]]:  # each table, and what it was made from
-    "The tables of a kept study. Raises `InputError` or `OSError` for one that is missing or not whole."
-    tables = {t: load_matrix(folder/f"study_{t}.arrow") for t in MATRICES}
-    tables |= {t: load_frame(folder/f"study_{t}.parquet") for t in ANNOTATIONS}
-    published = folder/"study_coefficients.parquet"
-    return tables | ({"coefficients": load_frame(published)} if published.exists() else {})
+    sums: dict[str, str],  # checksum of each table, by name
+) -> dict[str, pd.DataFrame]:
+    "The tables of a kept study. Raises `ValueError` for one that is missing, damaged or not the one kept."
+    for t, known in sums.items():
+        path, found = kept_path(folder, t), None
+        with suppress(OSError, ValueError): found = checksum_of(path)
+        if found != known: raise ValueError(f"{path.name} is missing, or is not the table that was kept")
+    return {t: (load_matrix if t in MATRICES else load_frame)(kept_path(folder, t))[0] for t in sums}
 
 def load_study(
     store: RunFolder,  # with a path
     wanted: dict,  # provenance that is asked for
-) -> Study | None:  # None where it is not there, not whole or made from something else
+) -> tuple[Study | None, str]:  # None where it is not there, not whole or made from something else; why
     "The study that was kept."
+    about, why = kept_about(store)
+    why = why or outdated(about.get("made_from"), wanted)
+    if why: return None, why
     try:
-        about, tables = json.loads((store.path/"study.json").read_text()), kept_tables(store.path)
-        made_from = about["made_from"]
-        if made_from.get("layout") != wanted["layout"] or differences(made_from, wanted): return None
-    except (OSError, ValueError, KeyError): return None
-    fits = {t: frame for t, (frame, made_from) in tables.items() if made_from.get("key") == wanted["key"]}
-    if not {*MATRICES, *ANNOTATIONS} <= set(fits): return None
-    if "coefficients" in fits: fits["coefficients"] = fits["coefficients"]["coefficient"]
-    store.say("study", "reloaded", "reloaded, its tables have not changed")
-    about["report"] = tuple(about["report"])
-    return Study(**{k: about[k] for k in ("name", "report", "key", "map_key")}, **fits)
+        tables = kept_tables(store.path, about["tables"])
+        if "coefficients" in tables: tables["coefficients"] = tables["coefficients"]["coefficient"]
+        study = Study(**{k: about[k] for k in TOLD} | {"report": tuple(about["report"])}, **tables)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as e: return None, first_line(e)
+    store.say("study", "reloaded",
+              f"reloaded, its tables have not changed{other_versions(about['made_from'])}")
+    return study, ""
 
 # %% ../../nbs/00_load.ipynb #c7059a20
 REQUIRED = ("signatures", "siginfo")
@@ -814,15 +836,38 @@ def files_notes(
     return notes + ([f"tables in {folder.name} that are not read: {some(unread, 5)}"] if unread else [])
 
 # %% ../../nbs/00_load.ipynb #e539befd
+def identities(
+    files: dict[str, Path | None],  # from `find_files`
+    known: dict,  # what this function returned earlier, if anything
+) -> dict[str, dict | None]:  # see `core.artefacts.file_identity`
+    "What identifies the files of a study."
+    return {t: f and file_identity(f, known.get(t)) for t, f in files.items()}
+
 def files_provenance(
     name: str,  # the study's name
-    files: dict[str, Path | None],  # from `find_files`
+    found: dict[str, dict | None],  # from `identities`
     settings: dict[str, str],  # see `read_settings`
+    ordered: bool = True,  # samples and genes in alphabetical order?
 ) -> dict:  # see `core.artefacts.provenance`
     "What a study that is read from these files is made from."
-    stamps = {t: [str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for t, f in files.items() if f}
-    return provenance("study", [digest(stamps)], {"name": name, **{k: settings[k] for k in READING}})
+    content = {t: f and [f["name"], f["digest"]] for t, f in found.items()}
+    how = {"name": name, "ordered": ordered, **{k: settings[k] for k in READING}}
+    return provenance("study", [digest(content)], how)
 
+def _keep(study, store, made_from, files, found, why):
+    "Keep a study, unless its tables changed while they were read."
+    changed = [f.name for t, f in files.items() if f and file_stamp(f) != found[t]["stamp"]]
+    if changed: store.note(f"the study is not kept, for {changed[0]} changed while it was read")
+    else: save_study(study, store, made_from, found, why)
+
+def remember(
+    store: RunFolder,  # with a kept study
+    found: dict,  # from `identities`
+):
+    "Keep new stamps of unchanged files, so that they need not be hashed again; a read-only folder stays."
+    with suppress(InputError): write_json(store.path/ABOUT, {**kept_about(store)[0], "files": found})
+
+# %% ../../nbs/00_load.ipynb #5f0c1a77
 def read_folder(
     folder: Path | str,  # holds the tables
     store: RunFolder | None = None,  # keeps the checked study, so that the next reading takes no time
@@ -835,14 +880,19 @@ def read_folder(
         raise InputError(f"There is no folder {folder}: give the one that holds the tables.")
     s, said = folder_settings(folder, settings or read_settings())
     name, files = name or folder.resolve().name, find_files(folder, s)
-    made_from, keeps = files_provenance(name, files, s), store is not None and store.path
     maps = [p for ending in (".pkl", ".parquet") for p in sorted(folder.glob(s["saved_maps"] + ending))]
-    study = load_study(store, made_from) if keeps else None
+    ordered = not any(p.suffix == ".pkl" for p in maps)  # a pickled map knows no ids
+    study = None
+    if store is not None and store.path:
+        known = kept_about(store)[0].get("files", {})
+        found = identities(files, known)
+        made_from = files_provenance(name, found, s, ordered)
+        study, why = load_study(store, made_from)
+        if study is not None and found != known: remember(store, found)
     if study is None:
-        by_position = any(p.suffix == ".pkl" for p in maps)  # a pickled map knows no ids
-        study = read_tables(name, files, s, ordered=not by_position)
+        study = read_tables(name, files, s, ordered)
         study = replace(study, report=(*said, *files_notes(folder, files, s), *study.report))
-        if keeps: save_study(study, store, made_from)
+        if store is not None and store.path: _keep(study, store, made_from, files, found, why)
     return replace(study, saved_maps=tuple(maps))
 
 # %% ../../nbs/00_load.ipynb #2474c10a

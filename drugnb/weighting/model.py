@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['EDGE', 'NEARLY_NONE', 'ENOUGH_GENES', 'POPULATION', 'NOISE', 'SHARES', 'MARKS', 'MARKED_GENES', 'FORMAT',
-           'LEAST_SHARE', 'OTHER_SCALE', 'REFUSED_SCALE', 'NO_CLAIM', 'MEASURED', 'PARTS', 'compound_shares',
-           'conformal_radius', 'usual_error', 'Calibration', 'evenly', 'held_out_offset', 'rounded', 'calibrate',
-           'interval_coverage', 'repeated_folds', 'coverage', 'Domain', 'fit_domain', 'require_changes',
-           'expression_of', 'Placed', 'completed', 'noise_variance', 'Population', 'population_of', 'discounted',
-           'noisier', 'noisy_radius', 'plate_coverage', 'population_ratio', 'id_marks', 'value_marks', 'Remembered',
-           'remember', 'claims', 'relative_size', 'RidgeModel', 'Reading', 'make_model', 'undiscounted',
-           'measured_rows', 'coverage_sentences', 'save_model', 'load_model']
+           'LEAST_SHARE', 'OTHER_SCALE', 'REFUSED_SCALE', 'NO_CLAIM', 'LEAST_SIGNAL', 'MEASURED', 'PARTS', 'LEFT_OUT',
+           'SHARE', 'DOMAIN', 'COVERAGE', 'compound_shares', 'conformal_radius', 'usual_error', 'Calibration', 'evenly',
+           'held_out_offset', 'rounded', 'calibrate', 'interval_coverage', 'repeated_folds', 'coverage', 'Domain',
+           'fit_domain', 'require_changes', 'expression_of', 'filled_rows', 'Placed', 'completed', 'noise_variance',
+           'Population', 'population_of', 'discounted', 'noisier', 'noisy_radius', 'plate_coverage', 'population_ratio',
+           'id_marks', 'value_marks', 'Remembered', 'remember', 'claims', 'relative_size', 'RidgeModel', 'Reading',
+           'make_model', 'undiscounted', 'measured_rows', 'coverage_sentences', 'calibration_rules', 'model_rules',
+           'model_from', 'save_model', 'load_model']
 
 # %% ../../nbs/04d_model.ipynb #59f9949f
 import json
@@ -30,6 +31,7 @@ from sklearn.isotonic import IsotonicRegression
 from ..core.artefacts import atomic, first_line
 from ..core.evaluate import grouped_splits, span
 from ..core.identity import gene_symbols, group_codes, oriented
+from ..core.schema import checked, Maybe, Numbers, strict_json, Texts
 from ..core.settings import InputError
 from .domain import fit_ratio
 from .load import Study
@@ -255,8 +257,8 @@ class Domain:
         t2: np.ndarray,  # from `place`, one a signature
         q: np.ndarray,  # from `place`, one a signature
     ) -> np.ndarray:  # True where a signature is too far out
-        "Which signatures exceed a limit."
-        return (t2 > self.t2) | (q > self.q + 1e-6*len(self.mean))
+        "Which signatures exceed a limit, or have no distance."
+        return ~((t2 <= self.t2) & (q <= self.q + 1e-6*len(self.mean)))
 
 # %% ../../nbs/04d_model.ipynb #238ac09c
 def _components(x, k, seed):
@@ -324,30 +326,44 @@ def expression_of(
     table: pd.DataFrame,  # signatures x genes in either orientation; gene ids of any kind
     genes: list,  # symbols wanted
 ) -> tuple[pd.DataFrame, np.ndarray]:  # signatures x genes, missing where not measured; which were found
-    "Expression of certain genes. Raises `InputError` when hardly any is in the table, or nothing goes down."
+    "Expression of certain genes. Raises `InputError` when hardly any has a value, or nothing goes down."
     ids = table.index.append(table.columns)
     table = oriented(table.T, ids[gene_symbols(ids).isin(genes)]).T  # `oriented` puts genes into rows
     x = table.set_axis(gene_symbols(table.columns), axis=1)
-    found = pd.Index(genes).isin(x.columns)
+    named = pd.Index(genes).isin(x.columns)
+    try:
+        if not x.columns.is_unique: x = x.T.groupby(level=0, sort=False).mean().T
+        x = x.reindex(columns=genes).astype(float).replace([np.inf, -np.inf], np.nan)
+    except (TypeError, ValueError) as e:
+        raise InputError(f"This table holds what is no number ({first_line(e)}): correct it, or leave it "
+                         "empty.") from e
+    found = x.notna().any().to_numpy()
     if found.mean() < NEARLY_NONE:
         which = f"None of the model's {len(genes)} genes is"
         if found.any(): which = f"Only {found.sum()} of the model's {len(genes)} genes are"
-        raise InputError(f"{which} in this table, which begins {', '.join(map(str, table.columns[:3]))}: "
-                         "name genes by Entrez id or symbol.")
-    if not x.columns.is_unique: x = x.T.groupby(level=0, sort=False).mean().T
-    x = x.reindex(columns=genes).astype(float).replace([np.inf, -np.inf], np.nan)
+        where, begins = "measured in this table, in which the others have no value", table.columns[:3]
+        if named.mean() < NEARLY_NONE: where = f"in this table, which begins {', '.join(map(str, begins))}"
+        raise InputError(f"{which} {where}: name genes by Entrez id or symbol, and give their values.")
     require_changes(x.to_numpy())
-    return x, found & x.notna().any().to_numpy()
+    return x, found
 
 # %% ../../nbs/04d_model.ipynb #ece92680
 ENOUGH_GENES = 0.8  # share of the genes below which a signature is flagged
+
+def filled_rows(
+    x: np.ndarray,  # signatures x genes, missing where not measured
+) -> np.ndarray:  # one truth value a signature
+    "Which signatures have one value for all of their genes, two or more."
+    there = np.isfinite(x)
+    least, most = np.where(there, x, np.inf).min(1), np.where(there, x, -np.inf).max(1)
+    return (least == most) & (there.sum(1) > 1)
 
 class Placed(NamedTuple):
     "Signatures without gaps, and where they lie."
     x: np.ndarray  # signatures x genes, complete
     points: np.ndarray | None  # coordinates in the domain; None without one
     q: np.ndarray  # squared residual, one a signature; 0 without a domain
-    flag: np.ndarray  # outside the domain, or too few genes; missing without a domain
+    flag: np.ndarray  # outside the domain, too few genes, or filled; missing without a domain
 
 def completed(
     x: np.ndarray,  # signatures x genes, missing where not measured
@@ -357,12 +373,13 @@ def completed(
     there = np.isfinite(x)
     if not domain: return Placed(np.where(there, x, 0), None, np.zeros(len(x)), np.full(len(x), pd.NA))
     whole, points = np.where(there, x, 0.0), np.zeros((len(x), len(domain.variances)))
-    q, flag = np.zeros(len(x)), there.mean(1) < ENOUGH_GENES
+    q, flag = np.zeros(len(x)), (there.mean(1) < ENOUGH_GENES) | filled_rows(x)
     patterns, which = np.unique(there, axis=0, return_inverse=True)
     for i, found in enumerate(patterns):
         at = np.flatnonzero(which.ravel() == i)
-        if not found.any(): continue  # nothing is known of it: it is flagged, and lies in the middle
-        points[at], t2, q[at] = domain.place(whole[at], found)
+        if not found.any(): continue  # nothing is known of it: it is flagged, and not predicted
+        with np.errstate(over="ignore", invalid="ignore"):  # a distance without end is outside
+            points[at], t2, q[at] = domain.place(whole[at], found)
         flag[at] |= domain.outside(t2, q[at])
     whole = np.where(there, whole, domain.expect(points))
     return Placed(whole, points, q, flag)
@@ -491,8 +508,8 @@ def value_marks(
     x: np.ndarray,  # signatures x genes
 ) -> tuple[np.ndarray, np.ndarray]:  # uint32, one a signature; which of them have values to be known by
     "A short mark of each row of numbers, rounded to 0.01."
-    known = np.isfinite(x).all(1) & (np.abs(x) >= 0.005).sum(1).astype(bool)
-    coarse = pd.DataFrame(np.where(known[:, None], np.round(x*100), 0).astype(np.int64))
+    known = (np.abs(x) < 1e15).all(1) & (np.abs(x) >= 0.005).any(1)  # beyond 1e15 nothing is rounded to 0.01
+    coarse = pd.DataFrame(np.round(np.where(known[:, None], x, 0)*100).astype(np.int64))
     return (pd.util.hash_pandas_object(coarse, index=False).to_numpy() >> 32).astype("<u4"), known
 
 @dataclass(frozen=True)
@@ -502,14 +519,17 @@ class Remembered:
     ids: str  # marks of ids, rising, in base64
     values: str  # marks of values, likewise
 
+    def marks(self) -> dict[str, np.ndarray]:  # "id", "values" -> uint32, rising
+        "All marks as numbers. Raises `ValueError` for what is no base64 of them."
+        return {name: np.frombuffer(b64decode(text, validate=True), "<u4")
+                for name, text in (("id", self.ids), ("values", self.values))}
+
     def known(self,
         ids,  # of signatures
         x: np.ndarray,  # their values, signatures x `genes`
     ) -> pd.DataFrame:  # a row a signature: is its id, and are its values, one of training's?
         "Which signatures training had."
-        ours = {name: np.frombuffer(b64decode(text), "<u4") for name, text in
-                (("id", self.ids), ("values", self.values))}
-        marks, usable = value_marks(x)
+        ours, (marks, usable) = self.marks(), value_marks(x)
         return pd.DataFrame({"id": np.isin(id_marks(ids), ours["id"]),
                              "values": np.isin(marks, ours["values"]) & usable})
 
@@ -531,7 +551,8 @@ FORMAT = 2  # of the file; 1 had no held-out predictions
 LEAST_SHARE = 0.5  # of signal in a set's predictions, below which no claim is made
 OTHER_SCALE, REFUSED_SCALE = 3.0, 10.0  # size of values over training's: no claim, and no prediction
 NO_CLAIM = {
-    "calibration": "none: no calibration", "domain": "none: outside the domain",
+    "calibration": "none: no calibration", "unchecked": "none: no domain to compare with",
+    "unbounded": "none: too few compounds for this level", "domain": "none: outside the domain",
     "genes": "none: too few genes", "scale": "none: values of another size than in training",
     "spread": "none: predictions spread more than in training", "seen": "none: a training signature",
 }
@@ -543,15 +564,18 @@ def claims(
     share: float,  # of signal in the predictions of the set
     scale: float,  # size of the values over that in training
     seen: np.ndarray,  # which are training signatures
+    radius: np.ndarray,  # half the width of each interval
 ) -> np.ndarray:  # text, one a signature
     "What each interval was calibrated on, or why it claims nothing."
     n = len(genes)
     if not calibration: return np.full(n, NO_CLAIM["calibration"], dtype=object)
     claim = np.full(n, f"held-out {calibration.left_out}", dtype=object)
-    if share < LEAST_SHARE: claim[:] = NO_CLAIM["spread"]
-    claim[np.equal(placed.flag, True)] = NO_CLAIM["domain"]
+    if not share >= LEAST_SHARE: claim[:] = NO_CLAIM["spread"]
+    claim[~np.isfinite(radius)] = NO_CLAIM["unbounded"]
+    if placed.points is None: claim[:] = NO_CLAIM["unchecked"]
+    else: claim[placed.flag.astype(bool)] = NO_CLAIM["domain"]
     if not 1/OTHER_SCALE <= scale <= OTHER_SCALE: claim[:] = NO_CLAIM["scale"]
-    claim[genes < ENOUGH_GENES] = NO_CLAIM["genes"]
+    claim[~(genes >= ENOUGH_GENES)] = NO_CLAIM["genes"]
     claim[seen] = NO_CLAIM["seen"]
     return claim
 
@@ -567,7 +591,8 @@ def relative_size(
     at = np.isfinite(x).any(0) & (usual > 1e-9)
     if (x[:, at] > 0).any() or (x[:, at] < 0).any(): at &= np.nansum(np.abs(x), axis=0) > 0
     if not at.any(): return 1.0
-    ratio = float(np.median(np.sqrt(np.nanmean(x[:, at]**2, axis=0))/usual[at]))
+    with np.errstate(over="ignore"): squares = np.nanmean(x[:, at]**2, axis=0)
+    ratio = float(np.median(np.sqrt(squares)/usual[at]))
     if 1/REFUSED_SCALE <= ratio <= REFUSED_SCALE: return ratio
     raise InputError(f"The values of this table are {ratio:.2g} times as large as those that the model was "
                      "trained on: give z-scores, or log fold changes, as there.")
@@ -597,8 +622,10 @@ class Reading(NamedTuple):
     "What a model makes of a table by its coefficients alone."
     table: pd.DataFrame  # signatures x the model's genes, missing where not measured
     placed: Placed  # where they lie
-    predicted: np.ndarray  # viability, less the offset of the calibration
+    predicted: np.ndarray  # viability, less the offset of the calibration; missing for hardly a gene
     noise: np.ndarray  # variance of each prediction that training does not have
+
+LEAST_SIGNAL = 1e-3  # share of signal in a prediction below which it says nothing of its set
 
 def _discounts(model):
     "Does a model know what held-out predictions look like? Models of old do not."
@@ -611,11 +638,16 @@ def read(self: RidgeModel,
     "What the coefficients say of a table. Raises `InputError` for genes or values that are not the model's."
     table, _ = expression_of(signatures, self.genes)
     placed = completed(table.to_numpy(), self.domain)
-    predicted = placed.x @ np.array(self.coefficients) + self.intercept
+    with np.errstate(over="ignore", invalid="ignore"):
+        predicted = placed.x @ np.array(self.coefficients) + self.intercept
+    known = np.isfinite(predicted) & (table.notna().mean(axis=1).to_numpy() >= NEARLY_NONE)
+    predicted = np.where(known, predicted, np.nan)
     if not _discounts(self): return Reading(table, placed, predicted, np.zeros(len(table)))
-    noise = noise_variance(self.coefficients, self.domain, placed.q) if self.domain else 0*predicted
+    noise = noise_variance(self.coefficients, self.domain, placed.q) if self.domain else np.zeros(len(table))
+    noise = np.where(np.isnan(noise), np.inf, noise)
     return Reading(table, placed, predicted - self.calibration.offset, noise)
 
+# %% ../../nbs/04d_model.ipynb #c96cd1c4
 @patch
 def seen(self: RidgeModel,
     table: pd.DataFrame,  # signatures x the model's genes
@@ -629,9 +661,11 @@ def population(self: RidgeModel,
     reading: Reading,  # of a set of signatures; those that training had do not count
 ) -> Population | None:  # None for a set too small, and for models of old
     "What a set's predictions say of it."
-    new = ~self.seen(reading.table)["values"].to_numpy()
-    if not _discounts(self) or new.sum() < POPULATION: return None
-    return population_of(reading.predicted[new], reading.noise[new], self.calibration.moments()[1])
+    if not _discounts(self): return None
+    variance, new = self.calibration.moments()[1], ~self.seen(reading.table)["values"].to_numpy()
+    new &= np.isfinite(reading.predicted) & (LEAST_SIGNAL*reading.noise <= variance)
+    if new.sum() < POPULATION: return None
+    return population_of(reading.predicted[new], reading.noise[new], variance)
 
 # %% ../../nbs/04d_model.ipynb #4e74b5ca
 def _share(model, population):
@@ -642,7 +676,7 @@ def _share(model, population):
 
 def _intervals(model, reading, population, level):
     "Viability and half the width of its interval; missing without a calibration."
-    if not model.calibration: return reading.predicted, np.nan
+    if not model.calibration: return reading.predicted, np.full(len(reading.predicted), np.nan)
     if not _discounts(model): return reading.predicted, model.calibration.radius(reading.predicted, level)
     viability, shares = discounted(reading.predicted, reading.noise, model.calibration, population)
     return viability, noisy_radius(model.calibration, viability, shares, level)
@@ -658,17 +692,19 @@ def predict(self: RidgeModel,
     if like is not None and not _discounts(self):
         raise InputError("This model has no held-out predictions to compare a set with: run the study again.")
     reading = self.read(signatures)
+    size = relative_size(reading.table.to_numpy(), self.domain)
     population = None if alone else self.population(reading if like is None else self.read(like))
     viability, radius = _intervals(self, reading, population, level)
     seen, there = self.seen(reading.table), reading.table.notna()
     flag = pd.array(reading.placed.flag, dtype="boolean")
     out = pd.DataFrame({"viability": viability, "low": viability - radius, "high": viability + radius,
                         "outside_domain": flag}, reading.table.index)
-    size, share = relative_size(reading.table.to_numpy(), self.domain), _share(self, population)
+    share = _share(self, population)
     out["claim"] = claims(reading.placed, there.mean(axis=1).to_numpy(), self.calibration, share, size,
-                          seen["values"].to_numpy())
+                          seen["values"].to_numpy(), radius)
     out["linear"] = reading.predicted + (self.calibration.offset if self.calibration else 0)
-    out.attrs |= {"genes_found": float(there.any().mean()), "size": size, "share": share,
+    out.attrs |= {"genes_found": float(there.any().mean()), "values_found": float(there.to_numpy().mean()),
+                  "size": size, "share": share,
                   "spread": population.spread if population else np.nan, "seen_ids": int(seen["id"].sum())}
     return out
 
@@ -718,60 +754,113 @@ MEASURED = ["coverage", "coverage_low", "coverage_high", "width", "compounds", "
 def measured_rows(
     table: pd.DataFrame,  # where x coverage, from `05a_compare`
 ) -> list[dict]:  # a row a place, for `RidgeModel.measured`
-    "A table of coverages, to be kept in a model."
+    "A table of coverages, to be kept in a model; None where a number is missing or infinite."
+    def known(row): return [v if np.isfinite(v) else None for v in rounded(row)]
     numbers = table[MEASURED].astype(float)
-    return [{"where": str(where), **dict(zip(MEASURED, rounded(row)))}
+    return [{"where": str(where), **dict(zip(MEASURED, known(row)))}
             for where, row in zip(table.index, numbers.to_numpy())]
+
+def _width(row):
+    "The mean width of intervals, in words."
+    return "every interval unbounded" if row["width"] is None else f"mean width {row['width']:.2f}"
 
 def coverage_sentences(
     measured: list[dict],  # from `measured_rows`
 ) -> list[str]:
-    "How often intervals held what was measured, in sentences."
+    "How often intervals held what was measured, in sentences; none where coverage was not measured."
     return [f"{row['level']:.0%} intervals held {span(pd.Series(row), 'coverage')} of what was measured, "
-            f"{row['where']} ({row['compounds']:.0f} compounds, mean width {row['width']:.2f})."
-            for row in measured]
+            f"{row['where']} ({row['compounds']:.0f} compounds, {_width(row)})."
+            for row in measured if row["coverage"] is not None]
 
 # %% ../../nbs/04d_model.ipynb #16d1bccb
 PARTS = {"calibration": Calibration, "domain": Domain, "remembered": Remembered}
+LEFT_OUT = ("compounds", "plates")  # what calibration may have left out
+SHARE = Numbers(least=0, most=1)
+DOMAIN = {
+    "mean": Numbers(("genes",)), "scale": Numbers(("genes",), positive=True), "noise": Numbers(least=0),
+    "components": Numbers(("axes", "genes")), "variances": Numbers(("axes",), positive=True),
+    "t2": Numbers(least=0), "q": Numbers(least=0),
+}
+def _told(rule): return Maybe(rule, absent=False)  # null where it could not be measured
 
+COVERAGE = {"where": Texts(), "compounds": Numbers(least=1, whole=True), "level": SHARE,
+            "coverage": _told(SHARE), "coverage_low": _told(SHARE), "coverage_high": _told(SHARE),
+            "width": _told(Numbers(least=0))}
+
+def calibration_rules(
+    later,  # what becomes of a rule of a field that the first format had not
+) -> dict:  # field -> rule
+    "What a calibration may hold."
+    return {
+        "at": Numbers(("steps",), rising=True), "usual": Numbers(("steps",), positive=True),
+        "scores": Numbers(("errors",), least=0), "compounds": Numbers(("errors",), least=0, whole=True),
+        "components": Numbers(("errors", "axes"), empty=True),
+        "predicted": later(Numbers(("errors",))), "measured": later(Numbers(("errors",))),
+        "offset": later(Numbers()), "left_out": later(Texts(among=LEFT_OUT)),
+    }
+
+def model_rules(
+    format: int,  # of the file
+) -> dict:  # field -> rule
+    "What a model's file may hold."
+    def later(rule): return rule if format > 1 else Maybe(rule)
+    def part(rule): return Maybe(rule, absent=format == 1)
+    text = Texts(blank=True)
+    return {
+        "genes": Texts(("genes",), unique=True), "coefficients": Numbers(("genes",)), "intercept": Numbers(),
+        "alpha": Numbers(least=0), "weighting": text, "trained_on": text, "study_key": text,
+        "n": Numbers(least=1, whole=True), "chosen_by": later(text),
+        "calibration": part(calibration_rules(later)), "domain": part(DOMAIN), "measured": later([COVERAGE]),
+        "remembered": part({"genes": Texts(("marked",), unique=True), "ids": text, "values": text}),
+        "version": later(text), "format": later(Numbers(least=1, whole=True)),
+    }
+
+# %% ../../nbs/04d_model.ipynb #b4c31804
+def _require_parts(model):
+    "Raise `ValueError` where a model's parts do not fit each other."
+    c, d = model.calibration, model.domain
+    again = model.genes and gene_symbols(pd.Index(model.genes)).duplicated()
+    if again.any(): raise ValueError(f"genes holds {model.genes[again.argmax()]!r} under two names")
+    if c and bool(c.components) != bool(d): raise ValueError("calibration.components and domain do not fit")
+    if d and not np.allclose(d.components @ np.transpose(d.components), np.eye(len(d.variances)), atol=1e-3):
+        raise ValueError("domain.components are not orthonormal")
+    for row in model.measured:
+        ends = [v for v in (row["coverage_low"], row["coverage"], row["coverage_high"]) if v is not None]
+        if ends != sorted(ends): raise ValueError(f"measured has a coverage outside its interval, {ends}")
+    if not model.remembered: return
+    other = [gene for gene in model.remembered.genes if gene not in model.genes]
+    if other: raise ValueError(f"remembered.genes holds {other[0][:40]!r}, which is no gene of the model")
+    for marks in model.remembered.marks().values():
+        if (np.diff(marks.astype(np.int64)) <= 0).any(): raise ValueError("remembered marks are not rising")
+
+def model_from(
+    fields: dict,  # of a file
+) -> RidgeModel:
+    "A model from its fields. Raises `ValueError` for what is none, `InputError` for a later version's."
+    format = fields.get("format", 1) if isinstance(fields, dict) else 1
+    if format == 1 and "format" not in fields and "version" in fields: raise ValueError("format is missing")
+    if checked(format, Numbers(least=1, whole=True), "format") > FORMAT:
+        raise InputError("was made by a later version of drugnb: update it.")
+    checked(fields, model_rules(format))
+    known = {k: v for k, v in fields.items() if v is not None} | {"format": format}
+    for name, kind in PARTS.items():
+        if name in known: known[name] = kind(**{k: v for k, v in known[name].items() if v is not None})
+    model = RidgeModel(**known)
+    _require_parts(model)
+    return model
+
+# %% ../../nbs/04d_model.ipynb #fed95266
 def save_model(
     model: RidgeModel,  # a fitted model
     path: Path | str,  # a .json file
 ):
-    "Write a model as JSON, atomically: one line a field."
+    "Write a model as JSON, atomically, one line a field. Raises `InputError` for one that has no numbers."
+    try: model_from(asdict(model))
+    except ValueError as e:
+        raise InputError(f"The model cannot be saved ({first_line(e)}): the training signatures or their "
+                         "viabilities do not determine it.") from e
     fields = [f"{json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in asdict(model).items()]
     with atomic(path) as part: part.write_text("{\n" + ",\n".join(fields) + "\n}\n")
-
-def _sizes_agree(model):
-    "Do a model's lists fit each other?"
-    genes, c, d = len(model.genes), model.calibration, model.domain
-    agree = [len(model.coefficients) == genes > 0]
-    if c: agree += [len(c.at) == len(c.usual) > 0, len(c.scores) == len(c.compounds),
-                    len(c.predicted) == len(c.measured), len(c.predicted) in (0, len(c.scores))]
-    if d: agree += [len(d.mean) == len(d.scale) == genes, np.shape(d.components) == (len(d.variances), genes)]
-    if c and d: agree.append(np.shape(c.components) == (len(c.scores), len(d.variances)))
-    if model.remembered: agree.append(set(model.remembered.genes) <= set(model.genes))
-    return all(agree)
-
-def _numbers_are_finite(model):
-    "Are the numbers that a prediction needs numbers?"
-    c, d = model.calibration, model.domain
-    lists = [model.coefficients, [model.intercept, model.alpha]]
-    if c: lists += [c.at, c.usual, c.scores, c.predicted, c.measured, [c.offset]]
-    if d: lists += [d.mean, d.scale, d.variances, np.ravel(d.components), [d.noise, d.t2, d.q]]
-    return all(np.isfinite(np.asarray(v, float)).all() for v in lists)
-
-# %% ../../nbs/04d_model.ipynb #b4c31804
-def _model_from(fields):
-    "A model from its file's fields. Raises `ValueError`, `TypeError` or `AttributeError` if it is none."
-    if not isinstance(fields, dict) or "coefficients" not in fields or "genes" not in fields:
-        raise ValueError("it holds no genes with coefficients")
-    if fields.get("format", 1) > FORMAT: raise InputError("was made by a later version of drugnb: update it.")
-    for name, kind in PARTS.items(): fields[name] = kind(**fields[name]) if fields.get(name) else None
-    model = RidgeModel(**{"format": 1, **fields})
-    if not _sizes_agree(model): raise ValueError("its parts do not fit each other")
-    if not _numbers_are_finite(model): raise ValueError("it holds numbers that are none")
-    return model
 
 def load_model(
     path: Path | str,  # a model, or the run folder that holds `model.json`
@@ -779,9 +868,11 @@ def load_model(
     "Read a saved model. Raises `InputError` when there is none, it is damaged, or a later version made it."
     path = Path(path)
     if path.is_dir(): path = path/"model.json"
-    try: return _model_from(json.loads(path.read_text()))
+    try:
+        if not path.is_file(): raise OSError("it is no file")
+        return model_from(strict_json(path.read_bytes()))
     except OSError as e:
         raise InputError(f"There is no model at {path}: run a study first, or name its run folder.") from e
     except InputError as e: raise InputError(f"{path} {e}") from e
-    except (ValueError, TypeError, AttributeError, RecursionError) as e:
+    except (ValueError, TypeError) as e:
         raise InputError(f"{path} is not a drugnb model ({first_line(e)}): run the study again.") from e

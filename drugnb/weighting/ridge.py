@@ -148,6 +148,7 @@ def check_penalties(
     if len(bad): raise InputError(f"alpha is {bad[0]:g}; a penalty is a number of 0 or more.")
     return alphas
 
+# %% ../../nbs/04_ridge.ipynb #9b9b7d2c
 def _solve_packed(packed, alphas, centre):
     "Ridge from one packed triangle: alphas x (genes + 1), the intercept last; missing as in `solve_grams`."
     q = len(centre) + 2
@@ -175,7 +176,7 @@ def solve_grams(
     Raises `InputError` for a negative or missing penalty or weight."""
     alphas, n = check_penalties(alphas), len(sums) if weights is None else len(weights)
     if weights is not None and not np.min(weights, initial=0) >= 0:
-        raise InputError("A weight of a group is negative or missing: weights count signatures, so give 0 or more.")
+        raise InputError("A weight of a group is negative or missing: give 0 or more.")
     q = int(np.sqrt(2*sums.shape[1]))
     centre = np.zeros(q - 2) if centre is None else centre
     def solve(packed): return _solve_packed(packed, alphas, centre)
@@ -204,7 +205,7 @@ def _triangle(x, y, w, centre, mean_y):
 
 # %% ../../nbs/04_ridge.ipynb #f4de54f5
 def _by_singular_values(a, t, alphas):
-    "Ridge solutions of a triangle, and the error that rounding makes in each one's predictions, as a share of t."
+    "Ridge solutions of a triangle, and the error that rounding makes in their predictions, as a share of t."
     if not a.any() or not t.any(): return np.zeros((len(alphas), a.shape[1])), np.zeros(len(alphas))
     u, s, axes = np.linalg.svd(a, full_matrices=False)
     rounding = EPSILON*max(a.shape)*s[0]
@@ -233,9 +234,10 @@ def _by_rows(x, y, w, alphas):
     solved = np.zeros((len(alphas), len(centre)))
     solved[:, changes], error = _by_singular_values(a[:, changes], t, alphas)
     if (error > LIMIT).any():
-        raise InputError(f"With penalty {alphas[error > LIMIT][0]:g} rounding would change predictions by more than "
-                         f"{LIMIT:g} of the spread of viability, since some differences in expression are too large "
-                         "beside the others: take the level of each batch off, or use another penalty.")
+        raise InputError(f"With penalty {alphas[error > LIMIT][0]:g} rounding would change predictions by "
+                         f"more than {LIMIT:g} of the spread of viability, since some differences in "
+                         "expression are too large beside the others: take the level of each batch off, "
+                         "or use another penalty.")
     level = mean_y + (r[0, -1] - solved @ r[0, 1:-1])/r[0, 0]
     return np.column_stack([solved, level - solved @ centre])
 
@@ -260,13 +262,14 @@ def ridge_path(
     weights: np.ndarray | None = None,  # one a signature, not negative; equal if None
 ) -> np.ndarray:  # alphas x (genes + 1): coefficients, and last the intercept
     """Weighted ridge with an unpenalised intercept, for all penalties at once.
-    Raises `InputError` for missing or negative penalties and weights, missing values of signatures that count,
-    and genes that differ too much for a small penalty."""
+    Raises `InputError` for missing or negative penalties and weights, missing values of signatures that
+    count, and genes that differ too much for a small penalty."""
     x, y, alphas = np.asarray(x), np.asarray(y, dtype=np.float64), check_penalties(alphas)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
     used = np.flatnonzero(w > 0)
     if not (np.isfinite(w).all() and (w >= 0).all() and len(used)):
-        raise InputError("A ridge needs weights of 0 or more, one at least above 0, and none missing or infinite.")
+        raise InputError("A ridge needs weights of 0 or more, one at least above 0, none missing or "
+                         "infinite.")
     with np.errstate(over="ignore", invalid="ignore"): out = _from_sums(x, y, w, used, alphas)
     lost = np.isnan(out).any(1)
     if lost.any(): out[lost] = _by_rows(x[used], y[used], w[used], alphas[lost])

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core.artefacts import atomic, digest
+from ..core.artefacts import digest, write_table
 from ..core.settings import InputError, read_settings, SAMPLE_COLUMNS
 from ..core.worlds import gene_names, hill, programmes
 from .load import assemble, Study
@@ -271,8 +271,7 @@ def write_study(
     folder, tables = Path(folder), study_tables(study, read_settings())
     taken = [name for name in tables if (folder/name).exists()]
     if taken: raise InputError(f"{folder} holds {taken[0]} already: choose another folder.")
-    for name, table in tables.items():
-        with atomic(folder/name) as part: table.to_csv(part)
+    for name, table in tables.items(): write_table(table, folder/name)
     return folder
 
 # %% ../../nbs/00a_simulate.ipynb #3174868a

@@ -29,7 +29,8 @@ def as_weights(
 ) -> Weights:
     "Scale to mean 1. Raises `InputError` for negative or missing weights, or when all are 0."
     w = np.asarray(raw, dtype=float)
-    if not np.isfinite(w).all() or (w < 0).any():
+    with np.errstate(over="ignore", invalid="ignore"): total = w.sum()
+    if not np.isfinite(total) or (w < 0).any():
         raise InputError("A weighting gave negative or missing weights: "
                          "its metric is not defined for these signatures.")
     if not w.any():
@@ -77,6 +78,12 @@ def cluster_metric(
     return value
 
 # %% ../../nbs/03_weight.ipynb #910e8c2a
+def _check_labels(samples):
+    "Raise `InputError` where there is a signature without a viability, or none at all."
+    known = np.isfinite(samples.viability.to_numpy(float))
+    if known.all() and len(known): return
+    raise InputError(f"{(~known).sum()} of {len(known)} signatures have no viability: weight labelled ones.")
+
 def cluster_weights(
     samples: pd.DataFrame,  # the signatures to be weighted: `viability`, `compound`, and `cell` where known
     labels: pd.Series,  # cluster of each
@@ -86,7 +93,9 @@ def cluster_weights(
     noise: str = "own",  # DBSCAN's noise: own, neutral or drop
     table: pd.DataFrame | None = None,  # their `cluster_table`, where it is at hand
 ) -> Weights:
-    "Weights by cluster metric. Raises `InputError` for less than two signatures a cluster, on average."
+    """Weights by cluster metric.
+    Raises `InputError` for less than two signatures a cluster, on average, or a missing viability."""
+    _check_labels(samples)
     labels = labels.reindex(samples.index)
     table = cluster_table(samples, labels) if table is None else table
     if len(table) > len(samples)/2:
@@ -113,7 +122,9 @@ def mean_agreement(
     signatures: np.ndarray,  # rows x genes
     group: np.ndarray,  # of each row; rows of a group follow each other, two or more
 ) -> np.ndarray:  # -1 to 1, one a row
-    "Mean Spearman correlation of each row with the others of its group."
+    "Mean Spearman correlation of each row with the others of its group. Raises `InputError` for gaps."
+    if not np.isfinite(signatures).all():
+        raise InputError("The expression holds missing or infinite values: fill them, or drop these genes.")
     z = rankdata(signatures, axis=1)
     z -= z.mean(1, keepdims=True)
     z /= np.linalg.norm(z, axis=1, keepdims=True) + 1e-12
@@ -156,7 +167,8 @@ def sample_weights(
     power: float = 1,  # to which the metric is raised
     ranks: bool = False,  # use the metric's rank among signatures
 ) -> Weights:
-    "Weights by sample metric. Raises `InputError` for an unknown one."
+    "Weights by sample metric. Raises `InputError` for an unknown one, or a missing viability."
+    _check_labels(samples)
     if metric not in SAMPLE_METRICS:
         raise InputError(f"There is no sample metric {metric!r}: use one of {', '.join(SAMPLE_METRICS)}.")
     value = pd.Series(np.asarray(SAMPLE_METRICS[metric](samples, signatures), dtype=float), samples.index)

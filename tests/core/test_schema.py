@@ -43,8 +43,8 @@ def test_what_is_a_finite_number_is_one(value):
     (Numbers(("n", 2)), [[1, 2]]*3, [[1, 2], [1]]), (Numbers(("n", 2), empty=True), [], [[1]]), (Numbers((2, 2)), np.eye(2), np.eye(3)),
     (Numbers((2, 2)), np.eye(2), np.ones(4)), (Numbers((2,)), np.ones(2, int), np.ones(2, bool)), (Texts(), "a", 1),
     (Numbers((1,)), np.ones(1), np.array(["1"])), (Texts(), "a", ""), (Texts(), "a", " "), (Texts(blank=True), "", None),
-    (Texts(among=("a", "b")), "b", "c"), (Texts((2,), unique=True), ["a", "b"], ["a", "a"]), (Texts(("n",), empty=True), [], "a"), (Texts(("n",)), ["a"], []), (Numbers(("n",)), [0], []),
-    (Maybe(Numbers()), None, ""), ({"a": Maybe(Numbers(), absent=False)}, {"a": None}, {}),
+    (Texts(among=("a", "b")), "b", "c"), (Texts((2,), unique=True), ["a", "b"], ["a", "a"]), (Texts(("n",), empty=True), [], "a"),
+    (Texts(("n",)), ["a"], []), (Numbers(("n",)), [0], []), (Maybe(Numbers()), None, ""), ({"a": Maybe(Numbers(), absent=False)}, {"a": None}, {}),
     (Maybe(Numbers()), None, "a"), ([Numbers()], [1, 2], [1, "2"]), ([Numbers()], [], 1), (dict, {}, []), (bool, False, 0),
     ({"a": Numbers()}, {"a": 1}, {}), ({"a": Numbers()}, {"a": 1}, {"a": 1, "b": 1}), ({"a": Maybe(Texts())}, {}, {"a": 1}),
     ({"a": Texts(("n",)), "b": Numbers(("n",))}, {"a": ["x"], "b": [1]}, {"a": ["x"], "b": [1, 2]})])

@@ -239,7 +239,7 @@ FAULTS = [
     (read_lincs, "lincs", no_column("pr_is_lm", f"{LINCS}_gene*"), ["gene_info.txt.gz", "'pr_is_lm' or 'feature_space'"]),
     (read_lincs, "lincs", gone(f"{LINCS}_Level5*"), ["GSE92742_Broad_LINCS_Level5"]),
     (read_lincs, "lincs", cut(f"{LINCS}_Level5*"), ["Level5", "GCTX"]),
-    (read_lincs, "lincs", cut(f"{LINCS}_sig*"), ["sig_info.txt.gz", "cannot be read"]),
+    (read_lincs, "lincs", cut(f"{LINCS}_sig*"), ["sig_info.txt.gz", "cut short"]),
     (read_lincs, "lincs", copied(f"{LINCS}_Level5*", f"{LINCS}_Level5_again.gctx"), ["2 files", "Level5_again.gctx"]),
     (read_lincs, "lincs", renamed(f"{LINCS}_Level5*", f"{LINCS}_Level5_x.gctx.gz"), ["Level5_x.gctx.gz", "gunzip"]),
     (read_lincs, "lincs", edited(f"{LINCS}_sig*", lambda t: t + t.splitlines()[-1] + "\n"), ["sig_info", "sig_id", "more than once"]),

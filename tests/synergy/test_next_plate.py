@@ -1,5 +1,4 @@
 """Rounds that go out and come back: proposals, the campaign's folder, the command."""
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 
 from drugnb.command import main
+from drugnb.core.artefacts import write_json
 from drugnb.core.settings import InputError
 from drugnb.synergy.campaign import close_round, known_screen, open_round, outcome_text, read_log, round_folder, with_references
 from drugnb.synergy.data import open_screen
@@ -135,8 +135,11 @@ def test_viabilities_that_came_back_are_the_true_ones_without_noise(part, tmp_pa
 def test_a_campaign_that_is_none_and_a_lost_round_are_said(part, tmp_path):
     (tmp_path/"campaign.json").write_text("[]")
     with pytest.raises(InputError, match="is not a campaign's log"): open_round(part, tmp_path)
-    (tmp_path/"campaign.json").write_text(json.dumps({"rounds": [{"round": 1, "state": "closed", "asked": {}}]}))
-    with pytest.raises(InputError, match="Round 1 is closed"): known_screen(part, tmp_path)
+    write_json(tmp_path/"campaign.json", {"rounds": [{"round": 1, "state": "closed", "asked": {}}]})
+    with pytest.raises(InputError, match="Round 1 is closed.*not there"): known_screen(part, tmp_path)
+    round_folder(tmp_path, 1).mkdir()
+    (round_folder(tmp_path, 1)/"wells.csv").write_text("block,line\n")
+    with pytest.raises(InputError, match="changed since it was written"): known_screen(part, tmp_path)
 
 def test_how_a_round_turned_out_is_said_in_a_sentence():
     t = pd.DataFrame({"expected": [10, 5, 0.0], "low_90": [0, 0, -5.0], "high_90": [20, 10, 5.0], "measured": [12, 30, np.nan]})

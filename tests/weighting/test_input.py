@@ -1,6 +1,5 @@
 """Bad input: one sentence that names what is wrong and where, and no traceback for the command's user."""
 import dataclasses
-import json
 
 import h5py
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 import pytest
 
 from drugnb.command import main
-from drugnb.core.artefacts import RunFolder
+from drugnb.core.artefacts import RunFolder, read_json, write_json
 from drugnb.core.read import read_matrix
 from drugnb.core.settings import DEFAULTS, InputError, read_settings
 from drugnb.weighting.cluster import k_distances
@@ -218,9 +217,9 @@ def test_a_study_kept_in_an_older_layout_is_read_again(folder, tmp_path, capsys)
     store = RunFolder(tmp_path/"run")
     read_folder(folder, store)
     kept = tmp_path/"run/study.json"
-    about = json.loads(kept.read_text())
+    about = read_json(kept)
     del about["made_from"]["layout"]
-    kept.write_text(json.dumps(about))
+    write_json(kept, about)
     capsys.readouterr()
     read_folder(folder, store)
-    assert "read, checked and saved" in capsys.readouterr().out
+    assert "read, checked and saved (an older drugnb made it)" in capsys.readouterr().out
