@@ -23,7 +23,7 @@ def world(n=6, size=16):
     return np.random.default_rng(0).random((n, 2, size, size), np.float32), images.set_axis([f"i{k}" for k in range(n)], axis=0)
 
 @pytest.mark.parametrize("kind", ["equal images", "constant images", "one image", "nan", "infinite", "no untreated", "a batch of one",
-    "two images", "lr huge", "other stains"])
+    "two images", "other stains"])
 def test_training_ends_in_an_encoder_or_a_sentence(kind, tmp_path):
     x, images = world()
     recipe = SMALL
@@ -35,7 +35,6 @@ def test_training_ends_in_an_encoder_or_a_sentence(kind, tmp_path):
     if kind == "infinite": x[1, 0, 2, 2] = np.inf
     if kind == "no untreated": images["untreated"] = False
     if kind == "a batch of one": recipe = replace(SMALL, batch=5)
-    if kind == "lr huge": recipe = replace(SMALL, lr=1e38, epochs=3, warmup=0.0)
     try: made = train(x, images, STAINS[:1] if kind == "other stains" else STAINS, recipe, checkpoint=tmp_path/"c.npz")
     except InputError as e:
         assert str(e).endswith((".", "?")) and kind not in ("equal images", "a batch of one", "two images")
@@ -44,7 +43,7 @@ def test_training_ends_in_an_encoder_or_a_sentence(kind, tmp_path):
     assert np.isfinite(made.embed(x)).all() and np.isfinite(made.history.to_numpy()).all()
 
 @pytest.mark.parametrize("change", [dict(temperature=0.0), dict(temperature=1e-9), dict(temperature=np.nan), dict(temperature=np.inf),
-    dict(lr=np.nan), dict(lr=np.inf), dict(batch=1), dict(dim=0), dict(epochs=-1), dict(warmup=np.nan), dict(weight_decay=np.nan),
+    dict(lr=np.nan), dict(lr=1e38), dict(batch=1), dict(dim=0), dict(epochs=-1), dict(warmup=np.nan), dict(weight_decay=np.nan),
         dict(weight_decay=-1.0)])
 def test_a_recipe_that_means_nothing_is_refused(change):
     with pytest.raises(InputError) as e: replace(SMALL, **change)
