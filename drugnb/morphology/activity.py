@@ -24,6 +24,7 @@ from ..core.evaluate import group_counts, interval
 from ..core.identity import group_codes
 from ..core.settings import InputError
 from ..core.style import styled
+from .features import require_features
 from .judge import told_by_position, TOLD, unit_means, units
 
 # %% ../../nbs/morphology/34a_activity.ipynb #cebe1feb
@@ -36,14 +37,17 @@ def well_profiles(
     values: np.ndarray,  # images x features, not normalised by untreated wells
     images: pd.DataFrame,  # by image, see `data.IMAGE_COLUMNS`
 ) -> Wells:
-    "The mean of each well's images. Raises `InputError` for a well that holds two conditions."
+    """The mean of each well's images.
+    Raises `InputError` for a well that holds two conditions, and for features that are no numbers."""
     of = units(images, "well")
     several = images.condition.to_numpy() != images.condition.to_numpy()[of.first][of.code]
     if several.any():
         image = images[several].iloc[0]
         raise InputError(f"Well {image.well} of plate {image.plate} holds two conditions, "
                          f"{image.condition!r} among them: a well is one experiment.")
-    return Wells(unit_means(np.asarray(values, float), of), images.iloc[of.first].reset_index(drop=True))
+    values = np.asarray(values, float)
+    require_features(values)
+    return Wells(unit_means(values, of), images.iloc[of.first].reset_index(drop=True))
 
 # %% ../../nbs/morphology/34a_activity.ipynb #6a378fd7
 DIGITS = 12  # of a similarity; what agrees to so many is a tie
@@ -406,11 +410,11 @@ def empirical_p(
     return table.assign(empirical_q=stats.false_discovery_control(own) if len(own) else [])
 
 # %% ../../nbs/morphology/34a_activity.ipynb #41e10f0c
-def _retrieval(order, same, other):
-    "Average precision of each query: mates found early among others; missing without mates."
+def _retrieval(order, last, same, other):
+    "Average precision of each query: mates found early among others, ties together; missing without mates."
     at = np.arange(len(order))[:, None]
     good, seen = same[at, order], (same | other)[at, order]
-    found, n = np.cumsum(good, axis=1), np.cumsum(seen, axis=1)
+    found, n = (_run_ends(np.cumsum(x, axis=1), last) for x in (good, seen))
     mates = good.sum(1)
     precision = np.where(good, found/np.maximum(n, 1), 0).sum(1)
     return np.where(mates > 0, precision/np.maximum(mates, 1), np.nan)
@@ -433,12 +437,15 @@ def mechanism_map(
     means = np.array([wells.values[kept][code == k].mean(0) for k in range(code.max() + 1)])
     about = table.iloc[first].reset_index(drop=True)
     treatment, names = group_codes(about.treatment), about.mechanism.to_numpy(object)
-    order = np.argsort(-similarities(means), axis=1, kind="stable")
+    alike = similarities(means)
+    order = np.argsort(-alike, axis=1, kind="stable")
+    ranked_by = np.take_along_axis(alike, order, 1)
+    last = np.c_[ranked_by[:, 1:] != ranked_by[:, :-1], np.ones(len(order), bool)]
     may = treatment[:, None] != treatment
     if other_weeks: may &= (group_codes(about.batch)[:, None] != group_codes(about.batch))
     def once(mechanism):
         same = may & (mechanism[:, None] == mechanism)
-        ap = pd.Series(_retrieval(order, same, may & ~same))
+        ap = pd.Series(_retrieval(order, last, same, may & ~same))
         return pd.concat([ap.groupby(mechanism).mean(), pd.Series({"all": ap.mean()})])
     of = names[np.unique(treatment, return_index=True)[1]]
     rng, seen = np.random.default_rng(seed), once(names)
@@ -505,8 +512,10 @@ def activity_text(
     if asked.left_out.any():
         lines.append(f"{asked.left_out.sum()} treated wells are left out: their plate has no untreated well, "
                      f"or one treatment has more than {MOST:,}")
+    least = table.smallest[table.status == "cannot reach"].min()
     for status, why in (("no pairs", "have no second replicate beside untreated wells"),
-                        ("cannot reach", f"cannot reach p ≤ {LEVEL:g} with so few wells")):
+                        ("cannot reach", f"cannot reach p ≤ {LEVEL:g} with so few wells (at best a p of "
+                                         f"{least:.2g})")):
         names = table.index[table.status == status]
         more = ", …" if len(names) > 5 else ""
         if len(names): lines.append(f"{len(names)} {why}: {', '.join(names[:5])}{more}")

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'QUANTILES', 'MOST_SCALED', 'SHARES', 'SIZES', 'LEAST_PIXELS', 'LEVELS', 'IN_PLANE', 'SPECK', 'RINGS',
-           'MOST_LEARNED', 'LEAST_SHARE', 'row_blocks', 'require_images', 'Scale', 'channel_scale', 'scaled',
-           'without_intensity', 'intensity_features', 'otsu_regions', 'Regions', 'bright_regions', 'Shape',
-           'region_shape', 'texture_features', 'standard_differences', 'figure_differences', 'Fixed', 'inner_products',
-           'PixelPCA']
+           'MOST_LEARNED', 'LEAST_SHARE', 'row_blocks', 'as_pixels', 'require_features', 'require_images', 'Scale',
+           'channel_scale', 'scaled', 'without_intensity', 'intensity_features', 'otsu_regions', 'Regions',
+           'bright_regions', 'Shape', 'region_shape', 'texture_features', 'standard_differences', 'figure_differences',
+           'Fixed', 'inner_products', 'PixelPCA']
 
 # %% ../../nbs/morphology/32_features.ipynb #31614072
 from dataclasses import dataclass
@@ -36,12 +36,30 @@ def row_blocks(
     step = max(BLOCK//max(int(np.prod(pixels.shape[1:])), 1), 1)
     yield from (rows[i:i + step] for i in range(0, len(rows), step))
 
+# %% ../../nbs/morphology/32_features.ipynb #b1524306
+def as_pixels(
+    values: np.ndarray,  # of any shape
+) -> np.ndarray:  # float32; infinite where a value is too large for it
+    "Values in the type that images are computed with."
+    with np.errstate(over="ignore"): return np.asarray(values, np.float32)
+
+def require_features(
+    values: np.ndarray,  # rows x features
+):
+    "Raise `InputError` for features of which one is no number, and where there is none."
+    fine = np.isfinite(values)
+    if fine.all() and values.shape[1]: return
+    if not values.shape[1]: raise InputError("There are no features to compute with.")
+    row, column = np.argwhere(~fine)[0]
+    raise InputError(f"Feature {column} of row {row} (counted from 0) is {values[row, column]}, no number "
+                     f"({(~fine).sum()} such values): drop that feature or that image.")
+
 def require_images(
     pixels: np.ndarray,  # what should be images x channels x height x width
     channels: tuple | None = None,  # names of the stains, where they are needed
 ):
-    "Raise `InputError` for an array without four axes, or with another number of channels than names."
-    if np.ndim(pixels) != 4:
+    "Raise `InputError` for an array without four axes or pixels, or with other channels than names."
+    if np.ndim(pixels) != 4 or 0 in np.shape(pixels)[1:]:
         raise InputError(f"Images should be images x channels x height x width, not {np.shape(pixels)}.")
     if channels is not None and len(channels) != pixels.shape[1]:
         raise InputError(f"The images have {pixels.shape[1]} channels and {len(channels)} stain names "
@@ -56,7 +74,7 @@ def _table(pixels, channels, numbers):
     require_images(pixels, channels)
     parts, bad = [], []
     for rows in row_blocks(pixels):
-        x = np.asarray(pixels[rows], np.float32)
+        x = as_pixels(pixels[rows])
         bad.extend(rows[~np.isfinite(x).all((1, 2, 3))])
         if not bad: parts.append(pd.DataFrame(numbers(x, channels)).astype(np.float32))
     if bad:
@@ -87,12 +105,13 @@ def channel_scale(
     some = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_SCALED).astype(int))]
     ends = []
     for c in range(pixels.shape[1]):
-        values = np.asarray(pixels[some, c], np.float32)
-        low, high = np.quantile(values, quantiles)
-        if not high > low: low, high = values.min(), values.max()
-        if not (np.isfinite(high - low) and high > low):
-            raise InputError(f"Channel {c + 1} of {pixels.shape[1]} holds one value, or none, in {len(some)} "
-                             "untreated images: is it a stain?")
+        values = as_pixels(pixels[some, c])
+        known = np.isfinite(values).all()
+        low, high = np.quantile(values, quantiles) if known else (np.nan, np.nan)
+        if known and not high > low: low, high = values.min(), values.max()
+        if not high > low:
+            raise InputError(f"Channel {c + 1} of {pixels.shape[1]} holds one value, or what is no number, "
+                             f"in {len(some)} untreated images: is it a stain?")
         ends.append((low, high))
     return Scale(*np.array(ends, np.float32).T)
 
@@ -114,7 +133,7 @@ def without_intensity(
 ) -> np.ndarray:  # of the same shape, float32
     "Images whose every channel has mean 0 and standard deviation 1; a flat channel is 0."
     require_images(pixels)
-    out = np.empty(pixels.shape, np.float32)
+    out = np.full(pixels.shape, np.nan, np.float32)
     for rows in row_blocks(pixels):
         x = np.asarray(pixels[rows], np.float32)
         mean = x.mean((2, 3), keepdims=True, dtype=np.float64)
@@ -308,10 +327,13 @@ def standard_differences(
     table: pd.DataFrame,  # features, a row an image
     groups: np.ndarray,  # of each image, two different ones
 ) -> pd.Series:  # by feature, 0 or more; those that vary within no group are left out
-    "How far apart the means of two groups lie, in standard deviations within a group."
-    a, b = (table[groups == g] for g in np.unique(groups))
+    """How far apart the means of two groups lie, in standard deviations within a group.
+    Raises `InputError` for another number of groups."""
+    names = np.unique(groups)
+    if len(names) != 2: raise InputError(f"A difference is between two groups of images, not {len(names)}.")
+    a, b = (table[groups == g] for g in names)
     sd = np.sqrt((a.var(ddof=1) + b.var(ddof=1))/2)
-    return (np.abs(a.mean() - b.mean())/sd.where(sd > 0)).dropna()
+    return (np.abs(a.mean() - b.mean())/sd.where(sd > 1e-9*table.abs().max())).dropna()
 
 @styled
 def figure_differences(
@@ -356,7 +378,7 @@ def inner_products(
     level = np.where(np.isfinite(level), level, np.nan_to_num(chosen[0, :, 0, 0]))  # any level will do
     level = level.astype(np.float32)[:, None, None]
     chosen = (chosen - level).reshape(*chosen.shape[:2], -1).transpose(1, 2, 0)
-    out = np.empty((pixels.shape[1], len(pixels), len(others)), np.float32)
+    out = np.full((pixels.shape[1], len(pixels), len(others)), np.nan, np.float32)
     for rows in row_blocks(pixels):
         x = (np.asarray(pixels[rows], np.float32) - level).reshape(len(rows), pixels.shape[1], -1)
         out[:, rows] = x.transpose(1, 0, 2) @ chosen

@@ -81,10 +81,11 @@ def nearest(
     if len(rows) > MOST_ASKED: rows = np.sort(rng.choice(rows, MOST_ASKED, replace=False))
     x = x - x.mean(0)
     size, found = np.square(x).sum(1), []
+    shuffled = np.random.default_rng(seed + 1).permutation(len(x))  # equally near ones are drawn at random
     for some in np.array_split(rows, -(-len(rows)*len(x)//2**24)):
         apart = size - 2*x[some] @ x.T
         apart[well[some][:, None] == well] = np.inf
-        found.append(np.argpartition(apart, k - 1, axis=1)[:, :k])
+        found.append(shuffled[np.argpartition(apart[:, shuffled], k - 1, axis=1)[:, :k]])
     return Near(rows, np.concatenate(found), well)
 
 # %% ../../nbs/morphology/37_gallery.ipynb #d311377f
@@ -347,7 +348,7 @@ def map_features(
     "A map of images in two dimensions, the same for the same seed."
     if len(features) > MOST_MAPPED: features = features.sample(MOST_MAPPED, random_state=seed).sort_index()
     x = features.to_numpy(float)
-    if len(x) < 2: return pd.DataFrame(0.0, features.index, ["x", "y"])
+    if len(x) < 2 or not np.ptp(x, axis=0).any(): return pd.DataFrame(0.0, features.index, ["x", "y"])
     components = PCA(min(50, *x.shape), random_state=seed).fit_transform(x)
     xy = np.zeros((len(x), 2))
     xy[:, :min(2, components.shape[1])] = components[:, :2]

@@ -7,9 +7,9 @@ __all__ = ['SPLITS', 'FEW', 'TOLD', 'PARTS', 'NORMALISATIONS', 'CLASSIFIERS', 'U
            'KEYS', 'SHAMS', 'SAME', 'LOOKS', 'well_names', 'split_groups', 'splits', 'position_alone',
            'balanced_accuracy', 'told_by_position', 'position_warning', 'Question', 'on_plates_with_both', 'claims',
            'batch_shams', 'position_shams', 'questions', 'references', 'deal_parts', 'Method', 'check_method',
-           'classifier', 'Units', 'units', 'unit_of', 'unit_means', 'FoldFeatures', 'choose', 'answer', 'answers',
-           'Judged', 'predictions', 'Tally', 'tally', 'tally_scores', 'score_row', 'score_table', 'judge', 'skill',
-           'beside_shams', 'split_finding', 'figure_splits', 'scores_text']
+           'classifier', 'Units', 'units', 'unit_of', 'unit_means', 'numbers_of', 'FoldFeatures', 'choose', 'answer',
+           'answers', 'Judged', 'predictions', 'Tally', 'tally', 'tally_scores', 'score_row', 'score_table', 'judge',
+           'skill', 'beside_shams', 'split_finding', 'figure_splits', 'score_word', 'scores_text']
 
 # %% ../../nbs/morphology/34_judge.ipynb #ec1cc0e6
 import warnings
@@ -30,6 +30,7 @@ from ..core.evaluate import group_counts, grouped_splits, interval, span
 from ..core.identity import group_codes
 from ..core.settings import InputError
 from ..core.style import styled
+from .features import require_features
 from .normalise import LEAST_REFERENCES, robust_z, Sphering, STRENGTHS
 
 # %% ../../nbs/morphology/34_judge.ipynb #fe8c9bc9
@@ -79,7 +80,9 @@ def position_alone(
     train: np.ndarray,  # positions
     test: np.ndarray,  # positions
 ) -> np.ndarray:  # text, of the test rows
-    "The label that other plates have at the same well, else in the same column, else most often."
+    """The label that other plates have at the same well, else in the same column, else most often.
+    Raises `InputError` without training rows."""
+    if not len(train): raise InputError("No image is left to learn from where labels stand on a plate.")
     names, label = np.unique(np.asarray(labels, str), return_inverse=True)
     row, column = images.row.to_numpy(int), images.column.to_numpy(int)
     said = np.full(len(test), np.bincount(label).argmax())
@@ -110,7 +113,7 @@ def told_by_position(
     "How well the address alone says the label on plates that were left out."
     plates = images.plate.to_numpy(object)[rows]
     if len(set(plates)) < 2: return np.nan
-    said = np.empty(len(rows), object)
+    said = np.full(len(rows), "", object)
     for train, test in grouped_splits(plates, FEW):
         said[test] = position_alone(images, labels[train], rows[train], rows[test])
     return balanced_accuracy(labels, said)
@@ -358,6 +361,15 @@ def unit_means(
     return np.add.reduceat(values[order], np.cumsum(n) - n, axis=0)/n[:, None]
 
 # %% ../../nbs/morphology/34_judge.ipynb #884c1a14
+def numbers_of(
+    values,  # rows x features
+) -> np.ndarray:  # of the same shape, float64
+    "Features as numbers. Raises `InputError` for what is none."
+    values = np.asarray(values, float)
+    require_features(values)
+    return values
+
+# %% ../../nbs/morphology/34_judge.ipynb #f35d3b33
 class FoldFeatures:
     "Features fitted to one training side, in every form that is asked for, each made once."
     def __init__(self,
@@ -368,7 +380,7 @@ class FoldFeatures:
     ):
         self.images, self.train, self.part, self.made = images, train, part, {}
         self.plates, self.on_side = images.plate.to_numpy(object), np.isin(np.arange(len(images)), train)
-        self.values = np.asarray(features.for_training(train), float)
+        self.values = numbers_of(features.for_training(train))
 
     def _once(self, key, make):
         if key not in self.made: self.made[key] = make()
@@ -407,6 +419,11 @@ def _grid(method):
     names = ("logistic", "discriminant") if method.classifier == "chosen" else (method.classifier,)
     return [(s, name) for s in strengths for name in names]
 
+def _learnable(y, name):
+    "Can a classifier learn these labels? A discriminant needs more rows than labels."
+    n = len(set(y))
+    return n > 1 and (name != "discriminant" or len(y) > n)
+
 def choose(
     x_of,  # function of a strength: training units x features
     y: np.ndarray,  # labels of the training units
@@ -422,7 +439,7 @@ def choose(
         x, said = x_of(strength), np.full(len(y), None, object)
         name = "logistic" if name == "forest" else name
         for train, test in inner:
-            if len(set(y[train])) > 1:
+            if _learnable(y[train], name):
                 said[test] = _fitted(classifier(name, method.c, seed), x[train], y[train]).predict(x[test])
         return round(balanced_accuracy(y, said), 9)
     return max(grid, key=lambda pair: quality(*pair))
@@ -465,7 +482,7 @@ def answer(
     "What a method says of one fold."
     open_ = np.ones(len(fold.part), bool) if asked < 0 else (fold.part == asked) | (fold.part < 0)
     a, y, b, truth = _sides_of(question, of, fold.train[open_[fold.train]], test[open_[test]])
-    if len(set(y)) < 2 or not len(b): return None
+    if not all(_learnable(y, name) for _, name in _grid(method)) or not len(b): return None
     def x_of(strength): return fold.of(method.normalisation, asked, of, strength)
     inner, first = _inner_groups(fold.images, of.first[a], groups), of.first[b]
     strength, name = choose(lambda s: x_of(s)[a], y, inner, method, seed)
@@ -677,9 +694,9 @@ SAME = ["features", "normalisation", "sphering", "classifier", "c", "split"]
 def skill(
     score: pd.Series,  # balanced accuracies
     baseline: pd.Series,  # of the commonest label
-) -> pd.Series:  # 0 for no information, 1 for always right
+) -> pd.Series:  # 0 for no information, 1 for always right; missing where no information is always right
     "How far a balanced accuracy lies between no information and perfection."
-    return (score - baseline)/(1 - baseline)
+    return (score - baseline)/(1 - baseline).where(baseline < 1)
 
 def beside_shams(
     scores: pd.DataFrame,  # of `score_table`
@@ -695,8 +712,8 @@ def beside_shams(
         claims = claims.merge(sham[[*SAME, *columns]].rename(columns=columns), on=SAME, how="left",
                               validate="many_to_one")
     largest = claims[[f"{n.replace(' ', '_')}_skill" for n in SHAMS]].max(axis=1)
-    above = claims.skill_low > largest.clip(lower=0)
-    return claims.assign(verdict=np.select([largest.isna(), above], ["unchecked", "above"], "within"))
+    unknown, above = largest.isna() | claims.skill_low.isna(), claims.skill_low > largest.clip(lower=0)
+    return claims.assign(verdict=np.select([unknown, above], ["unchecked", "above"], "within"))
 
 # %% ../../nbs/morphology/34_judge.ipynb #c0caf79e
 LOOKS = {"batch sham": ("0.35", "--"), "position sham": ("0.6", "-.")}  # colour and line of a sham
@@ -712,7 +729,9 @@ def split_finding(
     told = claims[claims.warning != ""]
     also = f"\n({len(told)} of {n} follow the layout of the plates)" if len(told) else ""
     held = "wells split at random" if last == "random" else f"{last}s held out"
-    return f"With {held}, {above} of {n} claims lie above both shams{also}"
+    both = claims[[f"{name.replace(' ', '_')}_skill" for name in SHAMS]].notna().all(axis=None)
+    shams = "both shams" if both else "the shams that can be checked"
+    return f"With {held}, {above} of {n} claims lie above {shams}{also}"
 
 # %% ../../nbs/morphology/34_judge.ipynb #dded3830
 def _panel(ax, rows, order, questions, colours):
@@ -750,6 +769,12 @@ def figure_splits(
     return fig
 
 # %% ../../nbs/morphology/34_judge.ipynb #060892e0
+def score_word(
+    score: float,  # may be missing
+) -> str:
+    "A score for a terminal; a dash where there is none."
+    return f"{score:.2f}" if np.isfinite(score) else "-"
+
 def scores_text(
     table: pd.DataFrame,  # of `beside_shams`
 ) -> str:  # a block of lines for each split
@@ -762,9 +787,10 @@ def scores_text(
             sphered = "" if r.sphering in ("0", "0.0") else f", sphered {r.sphering}"
             method = f"{r.normalisation}{sphered}, {r.classifier}"
             lines.append(f"  {r.question:<28}{r.features:<22}{method:<30}{span(r, 'balanced'):<22}"
-                         f"{r.balanced_baseline:7.2f}{r.batch_sham:7.2f}{r.position_sham:10.2f}  "
+                         f"{r.balanced_baseline:7.2f}{score_word(r.batch_sham):>7}"
+                         f"{score_word(r.position_sham):>10}  "
                          f"{r.verdict:<9}{r.n_wells:5.0f}")
-            if r.warning: lines.append(f"    {r.warning} (position alone: {r.position:.2f})")
+            if r.warning: lines.append(f"    {r.warning} (position alone: {score_word(r.position)})")
         if rows.shared_wells.any():
             shared = f"{rows.shared_wells.max():,} of {rows.n_images.max():,}"
             lines.append(f"  up to {shared} test images share a well with training")

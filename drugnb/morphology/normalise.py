@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..core.settings import InputError
 from ..core.style import styled
+from .features import require_features
 
 # %% ../../nbs/morphology/32a_normalise.ipynb #4523da6d
 LEAST_REFERENCES = 3  # untreated wells or cells that a plate needs
@@ -54,7 +55,7 @@ def plate_scale(
     "Centre and scale of each feature on each plate. Raises `InputError` for a plate with too few references."
     features = np.asarray(features)
     names, _, rows = _reference_rows(features, plates, reference)
-    centre, mad, sd = (np.empty((len(names), features.shape[1])) for _ in range(3))
+    centre, mad, sd = np.full((3, len(names), features.shape[1]), np.nan)
     for k, some in enumerate(rows):
         values = features[some].astype(float)
         if not np.isfinite(values).all():
@@ -81,11 +82,13 @@ def robust_z(
     plates: np.ndarray,  # plate of each row
     reference: np.ndarray,  # True for rows that tell what is normal: untreated ones, of the training side
 ) -> np.ndarray:  # rows x features, float32
-    "Deviations from each plate's references. Raises `InputError` for a plate with too few references."
+    """Deviations from each plate's references.
+    Raises `InputError` for a plate with too few references, and for a feature that is no number."""
     features = np.asarray(features)
     names, centre, scale, _ = plate_scale(features, plates, reference)
+    if features.shape[1]: require_features(features)
     code = np.searchsorted(names, np.asarray(plates, str))
-    out = np.empty(features.shape, np.float32)
+    out = np.full(features.shape, np.nan, np.float32)
     for k in range(len(names)):
         rows = np.flatnonzero(code == k)
         out[rows] = np.clip((features[rows] - centre[k])/scale[k], -CLIP, CLIP)
@@ -143,7 +146,7 @@ def crossed_z(
 ) -> np.ndarray:  # rows x features, float32
     "Robust z by the references of the plate's other parts. Raises `InputError` where these are too few."
     features, plates = np.asarray(features), np.asarray(plates, str)
-    out = np.empty(features.shape, np.float32)
+    out = np.full(features.shape, np.nan, np.float32)
     for k in np.unique(part):
         asked = part == k
         on = np.isin(plates, plates[asked])
@@ -163,7 +166,8 @@ def share_between(
     means /= np.bincount(code)[:, None]
     within, total = np.square(x - means[code]).sum(0), np.square(x - x.mean(0)).sum(0)
     if n <= k: return np.full(x.shape[1], np.nan)
-    return np.where(total > 0, 1 - within/np.where(total > 0, total, 1)*(n - 1)/(n - k), np.nan)
+    varies = np.sqrt(total/n) > 1e-9*np.abs(x).max(0)
+    return np.where(varies, 1 - within/np.where(varies, total, 1)*(n - 1)/(n - k), np.nan)
 
 # %% ../../nbs/morphology/32a_normalise.ipynb #a9942dc0
 @styled

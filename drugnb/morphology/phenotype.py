@@ -28,7 +28,7 @@ from .data import Study
 from .features import (
     Fixed, intensity_features, PixelPCA, texture_features, without_intensity)
 from .judge import (
-    balanced_accuracy, beside_shams, ENOUGH, Method, predictions, Question, score_table, SHAMS,
+    balanced_accuracy, beside_shams, ENOUGH, Method, predictions, Question, score_table, score_word, SHAMS,
     splits as judge_splits, SPLITS, tally, tally_scores)
 from .simclr import Encoder, load_encoder, Recipe, train
 
@@ -370,8 +370,6 @@ def by_group(
     return pd.DataFrame(out, columns=[*keys, "n", "balanced"])
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #c4fe8310
-def _number(x): return "-" if pd.isna(x) else f"{x:.2f}"
-
 def claims_text(
     table: pd.DataFrame,  # of `scored`
 ) -> str:  # lines
@@ -393,7 +391,8 @@ def claims_text(
             gain = span(r, "gain", "+.2f") if "gain" in rows and pd.notna(r.gain) else ""
             lines.append(f"  {label_of(r.features, r.intensity):<33}"
                          f"{r.normalisation + sphered + ', ' + r.classifier:<29}{span(r, 'balanced'):<21}"
-                         f"{_number(r.batch_sham):>5}{_number(r.position_sham):>10}  {r.verdict:<8}{gain}")
+                         f"{score_word(r.batch_sham):>5}{score_word(r.position_sham):>10}  "
+                         f"{r.verdict:<8}{gain}")
     return "\n".join(lines)
 
 # %% ../../nbs/morphology/36_phenotype.ipynb #8134b50b
@@ -419,6 +418,8 @@ def _finding(rows, question):
     "The best set of features beside texture by the usual method, in words."
     rows = rows[(rows.normalisation == "robust z") & (rows.sphering == "0.0")]
     rows = rows[rows.classifier == rows.classifier.iloc[0]]
+    rows = rows[rows.balanced.notna()]
+    if not len(rows): return f"{question}:\nno score is defined"
     best = rows.loc[rows.balanced.idxmax()]
     says = f"{question}:\n{best.features} {best.balanced:.2f}"
     there = rows[rows.features == REFERENCE].balanced

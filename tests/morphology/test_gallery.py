@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from drugnb.core.artefacts import RunFolder, provenance, save_frame, write_table
+from drugnb.core.artefacts import RunFolder, provenance, save_frame
 from drugnb.core.settings import InputError
 from drugnb.morphology import gallery as module
 from drugnb.morphology.data import Study
@@ -271,6 +271,6 @@ def test_the_hardest_split_and_the_best_features_of_a_run_are_used(tmp_path, sai
     save_frame(pd.concat(tables, ignore_index=True), tmp_path/"predictions.parquet", provenance("predictions", [], {}))
     found = run_predictions(store)
     by_features = pd.concat(tables, ignore_index=True).set_index("features")
-    write_table(by_features, tmp_path/"predictions.parquet")
+    save_frame(by_features, tmp_path/"predictions.parquet", provenance("predictions", [], {}))
     pd.testing.assert_frame_equal(run_predictions(store)[found.columns], found)
     assert len(found) == 96 and found.split.eq("plate").all() and found.features.eq("texture").all()

@@ -484,7 +484,8 @@ def test_an_encoder_is_kept_whole(cells, trained, tmp_path):
     assert np.array_equal(back.embed(cells[0]), trained.embed(cells[0]))
 
 def test_a_recipe_of_another_drugnb_is_refused(trained, tmp_path):
-    about = {"kind": "encoder", "recipe": {**asdict(trained.recipe), "momentum": 1}, "channels": list(STAINS), "report": [], "history": {},
+    about = {"kind": "encoder", "recipe": {**asdict(trained.recipe), "momentum": 1}, "channels": list(STAINS), "report": [],
+        "history": {n: [] for n in ("epoch", "loss", "uninformative", "lr")},
              "scale": np.asarray(trained.scale).tolist()}
     save_arrays(tmp_path/"e.npz", trained.arrays(), about)
     with pytest.raises(InputError, match="momentum"): load_encoder(tmp_path/"e.npz")
@@ -558,7 +559,8 @@ def test_features_for_a_judge_are_strict_or_say_that_they_are_not(cells):
     assert (strict.name, all_.name) == ("net", "net, transductive")
     assert Learned("net", pixels, images, STAINS, replace(recipe, positives="treatment")).name == "net, labels used"
     two = Learned("net", pixels, images, STAINS, recipe, members=2).for_training(rows)
-    assert np.array_equal(two[:, :two.shape[1]//2], strict.for_training(rows)) and not np.allclose(two[:, :two.shape[1]//2], two[:, two.shape[1]//2:])
+    assert np.array_equal(two[:, :two.shape[1]//2], strict.for_training(rows)) and not np.allclose(two[:, :two.shape[1]//2],
+        two[:, two.shape[1]//2:])
 
 def test_the_figure_names_the_lowest_loss_by_its_uninformative_value(trained):
     rows = [trained.history.assign(encoder="a"), trained.history.assign(encoder="b", loss=trained.history.loss/2)]
