@@ -3284,6 +3284,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'drugnb.run.Progress._watch': ('run.html#progress._watch', 'drugnb/run.py'),
                             'drugnb.run.Progress.begin': ('run.html#progress.begin', 'drugnb/run.py'),
                             'drugnb.run.Progress.end': ('run.html#progress.end', 'drugnb/run.py'),
+                            'drugnb.run._literal': ('run.html#_literal', 'drugnb/run.py'),
                             'drugnb.run._parameters': ('run.html#_parameters', 'drugnb/run.py'),
                             'drugnb.run.check_study': ('run.html#check_study', 'drugnb/run.py'),
                             'drugnb.run.make_folder': ('run.html#make_folder', 'drugnb/run.py'),

@@ -32,7 +32,7 @@ QUICK = {  # the cheapest parameters with which every stage of a study runs
 ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONWARNINGS": "ignore"}
 COMMAND = [sys.executable, "-c", "from drugnb.command import main; main()"]
 SENTENCE = "drugnb: "
-HANGS = 300  # seconds after which a command is taken to wait for ever, and ended with SIGALRM
+HANGS = 120  # seconds after which a command is taken to wait for ever, and ended with SIGALRM
 
 def words(study, run, source="simulated-small", *more):
     "The command line of a quick run."
