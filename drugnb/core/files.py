@@ -76,7 +76,7 @@ def require_memory(
                      "memory: it is damaged, or give a part of it.")
 
 # %% ../../nbs/core/00a_files.ipynb #3912e291
-SHRINKS = 1000  # times that no table shrinks
+SHRINKS = 300  # times that no table shrinks
 SMALL = 1 << 28  # bytes that may come out of any file
 PIECE = 1 << 24  # bytes that are read at a time
 
@@ -118,7 +118,8 @@ class Unpacked(io.RawIOBase):
 # %% ../../nbs/core/00a_files.ipynb #a53cd152
 OURS = (NameError, ImportError)  # faults of the code or of an installation, whatever a file holds
 DAMAGED = "cannot be read: it is damaged, cut short or of another format ({})"
-UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
+UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff"
+                    "\ufeff]")
 
 def cause(
     error: Exception,  # that a library raised

@@ -39,7 +39,7 @@ from drugnb.core.identity import (
     as_text, excel_dates, EXCEL_ERRORS, is_missing, landmark_genes, named_columns, plain_name,
     require_unique, without_missing,
 )
-from .settings import counted, InputError, some
+from .settings import counted, InputError, printable, some
 from drugnb.core.text import (
     COMMA, decimal_mark, file_kind, fitted_names, mended_rows, POINT, require_text, SAMPLE, table_text,
     text_layout, utf8_stream,
@@ -73,8 +73,8 @@ def find_table(
     if len(found) == 1: return found[0]
     if not found and not required: return None
     if not found:
-        raise InputError(f"No file {pattern}{{.csv,.tsv,.parquet,…}} in {folder}: put it there, or name it "
-                         "in settings.ini.")
+        raise InputError(f"No file {printable(pattern)}{{.csv,.tsv,.parquet,…}} in {folder}: put it there, "
+                         "or name it in settings.ini.")
     raise InputError(f"{len(found)} files in {folder} fit {pattern} ({some([p.name for p in found])}): "
                      "name one of them in settings.ini.")
 

@@ -496,6 +496,13 @@ def require_room(
     if size > memory():
         raise Damaged("announces too much", f"{' x '.join(map(str, shape))} pixels, {sized(size)}")
 
+def _require_openable(path):
+    "Raise for what is no file with something in it."
+    if not os.path.exists(path): raise Damaged("not there")
+    if os.path.isfile(path) and not path.stat().st_size: raise Damaged("empty", "0 bytes")
+    try: plain_file(path)
+    except InputError as e: raise Damaged("cannot be read", f"{e}".removesuffix(".")) from e
+
 # %% ../../nbs/morphology/30_images.ipynb #76c561c4
 TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8, 17: 8,
               18: 8}  # of a value, by its type
@@ -703,8 +710,7 @@ def _ome_zarr(group, what):
     sizes = [s*u for s, u in zip(scale[0], units) if u is not None] if scale else []
     names = [c.get("label", "") for c in about.get("omero", {}).get("channels", [])]
     letters = "".join(a["name"][:1].upper() for a in axes)
-    array = _plain_array(group[finest["path"]], what)
-    return Stack(array, letters, _stain_names(names), _believed(sizes))
+    return Stack(_plain_array(group[finest["path"]], what), letters, _stain_names(names), _believed(sizes))
 
 def _open_zarr(path, what):
     "The array of a zarr folder. Raises `InputError` for a group of several."
@@ -974,13 +980,6 @@ def _named_inside(path, files, stained):
     return stained._replace(channels=names, notes=[f"stains in the order of {path.name}: {', '.join(names)}"])
 
 # %% ../../nbs/morphology/30_images.ipynb #d11abbd7
-def _require_openable(path):
-    "Raise for what is no file with something in it."
-    if not os.path.exists(path): raise Damaged("not there")
-    if os.path.isfile(path) and not path.stat().st_size: raise Damaged("empty", "0 bytes")
-    try: plain_file(path)
-    except InputError as e: raise Damaged("cannot be read", f"{e}".removesuffix(".")) from e
-
 def file_bytes(
     path: Path,  # of a file
 ) -> bytes:
