@@ -214,15 +214,15 @@ def _get(row, target, place, bar):
     require_replaceable(part)
     own = isinstance(place, str)
     downloader = resuming(row.bytes, part, bar) if own else copying(place, row.Index, row.bytes, bar)
-    try: keeper.fetch(row.Index, downloader=downloader)
-    except InputError: raise
-    except ValueError as e:
-        raise InputError(f"{file_address(row.Index, place)} is not the file that the registry knows "
-                         f"(its SHA-256 differs from {row.sha256[:12]}…): it was refused and not "
-                         "kept; try another DRUGNB_MIRROR.") from e
-    except OSError as e:
-        raise InputError(f"{target} cannot be written ({e.strerror or e}): "
-                         "choose another data folder.") from e
+    address = file_address(row.Index, place)
+    with atomic(target) as whole:
+        try: downloader(address, whole)
+        except OSError as e:
+            raise InputError(f"{target} cannot be written ({e.strerror or e}): "
+                             "choose another data folder.") from e
+        if pooch.file_hash(whole) != row.sha256:
+            raise InputError(f"{address} is not the file that the registry knows (its SHA-256 differs from "
+                             f"{row.sha256[:12]}…): it was refused and not kept; try another DRUGNB_MIRROR.")
 
 # %% ../../nbs/sources/00_fetch.ipynb #b5f9dee4
 def fetch(
