@@ -88,6 +88,7 @@ TYPED = {  # kind: arguments, words of the sentence
     "an option without a value": ("run weighting --run", "expected one argument"),
     "an argument too many": ("check weighting now", "can make nothing of 'now'"),
     "an argument too few": ("predict", "required"),
+    "no model": ("predict x", "required: --model"),
     "a hidden option": ("query a --profiles b --pdb", "no option --pdb"),
     "an option of the parser's": ("query a --profiles b --xtra=1", "no option --xtra"),
     "a parameter without a value": ("run weighting -p folds", "NAME=VALUE"),
@@ -609,7 +610,8 @@ def test_odd_environments_change_no_answer(variables, home):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_with_a_sentence_and_nothing_half_written(number, home):
     run = started(home, "run", "combos", "--data", "simulated-small", "--run", "r", stdout=subprocess.DEVNULL)
-    deadline = time.time() + 120
+    signal.alarm(400)
+    deadline = time.time() + 300
     while not list(home.glob("r/journal.jsonl")) and run.poll() is None and time.time() < deadline:
         time.sleep(0.2)
     run.send_signal(number)

@@ -1,5 +1,6 @@
 """Cards: a study that nobody has heard of needs a folder and a card, and run, sweep and command serve it."""
 import json
+import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,7 @@ import drugnb
 from drugnb import run, sweep
 from drugnb.command import main, parser
 from drugnb.core.settings import InputError
-from drugnb.studies import STUDIES, Card, Rule, did_you_mean, find_set, function
+from drugnb.studies import STUDIES, Card, Rule, did_you_mean, find_set, function, keep_rule, like
 
 USE = '''
 from drugnb.core.settings import InputError
@@ -87,3 +88,52 @@ def test_the_nearest_name_is_offered():
 
 def test_a_function_is_imported_when_it_is_asked_for():
     assert function("core.artefacts:digest")([1]) and isinstance(function("weighting.simulate:simulated_small")().samples, pd.DataFrame)
+
+# values as they are typed
+
+@pytest.mark.parametrize("default, text, value", [
+    ("a", "3", "3"), (3, "5", 5), (3, " 5 ", 5), (3, "1e2", 100), (0.5, "2", 2), (0.5, "2.5", 2.5), (False, "true", True), (True, "FALSE", False),
+    (float("nan"), "1", 1)])
+def test_a_value_takes_the_type_of_the_default(default, text, value):
+    found = like(default, text, "The parameter x")
+    assert found == value and isinstance(found, type(value))
+
+@pytest.mark.parametrize("default, text, kind", [
+    (3, "2.5", "a whole number"), (3, "", "a whole number"), (0.5, "nan", "a number"), (0.5, "a", "a number"),
+    (True, "1", "True or False"), (False, "", "True or False")])
+def test_a_value_of_another_type_is_refused(default, text, kind):
+    with pytest.raises(InputError) as e: like(default, text, "The parameter x")
+    assert str(e.value) == f"The parameter x is {text!r} but should be {kind}."
+
+def test_a_rule_holds_at_both_ends(tmp_path, monkeypatch):
+    share, counts, words = Rule(low=0, high=1), Rule(low=1, high=1000, many=True, whole=True), Rule(words=("one", "two"), many=True)
+    for value, rule in ((0, share), (1, share), (0.5, share), ("1, 1000", counts), ("", counts), ("two,one", words), ("", words), ("x", Rule()),
+                        (-5, Rule(high=3))):
+        assert keep_rule(value, "x", rule) == value
+    for value, rule, says in ((-0.1, share, "x is -0.1 but should be between 0 and 1."), (1.01, share, "between 0 and 1"),
+                              ("0", counts, "between 1 and 1,000"),
+                              ("1,1001", counts, "x is '1,1001' but should be whole numbers with commas between, each between 1 and 1,000."),
+                              ("1.5", counts, "whole"),
+                              ("1,,2", counts, "x: '1,,2' has an empty entry"), ("one,tow", words, "x is 'tow': did you mean 'two'?"),
+                              ("nan", share, "between"),
+                              (0, Rule(low=1), "x is 0 but should be 1 or more."), (4, Rule(high=3), "x is 4"),
+                              ("a", Rule(many=True), "numbers with commas between")):
+        with pytest.raises(InputError) as e: keep_rule(value, "x", rule)
+        assert says in str(e.value), str(e.value)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/"here").touch()
+    assert keep_rule("here", "x", Rule(file=True)) == str(tmp_path/"here") and keep_rule("not here", "x", Rule(file=True)) == "not here"
+    rules = [rule for known in STUDIES.values() for rule in (*known.rules.values(), *known.options.values())]
+    assert all(math.isfinite(rule.low) == math.isfinite(rule.high) for rule in rules), "a number has two ends"
+
+LEAST = {"weighting": "perplexity=1 min_samples=1 components=1 folds=2 repeats=1 seed=0 seeds=0 eps=0 resolution=0 alphas=0 most_masked=0 factors=0",
+         "combos": "top=1 folds=2 permutations=1 repeats=1", "essentiality": "pages=0 seeds=1 least=0 least=1 permutations=1",
+         "morphology": "epochs=1 explain_epochs=1 size=0 folds=2", "synergy": "batch=1 rounds=1 draws=0 seeds=1"}
+
+def test_the_least_that_makes_sense_may_be_asked_for():
+    for study, line in LEAST.items():
+        for word in line.split(): assert run.plan(study, dict([word.split("=")]))
+    for study, names in {"combos": "permutations genes fdr", "essentiality": "top genes", "synergy": "kappa seed"}.items():
+        for name in names.split(): assert STUDIES[study].options[name].low == 0
+    for study, names in {"combos": "top n_top n_extreme", "synergy": "top n replicates"}.items():
+        for name in names.split(): assert STUDIES[study].options[name].low == 1

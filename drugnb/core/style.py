@@ -41,7 +41,7 @@ def plain(
     if not text.isascii():
         text = "".join(c if c.isspace() or ord(c) in _letters() else ascii(c)[1:-1] for c in text)
     lines = printable_lines(text).split("\n")
-    lines = [f"{v[:most//2]}…{v[len(v) - most//2 + 1:]}" if len(v) > most else v for v in lines]
+    lines = [f"{v[:most//2]}…{v[len(v) - (most - 1)//2:]}" if len(v) > most else v for v in lines]
     return re.sub(r"(?<!\\)\$", r"\\$", "\n".join(lines))
 
 # %% ../../nbs/core/05_style.ipynb #b996dc0c
@@ -104,8 +104,8 @@ def plain_html(
 def plain_markdown(
     text,  # with names in it, one line
 ) -> str:
-    "Text for Markdown: no tags, no links, no borders of cells, nothing that cannot be seen."
-    return re.sub(r"([|\[])", r"\\\1", printable(text)).replace("<", "&lt;")
+    "Text for Markdown: no tags, links, formulas or borders of cells, nothing that cannot be seen."
+    return re.sub(r"([|\[$])", r"\\\1", printable(text)).replace("<", "&lt;")
 
 # %% ../../nbs/core/05_style.ipynb #3349510f
 def save_html(
