@@ -174,9 +174,10 @@ def run_cell(
 def result_digests(
     folder: Path,  # of a cell
 ) -> dict[str, str]:  # by file name
-    "Digests of the tables that a cell made; those of its study are shared and not counted."
-    made = (p for p in sorted(folder.glob("*")) if p.suffix in (".csv", ".parquet") and p.is_file())
-    return {p.name: file_digest(p) for p in made if not re.match(r"study[._]", p.name)}
+    "Digests of the tables and models that a cell made; those of its study are shared and not counted."
+    ours = (".csv", ".parquet", ".json")
+    made = (p for p in sorted(folder.glob("*")) if p.suffix in ours and p.is_file())
+    return {p.name: file_digest(p) for p in made if not re.match(r"study[._]|cell\.json", p.name)}
 
 def attempt(
     work,  # a function such as `run_cell`

@@ -19,7 +19,7 @@ import pandas as pd
 import requests
 from tqdm import tqdm
 
-from ..core.artefacts import discard, require_replaceable
+from ..core.artefacts import atomic, discard, require_replaceable
 from ..core.settings import data_folders, InputError
 
 with warnings.catch_warnings(action="ignore"):
@@ -146,9 +146,9 @@ def resuming(
     size: int,  # bytes that the whole file has
     part: Path,  # keeps what has arrived, also for the next run
     bar,  # a tqdm bar that counts bytes
-):  # a function of (url, output_file, pooch), as pooch calls it
-    "A downloader for pooch that resumes. Raises `InputError` for no file or one of another size."
-    def download(url, output_file, _):
+):  # a function of the address and of the file that it makes
+    "A downloader that resumes. Raises `InputError` for no file or one of another size."
+    def download(url, output_file):
         bar.update(_size(part))
         failed = 0
         while True:
@@ -171,9 +171,9 @@ def copying(
     name: str,  # the file in it
     size: int,  # bytes that the file should have
     bar,  # a tqdm bar that counts bytes
-):  # a function of (url, output_file, pooch), as pooch calls it
-    "A downloader for pooch that copies from a mirror folder. Raises `InputError` for no file or a longer one."
-    def copy(url, output_file, _):
+):  # a function of the address and of the file that it makes
+    "A downloader that copies from a mirror folder. Raises `InputError` for no file or a longer one."
+    def copy(url, output_file):
         if not (folder/name).is_file():
             raise InputError(f"The mirror {folder} has no {name}: correct DRUGNB_MIRROR or unset it.")
         found = (folder/name).stat().st_size
@@ -208,21 +208,21 @@ def _state(target, sha256):
     require_replaceable(target)
     return "fetched again" if target.exists() else "fetched"
 
-def _get(keeper, row, target, place, bar):
+def _get(row, target, place, bar):
     "Fetch one file. Raises `InputError` for one that cannot be had or kept, or is not the right one."
     part = target.with_name(f"{target.name}.{row.sha256[:12]}.part")  # of this content and no other
     require_replaceable(part)
     own = isinstance(place, str)
     downloader = resuming(row.bytes, part, bar) if own else copying(place, row.Index, row.bytes, bar)
-    try: keeper.fetch(row.Index, downloader=downloader)
-    except InputError: raise
-    except ValueError as e:
-        raise InputError(f"{file_address(row.Index, place)} is not the file that the registry knows "
-                         f"(its SHA-256 differs from {row.sha256[:12]}…): it was refused and not "
-                         "kept; try another DRUGNB_MIRROR.") from e
-    except OSError as e:
-        raise InputError(f"{target} cannot be written ({e.strerror or e}): "
-                         "choose another data folder.") from e
+    address = file_address(row.Index, place)
+    with atomic(target) as whole:
+        try: downloader(address, whole)
+        except OSError as e:
+            raise InputError(f"{target} cannot be written ({e.strerror or e}): "
+                             "choose another data folder.") from e
+        if pooch.file_hash(whole) != row.sha256:
+            raise InputError(f"{address} is not the file that the registry knows (its SHA-256 differs from "
+                             f"{row.sha256[:12]}…): it was refused and not kept; try another DRUGNB_MIRROR.")
 
 # %% ../../nbs/sources/00_fetch.ipynb #b5f9dee4
 def fetch(
@@ -234,10 +234,6 @@ def fetch(
 ) -> pd.DataFrame:  # the registry's rows, `file`: where it lies, `how`: fetched (again), there already
     "Get and check public files. Raises `InputError` for a file that cannot be had, or is not the registry's."
     files, place, raw = registry(study) if files is None else files, mirror_place(mirror), raw_folder(folder)
-    pooch.get_logger().setLevel("ERROR")
-    hashes = {name: f"sha256:{h}" for name, h in files.sha256.items()}
-    urls = {name: file_address(name, place) for name in files.index}
-    keeper = pooch.create(raw, base_url="", registry=hashes, urls=urls)
     how, title = [], f"fetching {study or 'all studies'}"
     with tqdm(total=int(files.bytes.sum()), unit="B", unit_scale=True, desc=title, disable=quiet) as bar:
         for row in files.itertuples():
@@ -245,5 +241,5 @@ def fetch(
             bar.set_postfix_str(target.name)
             how.append(_state(target, row.sha256))
             if how[-1] == "there already": bar.update(row.bytes)
-            else: _get(keeper, row, target, place, bar)
+            else: _get(row, target, place, bar)
     return files.assign(file=[raw/name for name in files.index], how=how)

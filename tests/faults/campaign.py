@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 QUICK = {  # the cheapest parameters with which every stage of a study runs
     "weighting": ["perplexities=", "seeds=", "repeats=20", "factors=1", "most_masked=1", "alphas=1,1000", "folds=3"],
@@ -32,7 +33,7 @@ QUICK = {  # the cheapest parameters with which every stage of a study runs
 ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONWARNINGS": "ignore"}
 COMMAND = [sys.executable, "-c", "from drugnb.command import main; main()"]
 SENTENCE = "drugnb: "
-HANGS = 300  # seconds after which a command is taken to wait for ever, and ended with SIGALRM
+HANGS = 120  # seconds after which a command is taken to wait for ever, and ended with SIGALRM
 
 def words(study, run, source="simulated-small", *more):
     "The command line of a quick run."
@@ -220,7 +221,7 @@ def small_disk(where, size):
 
 # what a run left behind
 
-NOT_RESULTS = ("seconds", "made", "time", "versions", "drugnb")
+NOT_RESULTS = ("checksum", "seconds", "made", "time", "versions", "drugnb")
 
 def _json(value):
     "Numbers and texts of a JSON file, without times and paths."
@@ -286,6 +287,10 @@ def broken(run, failed=False):
     for path in Path(run).rglob("figures/*"):
         if path.is_file() and not path.stat().st_size: bad.append(str(path))
     return bad
+
+def first(n, values):
+    "The first few of some cases in make test, the others in make test-all."
+    return [pytest.param(v, marks=[] if i < n else pytest.mark.slow) for i, v in enumerate(values)]
 
 def moments(n, seed, until):
     "Seeded moments of a run, one in each n-th part of it, in random order."

@@ -15,10 +15,10 @@ def whole_or_absent(world, folder):
     done = campaign.forked(world.words(folder), folder.parent)
     assert done.code == 0 and world.same(folder), done.err[-2000:]
 
-NUMBERS = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG, errno.ESTALE, errno.EMFILE]
+NUMBERS = [errno.ENOSPC, errno.EIO, errno.EMFILE, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.ESTALE]
 
-@pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
-@pytest.mark.parametrize("nth", [1, 3, 6])
+@pytest.mark.parametrize("number", campaign.first(3, NUMBERS))
+@pytest.mark.parametrize("nth", campaign.first(1, [3, 1, 6]))
 def test_a_write_that_fails_is_a_sentence(world, home, number, nth):
     "The n-th file that is opened for writing or renamed below the run folder, whoever opens it."
     arm = campaign.nth_event(nth, campaign.failing(number), under=str(home/"r"))
@@ -27,7 +27,7 @@ def test_a_write_that_fails_is_a_sentence(world, home, number, nth):
     assert str(home/"r") in said or os.strerror(number) in said, said
     assert not (home/"r").exists() or not campaign.broken(home/"r", failed=True), campaign.broken(home/"r")
 
-SHARES = [0.02, 0.3, 0.7]
+SHARES = campaign.first(1, [0.3, 0.02, 0.7])
 
 @pytest.mark.parametrize("share", SHARES)
 def test_a_full_disk_is_a_sentence(study, home, share):
@@ -39,7 +39,7 @@ def test_a_full_disk_is_a_sentence(study, home, share):
         assert "No space left" in said, said
         assert not (disk/"r").exists() or not campaign.broken(disk/"r"), campaign.broken(disk/"r")
 
-@pytest.mark.parametrize("size", [1000, 5000, 50_000])
+@pytest.mark.parametrize("size", campaign.first(1, [5000, 1000, 50_000]))
 def test_files_that_may_not_grow_are_a_sentence(world, home, size):
     done = campaign.forked(world.words(home/"r"), home, before=campaign.limited(resource.RLIMIT_FSIZE, size))
     if done.code == 0: pytest.skip("no file of this study is so large")
@@ -50,7 +50,7 @@ def nobody():
     os.setgid(65534)
     os.setuid(65534)
 
-@pytest.mark.parametrize("what", ["parent", "run", "figures"])
+@pytest.mark.parametrize("what", campaign.first(1, ["run", "parent", "figures"]))
 def test_a_folder_that_may_not_be_written_is_a_sentence(world, home, what):
     if os.getuid(): pytest.skip("needs root, to become somebody else")
     for folder in (home, world.home, world.packaged): campaign.readable(folder)
@@ -74,7 +74,7 @@ def test_a_run_folder_on_a_disk_that_is_read_only(world, home):
             said = campaign.forked(world.words(folder), home).sentence()
             assert "Read-only file system" in said and str(folder) in said, said
 
-@pytest.mark.parametrize("room", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("room", campaign.first(1, [2, 1, 4, 8, 16]))
 def test_too_few_files_at_once_is_a_sentence(world, home, room):
     def arm():
         used = max(int(f) for f in os.listdir("/proc/self/fd"))
@@ -84,7 +84,7 @@ def test_too_few_files_at_once_is_a_sentence(world, home, room):
     assert "Too many open files" in done.sentence()
     whole_or_absent(world, home/"r")
 
-@pytest.mark.parametrize("room", [1, 4, 16, 64])
+@pytest.mark.parametrize("room", campaign.first(1, [4, 1, 16, 64]))
 def test_too_little_memory_is_a_sentence(world, home, room):
     "So many megabytes more than the process has."
     def arm():
