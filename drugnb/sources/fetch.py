@@ -166,13 +166,14 @@ def resuming(
                 time.sleep(0.1*4**failed if failed else 0)
     return download
 
+# %% ../../nbs/sources/00_fetch.ipynb #7d1a90c5
 def copying(
     folder: Path,  # a mirror, as REPOSITORY/COMMIT/PATH
     name: str,  # the file in it
     size: int,  # bytes that the file should have
     bar,  # a tqdm bar that counts bytes
 ):  # a function of (url, output_file, pooch), as pooch calls it
-    "A downloader for pooch that copies from a mirror folder. Raises `InputError` for no file or a longer one."
+    "A downloader for pooch that copies from a mirror folder. Raises `InputError` as `resuming`."
     def copy(url, output_file, _):
         if not (folder/name).is_file():
             raise InputError(f"The mirror {folder} has no {name}: correct DRUGNB_MIRROR or unset it.")
