@@ -179,6 +179,7 @@ def result_digests(
     made = (p for p in sorted(folder.glob("*")) if p.suffix in ours and p.is_file())
     return {p.name: file_digest(p) for p in made if not re.match(r"study[._]|cell\.json", p.name)}
 
+# %% ../nbs/07a_sweep.ipynb #5f0c1a78
 def attempt(
     work,  # a function such as `run_cell`
     study: str,  # with a card

@@ -1441,7 +1441,8 @@ def _unpacked(about, pixels):
     "What was packed, with its pixels."
     about = about | {t: pd.DataFrame(**about[t]) for t in TABLES}
     about["images"].index.name = "image"
-    return Loaded(**about | dict(pixels=pixels, channels=tuple(about["channels"]), notes=tuple(about["notes"])))
+    channels, notes = tuple(about["channels"]), tuple(about["notes"])
+    return Loaded(**about | dict(pixels=pixels, channels=channels, notes=notes))
 
 def cache_paths(
     folder: Path,  # of the cache

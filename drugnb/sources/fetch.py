@@ -166,6 +166,7 @@ def resuming(
                 time.sleep(0.1*4**failed if failed else 0)
     return download
 
+# %% ../../nbs/sources/00_fetch.ipynb #7d1a90c5
 def copying(
     folder: Path,  # a mirror, as REPOSITORY/COMMIT/PATH
     name: str,  # the file in it
