@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FIXED', 'notebook_path', 'notebook_parameters', 'study_parameters', 'plan', 'study_settings', 'source_name',
            'run_folder', 'values_of', 'check_study', 'run_notebook', 'time_left', 'Progress', 'make_folder',
-           'try_folder', 'run_study', 'summary_text']
+           'try_folder', 'sole_use', 'run_study', 'summary_text']
 
 # %% ../nbs/07_run.ipynb #eec4938a
 import ast
@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -250,6 +250,23 @@ def try_folder(
         with suppress(OSError): p.rmdir()  # somebody else uses it by now
 
 # %% ../nbs/07_run.ipynb #8cbcccd4
+@contextmanager
+def sole_use(
+    folder: Path,  # of a run or a sweep, that is there
+):
+    "Hold a folder for one process at a time. Raises `InputError` where another is at work in it."
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(ImportError, OSError):
+            import fcntl
+            try: fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                advice = "wait until that has ended, or choose another folder with --run"
+                raise InputError(f"Another run is at work in {folder}: {advice}.") from None
+        yield
+    finally: os.close(held)
+
+# %% ../nbs/07_run.ipynb #b14684c9
 def run_study(
     study: str,  # with a card
     source: str = "",  # see `source_name`; the card's first set if empty
@@ -268,7 +285,8 @@ def run_study(
     if str(figures): fixed["figures"] = str(typed_path(figures))
     planned = plan(study, {**study_settings(study), **(parameters or {}), **fixed})
     make_folder(folder)
-    with Progress(f"{study} on {Path(source).name}", card(study).notebooks, folder, quiet) as progress:
+    progress = Progress(f"{study} on {Path(source).name}", card(study).notebooks, folder, quiet)
+    with sole_use(folder), progress:
         for name, given in planned.items():
             progress.begin(name)
             run_notebook(name, given, folder)

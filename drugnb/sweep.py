@@ -39,8 +39,8 @@ from drugnb.core.settings import (
 )
 from .core.style import save_figure, styled
 from drugnb.run import (
-    FIXED, like, make_folder, notebook_path, plan, run_folder, run_study, source_name, study_parameters,
-    study_settings, values_of,
+    FIXED, like, make_folder, notebook_path, plan, run_folder, run_study, sole_use, source_name,
+    study_parameters, study_settings, values_of,
 )
 from .studies import Card, card, find_folder, function
 
@@ -472,11 +472,12 @@ def sweep(
     source = source_name(source or next(iter(card(study).sets)))
     cells = sweep_cells(study, grid, source, parameters)
     folder = sweep_folder(study, source, folder)
-    reports = {c.name: r for c in cells if (r := finished(folder/c.name, c.key))}
-    tell(f"{study} on {Path(source).name}: {len(cells)} cells in {folder}")
-    if reports: tell(f"not run again, nothing they depend on has changed: {'; '.join(reports)}")
-    if len(reports) < len(cells): _run_cells(study, source, cells, reports, folder, pool, work)
-    table = keep_table(study, cells, reports, folder)
+    with sole_use(folder):
+        reports = {c.name: r for c in cells if (r := finished(folder/c.name, c.key))}
+        tell(f"{study} on {Path(source).name}: {len(cells)} cells in {folder}")
+        if reports: tell(f"not run again, nothing they depend on has changed: {'; '.join(reports)}")
+        if len(reports) < len(cells): _run_cells(study, source, cells, reports, folder, pool, work)
+        table = keep_table(study, cells, reports, folder)
     _refuse_all(cells, reports)
     return folder, table
 

@@ -433,3 +433,14 @@ def test_a_sweep_stopped_killed_and_resumed(folder, tmp_path):
     done = "not run again, nothing they depend on has changed: perplexity=20,eps=0; perplexity=50,eps=0"
     assert process.returncode == 0 and done in said[0]
     assert stamps == {p: p.stat().st_mtime_ns for p in out.glob("*/*")}
+
+@pytest.mark.parametrize("spoil", [lambda f: (f/"comparison.csv").write_text("x"), lambda f: (f/"comparison.csv").unlink(),
+                                   lambda f: (f/"new.csv").write_text("x"), lambda f: (f/"cell.json").write_text('{"key": "k", "seconds": 1}')])
+def test_a_cell_whose_tables_changed_is_run_again(spoil, tmp_path):
+    cell = sweep.Cell("c", {}, {}, frozenset(), "k")
+    def work(study, source, parameters, folder): (folder/"comparison.csv").write_text("a\n1\n")
+    assert not sweep.attempt(work, "weighting", "simulated", cell, tmp_path, [], Path.cwd())["error"]
+    (tmp_path/"c/study_signatures.parquet").write_text("shared, and replaced by others")
+    assert finished(tmp_path/"c", "k") and not finished(tmp_path/"c", "other")
+    spoil(tmp_path/"c")
+    assert finished(tmp_path/"c", "k") is None

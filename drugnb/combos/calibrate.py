@@ -11,9 +11,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
-from .connect import extremes_within, permutation_p, score_by, Shelf
+from .connect import adjusted, extremes_within, least_as_far, permutation_p, score_by, Shelf
 from ..core.evaluate import group_counts, interval
 from ..core.gct import read_column_notes
 from ..core.identity import by_symbol, plain_name
@@ -36,13 +35,14 @@ def _types(path):
                          "ctl_vehicle for untreated wells.")
     return notes[named[0]]
 
-def _plate_report(kind, untreated, genes, lost):
+def _plate_report(kind, untreated, genes, lost, still):
     "What was found and left out, as sentences."
     def told(which): return ", ".join(f"{n} {t}" for t, n in kind[which].value_counts().items())
     report = [f"{counted(untreated.sum(), 'untreated well')} ({told(untreated)}) and "
               f"{(~untreated & kind.notna()).sum()} treated ({told(~untreated)}), {genes} genes"]
     unknown = kind.index[kind.isna()]
-    left_out = ("well", "without pert_type", unknown), ("gene", "with missing values", lost)
+    left_out = (("well", "without pert_type", unknown), ("gene", "with missing values", lost),
+                ("well", "with one value for all genes", still))
     for what, why, names in left_out:
         if len(names): report.append(f"{counted(len(names), what)} {why} left out: {some(names)}")
     return report
@@ -57,6 +57,8 @@ def read_plate(
     kind, wells = _types(path), by_symbol(read_matrix(path).T)
     whole = wells.notna().all()
     lost, wells = wells.columns[~whole], wells.loc[:, whole]
+    still = wells.index[np.ptp(wells, axis=1) == 0] if wells.shape[1] else wells.index[:0]
+    kind, wells = kind.drop(still), wells.drop(still)
     untreated = plain_name(kind).isin(UNTREATED)
     if untreated.sum() < FEWEST:
         raise InputError(f"{path.name} has {counted(untreated.sum(), 'untreated well')} (pert_type holds "
@@ -67,7 +69,7 @@ def read_plate(
     fault = expression_fault(wells, gene_summary(wells), path.name)
     if fault: raise InputError(fault)
     parts = wells.loc[kind.index[treated]], wells.loc[kind.index[untreated]]
-    for part in parts: part.attrs = {"report": _plate_report(kind, untreated, wells.shape[1], lost)}
+    for part in parts: part.attrs = {"report": _plate_report(kind, untreated, wells.shape[1], lost, still)}
     return parts
 
 # %% ../../nbs/combos/11b_calibrate.ipynb #bc8912ea
@@ -77,12 +79,14 @@ def plain_p(
     score,  # function of queries and profiles, see `score_by`
     permutations: int = 1000,  # for every drug
     seed: int = 0,  # of the random draws
-) -> np.ndarray:  # p of each drug, two-sided, above 0
+) -> np.ndarray:  # p of each drug, two-sided, above 0; missing where there is no score
     "How often a plain permutation of a query over its genes scores as far from 0, the query itself counted."
     has, permuted = ~np.isnan(query), np.tile(query, (permutations, 1))
     permuted[:, has] = np.random.default_rng(seed).permuted(permuted[:, has], axis=1)
-    seen = np.abs(score(query[None], profiles))*(1 - 1e-9) - 1e-12
-    return (1 + (np.abs(score(permuted, profiles)) >= seen).sum(0))/(permutations + 1)
+    seen = np.abs(score(query[None], profiles))[0]
+    far = least_as_far(seen)
+    p = (1 + (np.abs(score(permuted, profiles)) >= far).sum(0))/(permutations + 1)
+    return np.where(np.isfinite(seen), p, np.nan)
 
 NULLS = {"genes permuted": plain_p, "modules kept": permutation_p}
 
@@ -91,7 +95,7 @@ LEVEL = 0.05  # of p, and of the false discovery rate
 
 def _alarms_by_query(p):
     "The three shares of each query, queries x 3."
-    passed = false_discovery_control(p, axis=1) < LEVEL
+    passed = adjusted(p) < LEVEL
     return pd.DataFrame({"below": (p < LEVEL).mean(1), "passed": passed.mean(1), "called": passed.any(1)*1.0})
 
 def alarm_rates(
@@ -115,7 +119,11 @@ def calibration(
     permutations: int = 1000,  # of each well's genes
     seed: int = 0,  # of the random draws
 ) -> pd.DataFrame:  # method, null, wells, drugs; below, passed, called with _low and _high (95%)
-    "How often untreated wells are called, by method and null. Raises `InputError` for an unknown method."
+    """How often untreated wells are called, by method and null.
+    Raises `InputError` for an unknown method, fewer than two untreated wells, and wells without a score."""
+    if len(untreated) < 2:
+        raise InputError(f"{counted(len(untreated), 'untreated well')} say nothing of how often wells are "
+                         f"called: {FEWEST} or more are needed.")
     genes = treated.columns.sort_values()  # so that no order of wells or genes matters
     shelf = Shelf(treated.sort_index()[genes].to_numpy(float))
     queries = untreated.sort_index()[genes].to_numpy(float)
@@ -125,6 +133,8 @@ def calibration(
         score = score_by(method, n_top, n_extreme)
         for null, p_of in NULLS.items():
             p = np.array([p_of(query, shelf, score, permutations, seed) for query in queries])
+            if np.isnan(p).any():
+                raise InputError("A well has one value or none for all genes: leave it out.")
             shares = _with_intervals(_alarms_by_query(p), 1000, seed)
             about = {"method": method, "null": null, "wells": len(queries), "drugs": p.shape[1]}
             rows.append({**about, **shares})

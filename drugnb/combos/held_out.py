@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 from sklearn.base import clone
 
 from drugnb.combos.combine import (
-    Average, MeanPair, pair_splits, PairRidge, ScaledSum, Stack, strangers, Stronger, Sum,
+    Average, finite_predictions, MeanPair, pair_splits, PairRidge, ScaledSum, Stack, strangers, Stronger, Sum,
 )
 from .data import Effects
 from .mixed import MixedModel
@@ -105,12 +105,13 @@ def size_classes(
 def rank_correlation(
     one: np.ndarray,  # pairs x genes
     other: np.ndarray,  # pairs x genes
-) -> np.ndarray:  # pairs; 0 where one of them does not vary
+) -> np.ndarray:  # pairs; 0 where `other`, a prediction, does not vary, missing where `one` does not
     "Spearman correlation of each pair."
     ranks = [rankdata(t, axis=1) for t in (one, other)]
     ranks = [r - r.mean(1, keepdims=True) for r in ranks]
     length = np.sqrt((ranks[0]**2).sum(1)*(ranks[1]**2).sum(1))
-    return np.divide((ranks[0]*ranks[1]).sum(1), length, out=np.zeros(len(length)), where=length > 0)
+    rho = np.divide((ranks[0]*ranks[1]).sum(1), length, out=np.zeros(len(length)), where=length > 0)
+    return np.where(ranks[0].any(1), rho, np.nan)
 
 def tally(
     measured: np.ndarray,  # pairs x genes
@@ -175,7 +176,7 @@ EXAMPLE = ["split", "model", "measured", "predicted"]
 def _predictions(model, effects, measured, groups, folds):
     "What a model predicts of the test pairs of each fold when it is fitted to the training pairs."
     learnt = [clone(model).fit(effects.rows(train), measured[train], groups[train]) for train, _ in folds]
-    return [m.predict(effects.rows(test)) for m, (_, test) in zip(learnt, folds)]
+    return [finite_predictions(m, effects.rows(test)) for m, (_, test) in zip(learnt, folds)]
 
 def _tallied(measured, classes, folds, predicted):
     "Tallies of one model's predictions in all folds."
@@ -191,34 +192,41 @@ SCORES = ["accuracy", "rmse", "slope", "spearman"]
 def weighted_median(
     values: np.ndarray,  # n
     weights: np.ndarray,  # draws x n: how often each value counts
-) -> np.ndarray:  # draws: the smallest value that reaches half of the weight
-    "Medians of values that count several times or not at all."
-    order = np.argsort(values)
-    half = np.cumsum(weights[:, order], axis=1) >= weights.sum(1)[:, None]/2
-    return values[order][half.argmax(1)]
+) -> np.ndarray:  # draws: the smallest value that reaches half of the weight; missing without any weight
+    "Medians of values that count several times or not at all; missing values do not count."
+    order = np.argsort(values)[:np.isfinite(values).sum()]
+    counted = np.cumsum(weights[:, order], axis=1)
+    if not len(order): return np.full(len(weights), np.nan)
+    at = (counted >= counted[:, -1:]/2).argmax(1)
+    return np.where(counted[:, -1] > 0, values[order][at], np.nan)
 
+# %% ../../nbs/combos/15_held_out.ipynb #655c7ffe
 def score_draws(
     tallies: pd.DataFrame,  # of one split and model
     tested: pd.Index,  # names of the pairs
     weights: np.ndarray,  # draws x pairs: how often each pair counts
 ) -> np.ndarray:  # 4 (`SCORES`) x draws
-    "The four scores of one model, for each draw of pairs."
+    "The four scores of one model, for each draw of pairs; missing where there is nothing to judge."
     sums = tallies.groupby("pair")[SUMS].sum().loc[tested]
     with_direction = tallies[tallies["size"] >= 0].groupby("pair").n.sum().reindex(tested, fill_value=0)
     n, right, error, p, y, pp, py, _ = (weights @ sums.to_numpy()).T
+    n = np.where(n > 0, n, np.nan)
     spread = pp - p**2/n
     slope = np.divide(py - p*y/n, spread, out=np.full(len(n), np.nan), where=spread > 1e-12*pp)
     rho = tallies.drop_duplicates(["pair", "fold"]).groupby("pair").spearman.mean().loc[tested].to_numpy()
-    accuracy = right/(weights @ with_direction.to_numpy())
+    directions = weights @ with_direction.to_numpy()
+    accuracy = right/np.where(directions > 0, directions, np.nan)
     return np.array([accuracy, np.sqrt(error/n), slope, weighted_median(rho, weights)])
 
 # %% ../../nbs/combos/15_held_out.ipynb #bdc71b85
 def _draws(drugs, repeats, seed):
-    "How often each pair counts: once; as pairs are drawn; as its two drugs are drawn."
+    "How often each pair counts: once; as pairs are drawn; as its two drugs are drawn. One pair is not drawn."
+    once = np.ones((1, len(drugs)))
+    if len(drugs) < 2: return {"": once, "pair": 0*once, "drugs": 0*once}
     names, codes = np.unique(drugs, return_inverse=True)
     by_drug = group_counts(len(names), repeats, seed)[:, codes.reshape(-1, 2)].prod(2)
     by_pair = group_counts(len(drugs), repeats, seed)
-    return {"": np.ones((1, len(drugs))), "pair": by_pair, "drugs": by_drug[by_drug.sum(1) > 0]}
+    return {"": once, "pair": by_pair, "drugs": by_drug[by_drug.sum(1) > 0]}
 
 def drawn_scores(
     tallies: pd.DataFrame,  # of one split, from `held_out`
@@ -226,8 +234,10 @@ def drawn_scores(
     repeats: int = 1000,  # bootstrap samples
     seed: int = 0,  # of the samples
 ) -> tuple[list, dict]:  # names of the models; by "", "pair" and "drugs": models x 4 (`SCORES`) x draws
-    "The scores of all models as they are, as pairs are drawn and as drugs are drawn."
+    """The scores of all models as they are, as pairs are drawn and as drugs are drawn.
+    Raises `InputError` where no pair was tested."""
     tested = pd.Index(pairs.index[pairs.index.isin(tallies.pair)])
+    if not len(tested): raise InputError("There are no predictions of measured pairs to score.")
     names = list(dict.fromkeys(tallies.model))
     draws = _draws(pairs.loc[tested, ["drug_a", "drug_b"]].to_numpy(str), repeats, seed)
     of = [tallies[tallies.model == name] for name in names]
@@ -287,6 +297,12 @@ def _score_line(row, gains, width):
     line += f"{row.slope:6.2f} {row.spearman:8.2f}"
     return line.replace("   nan", "      ")
 
+def _best_said(rmse):
+    "The model with the smallest error, and the sum beside it, in words."
+    if not len(rmse): return "no model was judged"
+    beside = f"\n(sum {rmse['sum']:.2f})" if "sum" in rmse and rmse.idxmin() != "sum" else ""
+    return fill(f"{rmse.idxmin()} {rmse.min():.2f}", 22) + beside
+
 def scores_text(
     table: pd.DataFrame,  # the columns of `split_scores`, as in scores.csv
 ) -> str:  # a block of lines for each split
@@ -332,10 +348,7 @@ def figure_scores(
             _bars(ax, scores.loc[split].reindex(names), score)
             ax.set(yticks=range(len(names)), yticklabels=names, xlabel=label)
     for ax, split in zip(axes[0], splits):
-        rmse = scores.loc[split].rmse
-        beside = f"\n(sum {rmse['sum']:.2f})" if "sum" in rmse and rmse.idxmin() != "sum" else ""
-        best = fill(f"{rmse.idxmin()} {rmse.min():.2f}", 22)
-        ax.set_title(f"{split}:\n{best}{beside}", fontsize="medium")
+        ax.set_title(f"{split}:\n{_best_said(scores.loc[split].rmse.dropna())}", fontsize="medium")
     axes[0, 0].invert_yaxis()
     fig.supxlabel("lines are 95% intervals: thick by pair, thin by drug", fontsize="small")
     return fig
@@ -389,7 +402,7 @@ def figure_errors(
     "Share of wrong directions of each pair, under two models."
     t = tallies[(tallies.split == split) & (tallies["size"] >= 0)]
     t = t.groupby(["model", "pair"])[["n", "right"]].sum()
-    wrong = (1 - t.right/t.n).unstack("model")[[theirs, ours]].sort_values(theirs)
+    wrong = (1 - t.right/t.n).unstack("model")[[theirs, ours]].dropna().sort_values(theirs)
     better, worse = (wrong[ours] < wrong[theirs]).mean(), (wrong[ours] > wrong[theirs]).mean()
     fig, ax = plt.subplots(figsize=(6.4, 3.6))
     x = np.arange(len(wrong))
@@ -418,7 +431,9 @@ def figure_predicted(
         these, s = e[e.model == name], scores.loc[(split, name)]
         ax.scatter(these.predicted, these.measured, s=4, alpha=0.35, color=COLOURS[name], rasterized=True)
         ax.plot([-reach, reach], [-reach, reach], color="0.4", lw=1)
+        said = "predictions\ndo not vary"
+        if np.isfinite(s.slope): said = f"a unit predicted\nis {s.slope:.2f} measured"
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="predicted (log2 change)",
-               title=f"{name}: a unit predicted\nis {s.slope:.2f} measured (RMSE {s.rmse:.2f})")
+               title=f"{name}: {said} (RMSE {s.rmse:.2f})")
     axes[0, 0].set_ylabel("measured (log2 change)")
     return fig

@@ -20,7 +20,8 @@ import pyarrow.parquet
 from tqdm import tqdm
 
 from .connect import (
-    BY_EXTREMES, extremes_within, matched, MIN_REFERENCES, permutation_p, score_by, score_named, Shelf, tau)
+    BY_EXTREMES, extremes_within, matched, MIN_REFERENCES, note_unscored, permutation_p, refuse_silent,
+    require_counts, score_by, score_named, Shelf, tau)
 from ..core.artefacts import atomic, safe_text
 from ..core.blocks import open_blocks, Source
 from ..core.identity import gene_symbols, landmark_genes, require_unique
@@ -120,6 +121,7 @@ class _Sides:
         "Add a block of scores (queries x profiles)."
         here, code = np.unique(groups, return_inverse=True)
         of_group = (code[:, None] == np.arange(len(here))).astype(float)
+        scores = np.nan_to_num(scores)
         for k, side in enumerate((scores.clip(0), (-scores).clip(0))):
             if self.mean:
                 self.size[k][:, here] += side @ of_group
@@ -198,9 +200,10 @@ def _ends(
     by_name: np.ndarray,  # place of each profile's name in their order
     top: int,  # profiles to each side; all of them if 0
 ) -> np.ndarray:  # positions, best reversing first, profiles of one score by name
-    "The two ends of a ranking."
-    if not top or 2*top >= len(scores): return np.lexsort((by_name, scores))
-    low, high = np.partition(scores, top - 1)[top - 1], np.partition(scores, -top)[-top]
+    "The two ends of a ranking of the profiles that have a score."
+    known = scores[~np.isnan(scores)]
+    if not top or 2*top >= len(known): return np.lexsort((by_name, scores))[:len(known)]
+    low, high = np.partition(known, top - 1)[top - 1], np.partition(known, -top)[-top]
     ends = []
     for some, part in ((scores <= low, slice(None, top)), (scores >= high, slice(-top, None))):
         at = np.flatnonzero(some)
@@ -269,7 +272,7 @@ class _Ranking(NamedTuple):
 
     def rows(self, q, at, scores):
         "Columns of a query's rows at some profiles, whose order is kept."
-        ordered = np.sort(scores)
+        ordered = np.sort(scores[~np.isnan(scores)])
         rank, after = (np.searchsorted(ordered, scores[at], side) for side in ("left", "right"))
         columns = {"query": np.repeat(self.queries[q], len(at)), "drug": self.names[at], "rank": rank + 1,
                    "rank_mimic": len(ordered) - after + 1, "score": scores[at].astype(float)}
@@ -303,8 +306,7 @@ def _write_all(ranking, by_name, out):
 def _wanted(out, top, permutations, jobs, method):
     "The file to write to, or None. Raises `InputError` for arguments that do not go together."
     score_named(method)
-    for name, value, least in (("top", top, 0), ("permutations", permutations, 0), ("jobs", jobs, 1)):
-        if value < least: raise InputError(f"{name} should be {least} or more, not {value}.")
+    require_counts(top=(top, 0), permutations=(permutations, 0), jobs=(jobs, 1))
     if permutations and not top: raise InputError("p is drawn for top lists only: give a `top` above 0.")
     if out in (None, ""): return None
     out = typed_path(out)
@@ -313,6 +315,7 @@ def _wanted(out, top, permutations, jobs, method):
 
 def _score_of(plan, method, n_top, n_extreme):
     "The score of that name over the genes that are read."
+    require_counts(n_top=(n_top, 1), n_extreme=(n_extreme, 1))
     n = plan.queries.shape[1]
     capped = extremes_within(n_extreme, n)
     if method in BY_EXTREMES and capped != n_extreme:
@@ -329,6 +332,12 @@ def _sentence(plan, scored):
     read = f"{plan.queries.shape[1]:,} of {len(plan.source.genes):,} genes of {n:,} profiles read"
     gaps = f" ({scored.gaps:,} missing values in profiles set to 0)" if scored.gaps else ""
     return f"{of} found; {read}{gaps}"
+
+def _refuse_or_note(ranking, notes):
+    "Say which profiles no query has a score with. Raises `InputError` for a query that has none with any."
+    told = np.array([~np.isnan(ranking.of_query(q)) for q in range(len(ranking.queries))])
+    refuse_silent(ranking.queries, told.any(1))
+    note_unscored(ranking.names[~told.all(0)], notes)
 
 # %% ../../nbs/combos/11a_library.ipynb #2b1ea936
 def query_library(
@@ -356,6 +365,7 @@ def query_library(
     names = np.concatenate(scored.names)
     require_unique(names, plan.source.name)
     ranking, by_name = _Ranking(plan.queries.index, names, scored, None), _name_order(names)
+    _refuse_or_note(ranking, plan.queries.attrs["notes"])
     ends = [_ends(ranking.of_query(q), by_name, top) for q in range(len(plan.queries))]
     if references is not None:
         listed = np.zeros(len(names), bool)

@@ -153,7 +153,7 @@ def _walk(error, best, least, name, by):
     while _within(name, getattr(best, name)*by):
         tried = best._replace(**{name: getattr(best, name)*by})
         of = error(tried)
-        if of >= least*(1 - 1e-4): break
+        if not of < least*(1 - 1e-4): break  # nor where it is no number
         best, least = tried, of
     return best, least
 

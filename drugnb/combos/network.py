@@ -165,7 +165,7 @@ class Basis(NamedTuple):
     axes: np.ndarray | None = None  # genes x axes, scaled so that scores are as large as effects; if shared
     marks: np.ndarray | None = None  # genes x marks (loadings, slope, mean effect), of root mean square 1
 
-def _rms(x): return float(np.sqrt(np.mean(x**2))) or 1.0
+def _rms(x): return (float(np.sqrt(np.mean(x**2))) if x.size else 0) or 1.0
 
 def _axes_and_marks(singles, found, pair, rank, scale):
     "What the shared network knows of drugs and genes."
@@ -337,9 +337,9 @@ def learning(
     for step in range(steps + 1):
         if step in looks:
             weights = {k: v.detach().numpy().copy() for k, v in learnt.items()}
-            yield step, Network(basis, weights), np.mean(losses) if losses else 1.0
-            if losses and not np.isfinite(losses[-1]):
+            if not all(np.isfinite(v).all() for v in (losses, *weights.values())):
                 raise InputError(f"The network diverged before step {step}: lower the learning rate.")
+            yield step, Network(basis, weights), np.mean(losses) if losses else 1.0
             losses = []
         if step == steps: return
         rows = next(drawn)

@@ -21,9 +21,9 @@ class Structure(NamedTuple):
 
 def _unit_rows(values):
     "Rows about their mean, of length 1; rows of one value are 0."
-    x = values - values.mean(1, keepdims=True)
+    x, most = values - values.mean(1, keepdims=True), np.abs(values).max(1, keepdims=True, initial=0)
     size = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.where(size > 1e-12*np.abs(values).max(initial=0), x/np.where(size > 0, size, 1), 0)
+    return np.where(size > 1e-12*most, x/np.where(size > 0, size, 1), 0)
 
 def _largest_singular_value(x):
     "Of a matrix, by the smaller of its two products."
@@ -70,7 +70,7 @@ def _rotated(query, structure, factors, n, rng):
 
 def _dealt(values, order):
     "Values dealt to genes, lowest first, in each row's order."
-    out = np.empty(order.shape)
+    out = np.full(order.shape, np.nan)
     np.put_along_axis(out, np.argsort(order, axis=1), np.broadcast_to(np.sort(values), order.shape), axis=1)
     return out
 
@@ -82,7 +82,7 @@ def _in_blocks(values, structure):
 
 def _factors(query, structure, rng):
     "For each block, by how much to lengthen the query's part so that dealing leaves it as it is."
-    if not len(structure.block): return np.empty(0)
+    if not len(structure.block): return np.zeros(0)
     wanted, factors = _in_blocks(query[None], structure)[0], np.ones(structure.block.max() + 1)
     for _ in range(ROUNDS):
         trial = _dealt(query, _rotated(query, structure, factors, TRIALS, rng))

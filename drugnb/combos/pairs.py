@@ -6,6 +6,7 @@
 __all__ = ['TILE', 'NEAR', 'largest', 'query_pairs', 'rerank', 'retrieval', 'retrieval_summary', 'figure_pairs']
 
 # %% ../../nbs/combos/12_pairs.ipynb #d023392d
+from collections import Counter
 from pathlib import Path
 
 import igraph
@@ -15,16 +16,17 @@ import pandas as pd
 from matplotlib.collections import LineCollection
 
 from drugnb.combos.connect import (
-    BLOCK, centred, class_colours, class_legend, matched, pearson, score_drugs, score_named,
-    unit, unit_centred,
+    BLOCK, centred, class_colours, class_legend, LEAST_GENES, matched, pearson, refuse_silent, require_counts,
+    score_drugs, score_named, unit, unit_centred,
 )
 from .data import Combos, Effects
 from ..core.evaluate import group_counts, interval
-from ..core.settings import InputError
+from ..core.settings import counted, InputError, some
 from ..core.style import styled
 
 # %% ../../nbs/combos/12_pairs.ipynb #b9fe76eb
 TILE = 512  # drugs to a side of a tile
+NEAR = 3e-4  # squared length of a pair, relative to its first drug's, up to which the pair is formed
 
 def _tiles(n, rows):
     "Rows and columns of each tile: of the upper triangle of n profiles, or of some rows against all."
@@ -35,19 +37,17 @@ def _tiles(n, rows):
 
 # %% ../../nbs/combos/12_pairs.ipynb #a46ed901
 def _score_formed(values, centre, q, i, j):
-    "Scores of pairs of profiles i, j, formed one by one; q has length 1, and is centred if they are."
-    out, step = np.empty(len(i)), max(1, BLOCK//values.shape[1])
+    "Scores of pairs i, j, formed one by one, NaN where they cancel; q of length 1, and centred if they are."
+    out, step = np.full(len(i), np.nan), max(1, BLOCK//values.shape[1])
     for s in range(0, len(i), step):
         a, b = values[i[s:s + step]], values[j[s:s + step]]
         v = a + b
         if centre: v -= v.mean(1, keepdims=True)
         size, parts = np.linalg.norm(v, axis=1), np.linalg.norm(a, axis=1) + np.linalg.norm(b, axis=1)
-        out[s:s + step] = v @ q/np.where(size > 1e-14*parts, size, np.inf)
+        out[s:s + step] = v @ q/np.where(size > 1e-14*parts, size, np.nan)
     return out
 
 # %% ../../nbs/combos/12_pairs.ipynb #3b2f5401
-NEAR = 3e-4  # squared length of a pair, relative to its first drug's, up to which the pair is formed
-
 class _Pairs:
     "Scores of all pairs of profiles over the same genes, under the average model."
     def __init__(self,
@@ -56,6 +56,7 @@ class _Pairs:
         own,  # number of each profile's drug; None where each profile is a drug of its own
     ):
         self.values, self.centre, self.own = np.ascontiguousarray(values, np.float64), centre, own
+        self.cancelled = Counter()  # pairs without a score that were met, by the query's position
         self.x = x = centred(self.values) if centre else self.values
         self.squares, one = np.einsum("ij,ij->i", x, x), np.ones((len(x), 1))
         self.left = np.hstack([2*x, self.squares[:, None], one])
@@ -83,6 +84,7 @@ class _Pairs:
                 s = along[k][r][:, None] + along[k][c]
                 with np.errstate(divide="ignore", invalid="ignore"): s /= length
                 if len(i): s[i, j] = self.exact(q[k], r[i], c[j])
+                self.cancelled[k] += int(np.isnan(s[i, j]).sum())
                 yield k, r, c, s
 
 # %% ../../nbs/combos/12_pairs.ipynb #a222555a
@@ -90,7 +92,7 @@ class _Lowest:
     "The k lowest scores seen so far, and whose they are; of ties at the cut, those seen first."
     def __init__(self, k):
         self.k, self.limit = k, np.inf  # a score must be below the limit to be kept
-        self.scores, self.pairs = np.empty(0), np.empty((0, 2), int)
+        self.scores, self.pairs = np.zeros(0), np.zeros((0, 2), int)
 
     def see(self,
         r, c,  # rows and columns of a tile
@@ -175,6 +177,16 @@ def _pair_table(name, names, low, high, n):
     return pd.DataFrame({"query": name, "drug_a": a, "drug_b": b, "rank": rank, "rank_mimic": n + 1 - rank,
                          "score": scores[order]})
 
+# %% ../../nbs/combos/12_pairs.ipynb #e04767bc
+def _note_pairs(attrs, cancelled):
+    "Say which profiles and pairs are left out."
+    empty = attrs["empty"]
+    n = counted(len(empty), "profile")
+    if empty: attrs["notes"].append(f"{n} without a value left out: {some(empty)}")
+    if cancelled:
+        attrs["notes"].append(f"{counted(cancelled, 'pair')} of drugs that cancel out have no score and are "
+                              "left out")
+
 # %% ../../nbs/combos/12_pairs.ipynb #d1feccb3
 def query_pairs(
     query: pd.Series | pd.DataFrame | str | Path,  # as in `matched`
@@ -186,20 +198,30 @@ def query_pairs(
     drugs: pd.Series | None = None,  # drug of each profile by name: two profiles of one drug are no pair
 ) -> pd.DataFrame:  # query, drug_a, drug_b, rank (1: reverses most of all pairs), rank_mimic, score
     """Best and worst of all pairs under the average model, exact; `attrs` also hold `pairs`, their number.
-    Raises `InputError` for an unknown method or drug, fewer than one pair to keep, and as `matched`."""
+    Raises `InputError` for an unknown method or drug, too few pairs or genes to keep, a query that says
+    nothing, and as `matched`."""
     centre = score_named(method, ("pearson", "cosine")) is pearson
-    if top < 1: raise InputError(f"The number of pairs to keep is {top}: it should be 1 or more.")
+    least = LEAST_GENES if centre else 1
+    require_counts(top=(top, 1), genes=(least if genes is None else genes, least))
     queries, profiles = matched(query, profiles)
+    profiles = profiles.drop(queries.attrs["empty"])
     names, own = profiles.index, _own(profiles.index, drugs)
     rows = _rows_of(drug, names, drugs)
     n = _count_pairs(len(names), own, rows)
-    x, values, parts = queries.to_numpy(np.float64), profiles.to_numpy(), {}
+    x, values, parts, cancelled = queries.to_numpy(np.float64), profiles.to_numpy(), {}, 0
     for which, at in _together(x, genes):
         q = (unit_centred if centre else unit)(x[which][:, at])
-        best = _best_pairs(_Pairs(values[:, at], centre, own), q, min(top, n), rows)
-        parts |= {i: _pair_table(queries.index[i], names, *of_query, n) for i, of_query in zip(which, best)}
+        told = np.isfinite(q).all(1) & (len(at) >= least)
+        refuse_silent(queries.index[which], told)
+        pairs = _Pairs(values[:, at], centre, own)
+        best = _best_pairs(pairs, q, min(top, n), rows)
+        for k, (i, of_query) in enumerate(zip(which, best)):
+            lost = pairs.cancelled[k]
+            parts[i] = _pair_table(queries.index[i], names, *of_query, n - lost)
+            cancelled = max(cancelled, lost)
     table = pd.concat([parts[i] for i in range(len(x))], ignore_index=True)
-    table.attrs = {**queries.attrs, "pairs": n}
+    _note_pairs(queries.attrs, cancelled)
+    table.attrs = {**queries.attrs, "pairs": n - cancelled}
     return table
 
 # %% ../../nbs/combos/12_pairs.ipynb #d8719b79
@@ -228,13 +250,13 @@ def rerank(
     block: int = 1000,  # pairs at a time
 ) -> pd.DataFrame:  # the table with model_score and model_rank, by query and model_rank
     """Pairs scored again by a learned model's prediction of them.
-    Raises `InputError` for a name or genes that are not those of the profiles."""
+    Raises `InputError` for a name or genes that are not those of the profiles, and pairs without a score."""
     queries, same = matched(query, profiles)
     if list(same.columns) != list(profiles.columns):
         raise InputError("The profiles should have present gene symbols in their columns, each once, "
                          "as the model was fitted to.")
     a, b = _positions(table, profiles.index)
-    singles, scores = profiles.to_numpy(np.float64), np.empty(len(table))
+    singles, scores = profiles.to_numpy(np.float64), np.full(len(table), np.nan)
     if variances is not None: variances = variances.loc[profiles.index, profiles.columns].to_numpy(np.float64)
     for name, rows in table.groupby("query", sort=False).indices.items():
         q = queries.loc[name].to_numpy(np.float64)
@@ -243,6 +265,10 @@ def rerank(
             some = rows[start:start + block]
             predicted = model.predict(_effects_of(singles, variances, a[some], b[some]))
             scores[some] = score_drugs(q[None, at], predicted[:, at], method)[0]
+    if np.isnan(scores).any():
+        lost = table[np.isnan(scores)].iloc[0]
+        raise InputError(f"The model's prediction of {lost.drug_a!r} and {lost.drug_b!r} has no score with "
+                         f"{lost['query']!r}: leave the pair out, or use another model.")
     table = table.assign(model_score=scores)
     table["model_rank"] = table.groupby("query", sort=False).model_score.rank(method="first").astype(int)
     order = np.lexsort([table.model_rank, pd.factorize(table["query"])[0]])
@@ -260,8 +286,8 @@ def retrieval(
     combos: Combos,  # a checked set
     method: str = "pearson",  # or "cosine"
 ) -> pd.DataFrame:  # a, b, score of its own singles, rank (1: best), candidates, study_rank, study_candidates
-    """Where each measured pair finds its own singles among all pairs of the average model, one row a pair.
-    Raises `InputError` for another method."""
+    """Where each measured pair finds its own singles among all pairs of the average model, one row a pair
+    that has a score with them. Raises `InputError` for another method, and where no pair has."""
     centre = score_named(method, ("pearson", "cosine")) is pearson
     sides, names, study = combos.pairs[["a", "b"]], combos.singles.index, combos.treatments.study
     own = _own(names, combos.treatments.drug)
@@ -269,13 +295,15 @@ def retrieval(
     q = (unit_centred if centre else unit)(combos.measured.to_numpy(np.float64))
     a, b = (names.get_indexer(sides[side]) for side in "ab")
     score = np.array([pairs.exact(q[k], a[[k]], b[[k]])[0] for k in range(len(q))])
+    told = np.isfinite(score)
+    if not told.any(): raise InputError("No measured pair has a score with its own singles: all are flat.")
     ahead = np.zeros(len(q), int)
     for k, _, _, s in pairs.scores(q): ahead[k] += (s > score[k] + 1e-9).sum()
     near = [_rank_within(pairs, q[k], score[k], np.flatnonzero((study == s).to_numpy()))
             for k, s in enumerate(combos.pairs.study)]
     return sides.assign(
         score=score, rank=ahead + 1, candidates=_count_pairs(len(names), own),
-        study_rank=[rank for rank, _ in near], study_candidates=[n for _, n in near])
+        study_rank=[rank for rank, _ in near], study_candidates=[n for _, n in near])[told]
 
 # %% ../../nbs/combos/12_pairs.ipynb #b4ce87be
 def _share(hits, counts):

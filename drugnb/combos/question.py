@@ -58,7 +58,9 @@ def figure_question(
         ax.axvline(0, color="0.7", lw=1, ls=":")
         ax.set(yticks=range(len(rows)), yticklabels=rows.index, xlabel=label, ylim=(len(rows) - 0.5, -0.5))
         ax.locator_params(axis="x", nbins=5)
-    best = rows.rmse.idxmin()
-    fig.suptitle(f"{table.index[0][0].capitalize()}: the average {best} has the smallest error")
+    judged = rows.rmse.dropna()
+    finding = "no model was judged"
+    if len(judged): finding = f"the average {judged.idxmin()} has the smallest error"
+    fig.suptitle(f"{table.index[0][0].capitalize()}: {finding}")
     fig.supxlabel("lines are 95% intervals: thick by pair, thin by drug", fontsize="small")
     return fig

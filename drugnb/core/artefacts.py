@@ -151,6 +151,7 @@ def _sum_apart(content, at):
 def _mapped(path):
     "A file's bytes, mapped. Raises `OSError`, or `ValueError` for a file without any."
     if not Path(path).is_file(): raise OSError(errno.ENOENT, "there is no such file")
+    if not Path(path).stat().st_size: raise ValueError("it is empty")
     with open(path, "rb") as file: return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 def _place(content):
@@ -519,15 +520,16 @@ def figures_folder(
     return store.path/"figures" if store.path else Path(tempfile.mkdtemp())
 
 # %% ../../nbs/core/01_artefacts.ipynb #004127dc
-FORMULA = re.compile(r"'*[=+\-@\t\r\n].", re.DOTALL)  # how a text begins that a spreadsheet might obey
+FORMULA = re.compile(r"'*[=+\-@\t\n].", re.DOTALL)  # how a text begins that a spreadsheet might obey
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?|[+-]?(inf|nan)", re.IGNORECASE)
 
 def safe_text(
     text,  # of a cell; other things than text stay as they are
 ):
     "A text that no spreadsheet takes for a formula."
-    risky = isinstance(text, str) and FORMULA.match(text) and not NUMBER.fullmatch(text)
-    return "'" + text if risky else text
+    if not isinstance(text, str): return text
+    text = text.replace("\r", " ")  # which pandas does not quote, so that a row would end there
+    return "'" + text if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 def plain_text(
     text,  # of a cell
@@ -599,11 +601,11 @@ def _listed(folder):
     try: said = read_json(folder/MADE_FROM)
     except InputError: return {}
     now, before = _part(said, "tables"), _part(said, "replaces")
-    return {name: [now.get(name), *before.get(name, [])] for name in {*now, *before}}
+    return {name: [now.get(name), before.get(name)] for name in {*now, *before}}
 
 def _tables_there(folder, kinds):
     "The tables in a folder, by name: their digests, None for what is no regular file."
-    paths = {p for kind in kinds for p in folder.glob(kind)}
+    paths = {p for kind in kinds for p in folder.glob(kind) if p.name[0] != "."}
     return {p.name: file_digest(p) if stat.S_ISREG(p.lstat().st_mode) else None for p in sorted(paths)}
 
 def require_whole(
@@ -635,8 +637,7 @@ def write_tables(
         parts = {name: all_or_none.enter_context(atomic(folder/name)) for name in tables}
         for name, table in tables.items(): write_table(table, parts[name])
         new = {name: file_digest(part) for name, part in parts.items()}
-        replaced = {name: [found] for name, found in there.items()}
-        write_json(folder/MADE_FROM, {**made_from, "tables": new, "replaces": replaced})
+        write_json(folder/MADE_FROM, {**made_from, "tables": new, "replaces": there})
     for name in set(there).difference(tables): (folder/name).unlink(missing_ok=True)
     write_json(folder/MADE_FROM, {**made_from, "tables": new})
     return folder

@@ -21,7 +21,7 @@ import pyarrow.parquet
 
 from .artefacts import plain_text
 from .files import legible, plain_file, reading
-from .gct import MATRIX, require_whole, SIDES, typed_column
+from .gct import MATRIX, require_whole_hdf5, SIDES, typed_column
 from .identity import as_text, gene_symbols, landmark_genes, MISSING, NO_NUMBER, require_unique
 from .read import gene_names, read_matrix
 from .settings import InputError
@@ -136,7 +136,7 @@ def _gctx_shape(h, name):
 def _gctx_source(path, wanted):
     "A GCTX file."
     with h5py.File(path) as h:
-        require_whole(h, path.name, MATRIX)
+        require_whole_hdf5(h, path.name, MATRIX)
         rows, columns = _gctx_shape(h, path.name)
         turned = _on_the_other_side(_gene_names(h, "row"), lambda: columns, wanted)
         genes, names = _gene_names(h, "column" if turned else "row"), rows if turned else columns

@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['NO_FILES', 'CONTAINER', 'SHRINKS', 'SMALL', 'PIECE', 'OURS', 'DAMAGED', 'UNSEEN', 'plain_file', 'memory', 'sized',
-           'require_memory', 'Unpacked', 'cause', 'reading', 'legible', 'legible_note', 'read_json', 'read_arrays']
+           'require_memory', 'Unpacked', 'cause', 'reading', 'legible', 'legible_note', 'read_arrays']
 
 # %% ../../nbs/core/00a_files.ipynb #cf90b20b
 import io
-import json
 import os
 import re
 import stat
@@ -77,7 +76,7 @@ def require_memory(
                      "memory: it is damaged, or give a part of it.")
 
 # %% ../../nbs/core/00a_files.ipynb #3912e291
-SHRINKS = 1000  # times that no table shrinks
+SHRINKS = 300  # times that no table shrinks
 SMALL = 1 << 28  # bytes that may come out of any file
 PIECE = 1 << 24  # bytes that are read at a time
 
@@ -93,12 +92,10 @@ class Unpacked(io.RawIOBase):
     def readable(self) -> bool:
         "Always."
         return True
-
     def close(self):
         "Close the file as well."
         self.stream.close()
         super().close()
-
     def read(self,
         size: int = -1,  # bytes; all that is left if negative
     ) -> bytes:
@@ -121,7 +118,8 @@ class Unpacked(io.RawIOBase):
 # %% ../../nbs/core/00a_files.ipynb #a53cd152
 OURS = (NameError, ImportError)  # faults of the code or of an installation, whatever a file holds
 DAMAGED = "cannot be read: it is damaged, cut short or of another format ({})"
-UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
+UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff"
+                    "\ufeff]")
 
 def cause(
     error: Exception,  # that a library raised
@@ -134,6 +132,7 @@ def cause(
     lines = UNSEEN.sub(" ", "\n".join(str(said).strip().splitlines()[:1])).strip()
     return (lines or type(error).__name__)[:200].rstrip(". ")
 
+# %% ../../nbs/core/00a_files.ipynb #a8344018
 @contextmanager
 def reading(
     path: Path | str,  # of the file, or its name
@@ -146,7 +145,7 @@ def reading(
 
 # %% ../../nbs/core/00a_files.ipynb #a0900e3c
 def legible(
-    names: list[str],
+    names: list[str],  # of anything, from a file
 ) -> tuple[list[str], int]:  # without letters that nobody sees; how many names had some
     "Names as they look."
     odd = [i for i, name in enumerate(names) if not name.isprintable() and UNSEEN.search(name)]
@@ -163,13 +162,6 @@ def legible_note(
             "out"] if n else []
 
 # %% ../../nbs/core/00a_files.ipynb #60b43e6e
-def read_json(
-    path: Path | str,  # of a file
-):  # what it holds
-    "What a JSON file holds. Raises `InputError` for one that is not there, cut short or nested too deeply."
-    path = plain_file(path)
-    with reading(path): return json.loads(path.read_text(encoding="utf-8-sig"))
-
 def read_arrays(
     path: Path | str,  # .npz, or .npy for one array, which is called "array" and mapped
 ) -> dict[str, np.ndarray]:  # by name

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NAMING', 'TEXT', 'MISSING_TEXTS', 'GAP', 'BLOCK', 'SIDES', 'MATRIX', 'NO_GCTX', 'typed_column', 'blank_codes',
            'count_errors', 'missing_report', 'number_frame', 'GctCounts', 'read_counts', 'name_the_text', 'read_gct',
-           'require_whole', 'read_gctx', 'read_column_notes']
+           'require_whole_hdf5', 'read_gctx', 'read_column_notes']
 
 # %% ../../nbs/core/03_gct.ipynb #c0cef132
 import io
@@ -347,7 +347,7 @@ def _pieces(stored):
     if stored.chunks is None: return 1, int(stored.id.get_storage_size() > 0)
     return int(np.prod([-(-n//c) for n, c in zip(stored.shape, stored.chunks)])), stored.id.get_num_chunks()
 
-def require_whole(
+def require_whole_hdf5(
     h: h5py.File,  # open
     name: str,  # of the file, for messages
     large: str = "",  # a dataset that is read in parts
@@ -361,8 +361,8 @@ def require_whole(
     if found := h.visititems(short):
         path, shape, there, wanted = found
         raise InputError(f"{name} announces {' x '.join(map(str, shape))} values in {path}, of which "
-                         f"{there:,} of {wanted:,} parts are stored: it is damaged, or was not written to its "
-                         "end.")
+                         f"{there:,} of {wanted:,} parts are stored: it is damaged, or was not written to "
+                         "its end.")
     def size(path, item): sizes[path] = item.size*item.dtype.itemsize if _sets(item) else 0
     sizes = {}
     h.visititems(size)
@@ -395,7 +395,7 @@ def _notes(group, ids, picked, name):
 # %% ../../nbs/core/03_gct.ipynb #1f3a56b6
 def _matrix_and_ids(h, name):
     "The stored matrix, and the ids of each side."
-    require_whole(h, name, MATRIX)
+    require_whole_hdf5(h, name, MATRIX)
     for part in (MATRIX, *(f"{where}/id" for where in SIDES.values())):
         if not isinstance(h.get(part), h5py.Dataset):
             raise InputError(f"{name} is HDF5 but not GCTX: it has no {part}.")

@@ -32,13 +32,14 @@ import pyarrow.parquet
 from .artefacts import plain_text, spreadsheet_plain
 from .files import legible, legible_note, plain_file, reading, require_memory
 from drugnb.core.gct import (
-    name_the_text, MISSING_TEXTS, number_frame, read_column_notes, read_gct, read_gctx, require_whole, TEXT,
+    name_the_text, MISSING_TEXTS, number_frame, read_column_notes, read_gct, read_gctx,
+    require_whole_hdf5, TEXT,
 )
 from drugnb.core.identity import (
     as_text, excel_dates, EXCEL_ERRORS, is_missing, landmark_genes, named_columns, plain_name,
     require_unique, without_missing,
 )
-from .settings import counted, InputError, some
+from .settings import counted, InputError, printable, some
 from drugnb.core.text import (
     COMMA, decimal_mark, file_kind, fitted_names, mended_rows, POINT, require_text, SAMPLE, table_text,
     text_layout, utf8_stream,
@@ -72,8 +73,8 @@ def find_table(
     if len(found) == 1: return found[0]
     if not found and not required: return None
     if not found:
-        raise InputError(f"No file {pattern}{{.csv,.tsv,.parquet,…}} in {folder}: put it there, or name it "
-                         "in settings.ini.")
+        raise InputError(f"No file {printable(pattern)}{{.csv,.tsv,.parquet,…}} in {folder}: put it there, "
+                         "or name it in settings.ini.")
     raise InputError(f"{len(found)} files in {folder} fit {pattern} ({some([p.name for p in found])}): "
                      "name one of them in settings.ini.")
 
@@ -199,6 +200,7 @@ def _parsed(rows, layout, kinds, file, decimal="."):
         raise InputError(f"{file} has {cells} instead of {width} in the row that begins {begin!r}: it was "
                          "cut short, or a name with a separator in it is not quoted.") from e
 
+# %% ../../nbs/core/04_read.ipynb #3d2c6676
 def _whole_text(path):
     "A text in UTF-8, its layout and its encoding; letters of another encoding may lie beyond the sample."
     for again in (False, True):
@@ -265,15 +267,9 @@ def column_names(
     return text_layout(start, path, len(start) % SAMPLE > 0).names
 
 # %% ../../nbs/core/04_read.ipynb #a43a0bf5
-def _cell(value):
-    "A cell of a workbook as text."
-    if value is None: return ""
-    if isinstance(value, datetime): return value.date().isoformat() if value.time() == time() else str(value)
-    return as_text(value)
-
 MOST_ROWS, MOST_CELLS = 1 << 20, 50_000_000  # of a sheet: Excel's rows; cells that are still read
 
-def _require_whole_archive(path):
+def _require_whole_hdf5_archive(path):
     "Raise where a member of a workbook is not whole, or all of them need more memory than there is."
     with zipfile.ZipFile(path) as archive:
         require_memory(10*sum(member.file_size for member in archive.infolist()), path.name)
@@ -287,18 +283,25 @@ def _rows_of_sheet(sheet, file):
     for row in sheet.iter_rows(values_only=True):
         cells += len(row)
         if len(rows) == MOST_ROWS or cells > MOST_CELLS:
-            raise InputError(f"{file} has a cell beyond {len(rows):,} rows of {len(row):,} columns: empty the "
-                             "cells that are far from the table, or save it as CSV.")
+            raise InputError(f"{file} has a cell beyond {len(rows):,} rows of {len(row):,} columns: empty "
+                             "the cells that are far from the table, or save it as CSV.")
         rows.append(list(map(_cell, row)) if any(v is not None for v in row) else [])
     width = max(map(len, rows), default=0)
     return [row + [""]*(width - len(row)) if row else row for row in rows]
+
+# %% ../../nbs/core/04_read.ipynb #12ae916c
+def _cell(value):
+    "A cell of a workbook as text."
+    if value is None: return ""
+    if isinstance(value, datetime): return value.date().isoformat() if value.time() == time() else str(value)
+    return as_text(value)
 
 def _sheet(path):
     "Rows of the one sheet of a workbook with something on it, as text."
     try: import openpyxl
     except ImportError as e:
         raise InputError(f"Reading {path.name} needs openpyxl: pip install 'drugnb[excel]'.") from e
-    _require_whole_archive(path)
+    _require_whole_hdf5_archive(path)
     def sheets(**how):
         book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), read_only=True, keep_links=False, **how)
         shown = [s for s in book.worksheets if s.sheet_state == "visible"]
@@ -376,7 +379,7 @@ def _anndata(path, **how):
     try: import anndata
     except ImportError as e:
         raise InputError(f"Reading {path.name} needs anndata: pip install 'drugnb[h5ad]'.") from e
-    with h5py.File(path) as h: require_whole(h, path.name)
+    with h5py.File(path) as h: require_whole_hdf5(h, path.name)
     return anndata.read_h5ad(path, **how)
 
 def hdf5_kind(
@@ -386,11 +389,6 @@ def hdf5_kind(
     with reading(path), h5py.File(path) as h: return "h5ad" if "obs" in h and "var" in h else "gctx"
 
 # %% ../../nbs/core/04_read.ipynb #21f5a895
-def _numbers_rows(column):
-    "Does a column only number the rows, from 0 or from 1, in any order?"
-    found = set(column.map(as_text))
-    return any(found == set(map(str, range(start, start + len(column)))) for start in (0, 1))
-
 def _legible_table(table, file):
     "A table whose names and texts hold no letter that nobody sees, and what was taken out."
     names, n = legible(list(map(str, table.columns)))
@@ -403,6 +401,12 @@ def _legible_table(table, file):
     if n: table = table.set_axis(_unlike(names, file), axis=1)
     table.attrs["report"] = [*report, *legible_note(n, file)]
     return table
+
+# %% ../../nbs/core/04_read.ipynb #4f9d19a0
+def _numbers_rows(column):
+    "Does a column only number the rows, from 0 or from 1, in any order?"
+    found = set(column.map(as_text))
+    return any(found == set(map(str, range(start, start + len(column)))) for start in (0, 1))
 
 def _without_numbering(table, file):
     "A table without empty rows and without a first column that only numbers the rows."

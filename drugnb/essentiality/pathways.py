@@ -18,11 +18,12 @@ from scipy.stats import false_discovery_control, norm
 
 from ..core.artefacts import load_frame, RunFolder
 from ..core.identity import group_codes, require_unique
+from ..core.schema import LARGEST
 from ..core.settings import InputError
 from ..core.style import styled
 from .data import Screen
 from .held_out import predict_part, screen_folds, screen_models
-from .judge import LARGEST, line_folds, powers_of_two, ROUNDING
+from .judge import line_folds, powers_of_two, ROUNDING
 from .kernel import varying
 
 # %% ../../nbs/essentiality/27_pathways.ipynb #fdabb57f

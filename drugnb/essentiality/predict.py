@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['NEIGHBOURS', 'CUT', 'INSIDE', 'QUANTILES', 'TWIN', 'FLAT', 'KINDS', 'FORM', 'BASES', 'Z_SCORE', 'LARGE', 'APART',
-           'FAR_OFF', 'FIFTH', 'ENOUGH', 'FORMAT', 'KEPT', 'STRETCHES', 'gene_scales', 'standardised', 'Nearest',
-           'nearest_lines', 'own_distances', 'fill_weights', 'Placed', 'place_lines', 'patient_weights',
+           'FAR_OFF', 'FIFTH', 'ENOUGH', 'FORMAT', 'KEPT', 'OWN', 'ABOUT', 'STRETCHES', 'gene_scales', 'standardised',
+           'Nearest', 'nearest_lines', 'own_distances', 'fill_weights', 'Placed', 'place_lines', 'patient_weights',
            'conformal_limits', 'left_out_predictions', 'tissue_splits', 'line_difficulty', 'usual_residual', 'Stretch',
            'fit_stretch', 'fitted_state', 'from_state', 'settled', 'Trained', 'train_model', 'Unit', 'read_unit',
-           'convert', 'Fit', 'scale_fits', 'check_scale', 'meet_genes', 'require_genes', 'meet_tissues', 'read_lines',
-           'sensitive_cuts', 'chance_sensitive', 'predict_lines', 'save_model', 'load_model', 'predict', 'HeldOut',
-           'held_out', 'held_by', 'coverage', 'coverage_by_perturbation', 'coverage_by_distance', 'chance_table',
-           'figure_calibration', 'figure_distance', 'figure_scales']
+           'convert', 'Fit', 'scale_fits', 'check_scale', 'meet_genes', 'require_amounts', 'require_genes',
+           'meet_tissues', 'read_lines', 'sensitive_cuts', 'chance_sensitive', 'predict_lines', 'require_sound',
+           'save_model', 'load_model', 'predict', 'HeldOut', 'held_out', 'held_by', 'coverage',
+           'coverage_by_perturbation', 'coverage_by_distance', 'chance_table', 'figure_calibration', 'figure_distance',
+           'figure_scales']
 
 # %% ../../nbs/essentiality/28_predict.ipynb #61f4c493
 import hashlib
-import json
 import re
 import sys
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from scipy.stats import binom, rankdata
 from sklearn.base import clone
 from sklearn.isotonic import IsotonicRegression
 
-from ..core.artefacts import atomic, first_line, provenance, save_csv
+from ..core.artefacts import atomic, first_line, provenance, read_json, save_csv, write_json
 from ..core.evaluate import grouped_splits, group_counts, interval
 from drugnb.core.identity import (
     gene_symbols, group_codes, is_missing, match_lines, named_columns, oriented, require_unique,
@@ -41,7 +41,9 @@ from ..core.read import read_matrix, read_table
 from ..core.settings import InputError, REQUIRED_RUN, tell, typed_path
 from ..core.style import styled
 from .data import Lines, Screen, TISSUE
-from .judge import line_folds, tissue_folds
+from ..core.schema import checked, LARGEST, Numbers, Texts
+from .judge import line_folds, shown, tissue_folds
+from .kernel import varying
 from ..studies import function
 
 # %% ../../nbs/essentiality/28_predict.ipynb #40189ec8
@@ -62,7 +64,7 @@ def standardised(
     genes: pd.DataFrame,  # from `gene_scales`
 ) -> np.ndarray:  # lines x genes, between -8 and 8; 0 for a gene that is constant in training
     "Expression in standard deviations from the mean of training."
-    sd = np.where(genes.sd > 1e-6, genes.sd, np.inf)
+    sd = varying(genes["mean"], genes.sd)
     return np.clip((np.ascontiguousarray(values) - genes["mean"].to_numpy())/sd, -CUT, CUT)
 
 # %% ../../nbs/essentiality/28_predict.ipynb #3dd9dac2
@@ -362,8 +364,13 @@ def train_model(
     left_out: pd.DataFrame | None = None,  # lines x perturbations: predictions without the patient, if made
     left_out_tissues: pd.DataFrame | None = None,  # and without the tissue, on `judge.tissue_folds`
 ) -> Trained:
-    "A model fitted to all lines. Raises `InputError` for left-out predictions of other lines."
+    """A model fitted to all lines. Raises `InputError` for left-out predictions of other lines, and for a
+    perturbation without a response."""
     lines, table, genes = screen.known, screen.responses, gene_scales(screen.expression)
+    never = table.columns[table.isna().all()]
+    if len(never):
+        raise InputError(f"{len(never)} perturbations have no response at all ({_few(never)}): leave them "
+                         "out.")
     given, z = left_out_tissues is not None, standardised(lines.expression, genes)
     splits = list(tissue_folds(lines).values()) if given else tissue_splits(lines, folds, seed)
     near = _left_out(model, lines, table, line_folds(lines, folds, seed), left_out)
@@ -418,9 +425,13 @@ def _forms(unit):
     others += [Unit(unit.amount, 2.0, 0.001), Unit(unit.amount)]
     return [unit, *(u for u in others if u != unit)]
 
+def _spread(genes):
+    "Standard deviation of each gene; missing for one that is constant in training."
+    return np.where(np.isfinite(varying(genes["mean"], genes.sd)), genes.sd, np.nan)
+
 def _misfit(values, genes):
     "Mean distance of each line's genes from their training means, in standard deviations, at most 5 a gene."
-    sd = np.where(genes.sd > 1e-6, genes.sd, np.nan)
+    sd = _spread(genes)
     away = np.minimum(np.abs(values - genes["mean"].to_numpy())/sd, 5.0)
     there = np.isfinite(away)
     return np.where(there, away, 0).sum(1)/np.maximum(there.sum(1), 1)
@@ -507,7 +518,9 @@ def _agreement(values, genes):
 def _refuse_names(new, train, genes):
     "Raise where expression does not follow the training means, as that of training lines does."
     usual = np.quantile(_agreement(train, genes), 1 - INSIDE)
-    agree = np.nanmedian(_agreement(new, genes))
+    known = _agreement(new, genes)
+    agree = np.median(known[np.isfinite(known)]) if np.isfinite(known).any() else np.nan
+    if np.isnan(agree): raise InputError("Every line has one value for all genes: this is no expression.")
     if usual > 0.3 and not agree > 0.6*usual:
         raise InputError(f"Values and gene names do not belong together: lines correlate {agree:.2f} "
                          f"with training means over genes, training lines {usual:.2f}: check the names.")
@@ -561,7 +574,7 @@ def _shifts(new, genes, steps, spread):
         lower = "lower" if steps > 0 else "higher"
         notes.append(f"amounts are {2**abs(steps):.2g} times {lower} than in training")
     if n < 5: return notes
-    middle, sd = np.nanmedian(new, axis=0), np.where(genes.sd > 1e-6, genes.sd, np.nan)
+    middle, sd = np.nanmedian(new, axis=0), _spread(genes)
     shift = np.nanmedian(np.abs(middle - genes["median"])/sd)
     if shift > 0.25 + 1/np.sqrt(n):
         notes.append(f"the medians of genes lie {shift:.2g} standard deviations (median) from those of "
@@ -599,11 +612,25 @@ def meet_genes(
     return pd.DataFrame(values, table.index, genes)
 
 # %% ../../nbs/essentiality/28_predict.ipynb #9cd7459e
+def require_amounts(
+    values: pd.DataFrame,  # from `meet_genes`
+):
+    "Raise `InputError` for a value that is no amount of anything."
+    wrong = np.abs(values.to_numpy()) > LARGEST
+    if not wrong.any(): return
+    line, gene = np.argwhere(wrong)[0]
+    where = f"{values.columns[gene]} of {values.index[line]}"
+    raise InputError(f"{where} is {values.iloc[line, gene]:g} ({wrong.sum()} such values): correct them, or "
+                     "leave them empty.")
+
 def require_genes(
     values: pd.DataFrame,  # from `meet_genes`
     least: float = 0.5,  # smallest share of the genes that a line must have
 ):
     "Raise `InputError` for lines with too few of the model's genes."
+    if not 0 <= least <= 1: raise InputError(f"The smallest share of genes is {least}: say one from 0 to 1.")
+    if not len(values): raise InputError("The table of new lines has no line.")
+    require_amounts(values)
     found = values.notna().mean(axis=1)
     few = found.index[found < least]
     if not len(few): return
@@ -689,17 +716,17 @@ def chance_sensitive(
 
 def _percentiles(prediction, left_out):
     "Share of training lines with a lower left-out prediction, in percent; ties count half."
-    ordered = np.sort(left_out, axis=0)
-    sides = [np.column_stack([np.searchsorted(o, p, side=s) for o, p in zip(ordered.T, prediction.T)])
+    ordered = [np.sort(column[np.isfinite(column)]) for column in left_out.T]
+    sides = [np.column_stack([np.searchsorted(o, p, side=s) for o, p in zip(ordered, prediction.T)])
              for s in ("left", "right")]
-    return 50*(sides[0] + sides[1])/len(left_out)
+    return 50*(sides[0] + sides[1])/[len(o) for o in ordered]
 
 # %% ../../nbs/essentiality/28_predict.ipynb #369d7dd3
 def _remarks(trained, placed, tissue, ids):
     "Why each line is outside the training domain, and which lines are training lines."
     again = placed.twin | (match_lines(ids, trained.lines[["name"]]).known.to_numpy() != "")
-    reasons = {"expression": placed.distance > 1, "tissue": ~np.isin(tissue, ["", *trained.tissues]),
-               "genes": placed.carried < ENOUGH}
+    reasons = {"expression": ~(placed.distance <= 1), "tissue": ~np.isin(tissue, ["", *trained.tissues]),
+               "genes": ~(placed.carried >= ENOUGH)}
     outside = np.any(list(reasons.values()), axis=0)
     named = [", ".join(k for k, flags in {**reasons, "training line": again}.items() if flags[i])
              for i in range(len(ids))]
@@ -779,6 +806,7 @@ def predict_lines(
 FORMAT = 1  # of a model's folder
 KEPT = ("expression", "genes", "lines", "responses", "left_out", "left_out_tissues", "distances",
         "perturbations")  # tables of `Trained`
+OWN = re.compile(rf"(?:{'|'.join(KEPT)}|state_\w+)-[0-9a-f]{{12}}\.parquet")  # names of a model's files
 
 def _parquet(table):
     "The bytes of a Parquet file."
@@ -805,6 +833,76 @@ def _keep_state(folder, name, value):
     kept = _keep(folder, "state_" + re.sub(r"\W+", "_", name), pa.table({"value": flat}))
     return {**kept, "shape": list(value.shape), "dtype": "text" if texts else value.dtype.str}
 
+# %% ../../nbs/essentiality/28_predict.ipynb #e0166bdb
+_FILE = {"file": Texts(), "sha256": Texts()}
+_UNITS = {"expression": Texts(blank=True), "responses": Texts(blank=True),
+          "sensitive": Texts(among=("low", "high"))}
+_STRETCH = {"at": Numbers(("stretch",), least=0, rising=True),
+            "factor": Numbers(("stretch",), positive=True, rising=True)}
+ABOUT = {  # what about.json holds
+    "format": Numbers(whole=True), "kind": Texts(), "screen": Texts(), "units": _UNITS, "stretch": _STRETCH,
+    **dict.fromkeys(("genes", "lines", "patients", "perturbations"), Numbers(whole=True, least=1)),
+    "tissues": Texts(("tissues",), empty=True), "tables": dict.fromkeys(KEPT, _FILE), "state": dict,
+    "made_from": dict,
+}
+_PARTS = {  # of a model, apart from its estimator
+    "genes": Texts(("genes",), unique=True), "lines": Texts(("lines",), unique=True),
+    "perturbations": Texts(("perturbations",), unique=True), "screen": Texts(), "units": _UNITS,
+    "stretch": _STRETCH, **dict.fromkeys(("mean", *QUANTILES), Numbers(("genes",))),
+    "sd": Numbers(("genes",), least=0), "spans": Numbers(("steps", "genes"), least=0),
+    "expression": Numbers(("lines", "genes")), "tissue": Texts(("lines",), blank=True),
+    "patient": Texts(("lines",)), **dict.fromkeys(("near", "far"), Numbers(("lines",), least=0)),
+    **dict.fromkeys(("responses", "left_out", "left_out_tissues"), Numbers(("lines", "perturbations"))),
+    **dict.fromkeys(("measured", "predicted"), Numbers(("perturbations",), least=1)),
+    "said": Numbers(("asked", "perturbations")),
+}
+
+# %% ../../nbs/essentiality/28_predict.ipynb #4a8db528
+def _alike(trained):
+    "Raise `ValueError` where tables are of other lines, genes or perturbations."
+    lines, ids = list(trained.lines.index), list(trained.responses.columns)
+    sides = {"expression": (lines, list(trained.genes.index)), "distances": (lines, ["near", "far"]),
+             **dict.fromkeys(("responses", "left_out", "left_out_tissues"), (lines, ids))}
+    for name, (rows, columns) in sides.items():
+        table = getattr(trained, name)
+        if list(table.index) != rows or list(table.columns) != columns:
+            raise ValueError(f"its table {name} is of other lines or columns than the others")
+    if not {*ids} <= {*trained.perturbations.index} or "name" not in trained.perturbations:
+        raise ValueError("its table of perturbations does not name all of them")
+
+def _parts(trained):
+    "What `_PARTS` is about; a missing response or prediction is 0 here."
+    genes, tables = trained.genes, ("responses", "left_out", "left_out_tissues")
+    given = {name: getattr(trained, name) for name in tables}
+    asked = trained.known.rows(slice(3))
+    return {
+        "genes": list(genes.index), "lines": list(trained.lines.index),
+        "perturbations": list(given["responses"]), "screen": trained.name, "units": trained.units,
+        "stretch": {name: list(v) for name, v in trained.stretch._asdict().items()},
+        **{c: genes[c].to_numpy() for c in ("mean", "sd", *QUANTILES)},
+        "spans": np.diff(genes[list(QUANTILES)].to_numpy(float), axis=1).T,
+        "expression": trained.expression.to_numpy(),
+        **{c: list(trained.lines[c]) for c in ("tissue", "patient")},
+        "near": trained.distances.near.to_numpy(), "far": trained.distances.far.fillna(0).to_numpy(),
+        **{name: t.fillna(0).to_numpy() for name, t in given.items()},
+        "measured": given["responses"].notna().sum().to_numpy(),
+        "predicted": given["left_out"].notna().sum().to_numpy(),
+        "said": np.asarray(trained.model.predict(asked)),
+    }
+
+# %% ../../nbs/essentiality/28_predict.ipynb #a3c3bda2
+def require_sound(
+    trained: Trained,  # from `train_model`, or read
+) -> Trained:  # itself
+    "A model whose parts agree. Raises `InputError` for a part that does not, or holds what is no number."
+    try:
+        _alike(trained)
+        checked(_parts(trained), _PARTS)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as e:
+        raise InputError(f"The model of {trained.name} cannot be used ({first_line(e)}): run the study "
+                         "again.") from e
+    return trained
+
 # %% ../../nbs/essentiality/28_predict.ipynb #1057851e
 def _told(trained):
     "What `about.json` says for a reader."
@@ -818,7 +916,9 @@ def save_model(
     path: Path | str,  # a run folder; the model goes to its folder `model`
     trained: Trained,  # a fitted model and its tables
 ) -> Path:  # the model's folder
-    "Write a model so that the earlier one stays whole until the new one is."
+    """Write a model so that the earlier one stays whole until the new one is.
+    Raises `InputError` as `require_sound`."""
+    require_sound(trained)
     folder = Path(path)/"model"
     tables = {name: _keep(folder, name, pa.Table.from_pandas(getattr(trained, name))) for name in KEPT}
     values = fitted_state(trained.model)
@@ -826,15 +926,16 @@ def save_model(
     about = {"format": FORMAT, "kind": type(trained.model).__name__, **_told(trained),
              "stretch": {name: v.tolist() for name, v in trained.stretch._asdict().items()},
              "tables": tables, "state": state, "made_from": trained.made_from}
-    with atomic(folder/"about.json") as part: part.write_text(json.dumps(about, indent=1, ensure_ascii=False))
+    write_json(folder/"about.json", about)
     wanted = {entry["file"] for entry in (*tables.values(), *state.values()) if "file" in entry}
     for old in folder.glob("*-*.parquet"):
-        if old.name not in wanted: old.unlink()
+        if OWN.fullmatch(old.name) and old.name not in wanted: old.unlink()
     return folder
 
 # %% ../../nbs/essentiality/28_predict.ipynb #742996d5
 def _fetch(folder, entry):
     "A table of pyarrow, if it is the one that was written."
+    if not OWN.fullmatch(entry["file"]): raise ValueError(f"{entry['file'][:40]!r} is no file of a model")
     path = folder/entry["file"]
     try: data = path.read_bytes()
     except OSError as e: raise ValueError(f"{path.name} cannot be read") from e
@@ -847,19 +948,20 @@ def _fetch_state(folder, entry):
     if "value" in entry: return entry["value"]
     flat = _fetch(folder, entry)["value"]
     if entry["dtype"] == "text": return np.array(flat.to_pylist(), dtype=str).reshape(entry["shape"])
-    return flat.to_numpy().astype(entry["dtype"]).reshape(entry["shape"])
+    kind = np.dtype(entry["dtype"])
+    if kind.kind not in "fiub": raise ValueError(f"an array is of the type {kind}, not of numbers")
+    return flat.to_numpy().astype(kind).reshape(entry["shape"])
 
 def _about(folder):
     "What a model's folder says of itself."
-    try: about = json.loads((folder/"about.json").read_text())
-    except OSError as e:
+    if not (folder/"about.json").exists():
         raise InputError(f"There is no model in {folder}: name the folder of a run of essentiality, or run "
-                         "it first.") from e
-    if not isinstance(about, dict) or "format" not in about:
-        raise ValueError("about.json is of something else")
+                         "it first.")
+    about = read_json(folder/"about.json")
+    if "format" not in about: raise ValueError("about.json is of something else")
     if about["format"] != FORMAT:
         raise ValueError(f"its format is {about['format']}, this version reads {FORMAT}")
-    return about
+    return checked(about, ABOUT)
 
 # %% ../../nbs/essentiality/28_predict.ipynb #1eef8902
 def load_model(
@@ -875,8 +977,8 @@ def load_model(
         state = {name: _fetch_state(folder, entry) for name, entry in about["state"].items()}
         model = from_state(about["kind"], state, others)
         stretch = Stretch(*(np.array(about["stretch"][name]) for name in Stretch._fields))
-        return Trained(model, about["screen"], about["units"], stretch=stretch, made_from=about["made_from"],
-                       **tables)
+        return require_sound(Trained(model, about["screen"], about["units"], stretch=stretch,
+                                     made_from=about["made_from"], **tables))
     except InputError: raise
     except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowInvalid) as e:
         why = first_line(e)
@@ -893,6 +995,7 @@ def predict(
     out: str = "",  # write here instead of printing
 ):
     "Responses of lines of one's own to every perturbation of a screen, with intervals, as CSV."
+    if not top >= 0: raise InputError(f"top is {top}: say how many perturbations to print, 0 for all.")
     trained = load_model(typed_path(model))
     about = read_lines(typed_path(lines)) if lines else None
     table = predict_lines(trained, read_matrix(typed_path(expression)), about, level, genes)
@@ -964,6 +1067,9 @@ def coverage(
 ) -> pd.Series:  # coverage, its 95% interval over patients, lines and patients with a response
     "Share of responses that intervals hold."
     there = held.notna().any(axis=1).to_numpy()
+    if not there.any():
+        ends = dict.fromkeys(("coverage", "coverage_low", "coverage_high"), np.nan)
+        return pd.Series({**ends, "lines": 0, "patients": 0})
     values, codes = held[there].to_numpy(), group_codes(np.asarray(patient)[there])
     n = int(codes.max()) + 1
     right = np.bincount(codes, np.nansum(values, axis=1), minlength=n)
@@ -980,7 +1086,7 @@ def coverage_by_perturbation(
 ) -> pd.DataFrame:  # by perturbation: coverage, n, and the range in which 95% of shares of n lines lie
     "Coverage of each perturbation beside what chance makes of the level."
     n = held.notna().sum()
-    low, high = (binom.ppf(q, n, level)/n for q in (0.025, 0.975))
+    low, high = (binom.ppf(q, n, level)/n.where(n > 0) for q in (0.025, 0.975))
     return pd.DataFrame({"coverage": held.mean(), "n": n, "low": low, "high": high}).sort_values("coverage")
 
 # %% ../../nbs/essentiality/28_predict.ipynb #d3c33cc7
@@ -1023,7 +1129,8 @@ def figure_calibration(
 ) -> plt.Figure:
     "Coverage of each perturbation, and predicted chances beside measured shares."
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
-    t, x = by_perturbation, np.arange(len(by_perturbation))
+    t = by_perturbation[by_perturbation.n > 0]
+    x = np.arange(len(t))
     inside = (t.coverage >= t.low) & (t.coverage <= t.high)
     left.fill_between(x, t.low, t.high, color="0.88", lw=0, label=f"expected of {level:.0%} (95%)")
     left.plot(x, t.coverage, "o", ms=4, color="C0", label="patients held out")
@@ -1065,7 +1172,7 @@ def figure_distance(
     ax.set(xlabel="distance from the training lines (1 is the limit)",
            ylabel="responses held by intervals (share)")
     ax.set_title(f"Tissues unseen: {level:.0%} intervals hold of the farthest fifth\n"
-                 + ",\n".join(f"{far[kind]:.0%} when {STRETCHES[kind][2]}" for kind in far))
+                 + ",\n".join(f"{shown(far[kind], '.0%')} when {STRETCHES[kind][2]}" for kind in far))
     ax.legend(loc="lower left")
     return fig
 

@@ -15,6 +15,7 @@ __all__ = ['IMAGE_COLUMNS', 'UNSAID', 'BETWEEN', 'KEYS', 'SAYS', 'IMAGE_ID', 'MO
 
 # %% ../../nbs/morphology/31_data.ipynb #67a1ede0
 import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ import pandas as pd
 
 from ..core.artefacts import digest
 from ..core.evaluate import group_counts, interval
-from ..core.files import read_arrays, read_json
+from ..core.files import plain_file, read_arrays, reading
 from ..core.settings import (
     counted, data_folders, InputError, project_path, read_settings, some, typed_path)
 from ..core.style import styled
@@ -832,7 +833,7 @@ def zarr_arrays(
     def is_array(path):
         v3 = path/"zarr.json"
         if not v3.exists(): return (path/".zarray").exists()
-        about = read_json(v3)
+        with reading(plain_file(v3)): about = json.loads(v3.read_bytes())
         return isinstance(about, dict) and about.get("node_type") == "array"
     stores = [p for p in sorted(folder.iterdir()) if p.is_dir() and any((p/m).exists() for m in ZARR)]
     return [a for s in stores for a in (s, *sorted(p for p in s.iterdir() if p.is_dir())) if is_array(a)]

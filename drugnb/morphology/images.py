@@ -8,8 +8,8 @@ __all__ = ['WELL_ROWS', 'WELL_COLUMNS', 'WELL', 'GRID', 'SITE_NUMBER', 'ID', 'BE
            'UNITS_UM', 'PNG_START', 'ARRAY_ENDINGS', 'FEWEST_ROWS', 'BAD_COLUMNS', 'THREADS', 'HEADER', 'SIGNED',
            'CEILINGS', 'SATURATED', 'CACHE_LAYOUT', 'TABLES', 'EXAMPLE_COLUMNS', 'well_position', 'well_name',
            'plain_well', 'plain_site', 'plain_stain', 'name_parts', 'plate_labels', 'find_images', 'file_table',
-           'image_ids', 'site_table', 'declared', 'Stained', 'name_stains', 'channel_axis', 'Damaged', 'decoding',
-           'require_room', 'Raw', 'tiff_directories', 'read_tiff', 'read_png', 'Stack', 'is_stack', 'open_stack',
+           'image_ids', 'site_table', 'declared', 'Stained', 'name_stains', 'channel_axis', 'Damaged', 'Raw',
+           'decoding', 'require_room', 'tiff_directories', 'read_tiff', 'read_png', 'Stack', 'is_stack', 'open_stack',
            'read_row', 'as_planes', 'require_picture', 'PlaneStats', 'plane_stats', 'area_weights', 'shrunk',
            'centre_cut', 'FileRow', 'Plan', 'full_path', 'plan_images', 'file_bytes', 'read_image', 'content',
            'SiteRead', 'read_site', 'Cut', 'as_cut', 'cut_site', 'cells_of_sites', 'in_order', 'PixelWriter',
@@ -464,6 +464,22 @@ class Damaged(Exception):
         super().__init__(what, detail)
         self.what, self.detail = what, detail
 
+class Raw(NamedTuple):
+    "An image as it is stored."
+    values: np.ndarray  # of any type
+    axes: str  # a letter a dimension, see `channel_axis`
+    names: tuple[str, ...] = ()  # of stains, where the file names them
+    pixel_um: float = float("nan")  # size of a pixel, µm
+    note: str = ""  # what was done to the values
+
+def _need(package, who):
+    "An optional package. Raises `InputError` where it is not installed."
+    try: return __import__(package)
+    except ImportError:
+        raise InputError(f"{who} needs {package}, which is not installed: pip install "
+                         "'drugnb[deep]'.") from None
+
+# %% ../../nbs/morphology/30_images.ipynb #ea9122f3
 @contextmanager
 def decoding():
     "Decode an image inside this: whatever a decoder raises becomes `Damaged`."
@@ -480,20 +496,12 @@ def require_room(
     if size > memory():
         raise Damaged("announces too much", f"{' x '.join(map(str, shape))} pixels, {sized(size)}")
 
-class Raw(NamedTuple):
-    "An image as it is stored."
-    values: np.ndarray  # of any type
-    axes: str  # a letter a dimension, see `channel_axis`
-    names: tuple[str, ...] = ()  # of stains, where the file names them
-    pixel_um: float = float("nan")  # size of a pixel, µm
-    note: str = ""  # what was done to the values
-
-def _need(package, who):
-    "An optional package. Raises `InputError` where it is not installed."
-    try: return __import__(package)
-    except ImportError:
-        raise InputError(f"{who} needs {package}, which is not installed: pip install "
-                         "'drugnb[deep]'.") from None
+def _require_openable(path):
+    "Raise for what is no file with something in it."
+    if not os.path.exists(path): raise Damaged("not there")
+    if os.path.isfile(path) and not path.stat().st_size: raise Damaged("empty", "0 bytes")
+    try: plain_file(path)
+    except InputError as e: raise Damaged("cannot be read", f"{e}".removesuffix(".")) from e
 
 # %% ../../nbs/morphology/30_images.ipynb #76c561c4
 TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8, 17: 8,
@@ -619,7 +627,8 @@ def read_tiff(
     logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it would say is raised here
     tiff_directories(data)
     try:
-        with decoding(), tifffile.TiffFile(io.BytesIO(data)) as tif: return _decoded_tiff(tif, what, len(data))
+        with decoding(), tifffile.TiffFile(io.BytesIO(data)) as tif:
+            return _decoded_tiff(tif, what, len(data))
     except Damaged as e:
         if "imagecodecs" in e.detail: _need("imagecodecs", f"Reading {what}")
         raise
@@ -665,6 +674,24 @@ def read_png(
     return Raw(values, "YXS"[:values.ndim], note=note)
 
 # %% ../../nbs/morphology/30_images.ipynb #d97d6e8b
+def _require_own_files(path, what):
+    "Raise where a part of a zarr folder is a link, a pipe or a device."
+    for here, folders, names in os.walk(path):
+        for part in (Path(here, n) for n in (*folders, *names)):
+            if stat.S_IFMT(part.lstat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+                raise InputError(f"{what} does not hold {part.relative_to(path)} itself, but a link, a pipe "
+                                 "or a device: copy what it stands for into the folder.")
+
+def _plain_array(array, what):
+    "An array of zarr that holds numbers. Raises `InputError` for objects, which only a pickle can hold."
+    codecs = [c for how in ("filters", "compressors") for c in getattr(array, how, None) or ()]
+    named = [str(getattr(c, "codec_id", type(c).__name__)) for c in codecs]
+    if array.dtype.kind not in "biuf" or any("pickle" in n.lower() for n in named):
+        raise InputError(f"{what} holds {array.dtype} by {some(named) or 'no codec'}, no plain numbers: it "
+                         "was refused; save the images as numbers.")
+    return array
+
+# %% ../../nbs/morphology/30_images.ipynb #9ca4a11c
 class Stack(NamedTuple):
     "An array of one or more images."
     values: object  # numpy or zarr array
@@ -683,25 +710,7 @@ def _ome_zarr(group, what):
     sizes = [s*u for s, u in zip(scale[0], units) if u is not None] if scale else []
     names = [c.get("label", "") for c in about.get("omero", {}).get("channels", [])]
     letters = "".join(a["name"][:1].upper() for a in axes)
-    array = _plain_array(group[finest["path"]], what)
-    return Stack(array, letters, _stain_names(names), _believed(sizes))
-
-def _require_own_files(path, what):
-    "Raise where a part of a zarr folder is a link, a pipe or a device."
-    for here, folders, names in os.walk(path):
-        for part in (Path(here, n) for n in (*folders, *names)):
-            if stat.S_IFMT(part.lstat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
-                raise InputError(f"{what} does not hold {part.relative_to(path)} itself, but a link, a pipe or "
-                                 "a device: copy what it stands for into the folder.")
-
-def _plain_array(array, what):
-    "An array of zarr that holds numbers. Raises `InputError` for objects, which only a pickle can hold."
-    codecs = [c for how in ("filters", "compressors") for c in getattr(array, how, None) or ()]
-    named = [str(getattr(c, "codec_id", type(c).__name__)) for c in codecs]
-    if array.dtype.kind not in "biuf" or any("pickle" in n.lower() for n in named):
-        raise InputError(f"{what} holds {array.dtype} by {some(named) or 'no codec'}, no plain numbers: it was "
-                         "refused; save the images as numbers.")
-    return array
+    return Stack(_plain_array(group[finest["path"]], what), letters, _stain_names(names), _believed(sizes))
 
 def _open_zarr(path, what):
     "The array of a zarr folder. Raises `InputError` for a group of several."
@@ -971,13 +980,6 @@ def _named_inside(path, files, stained):
     return stained._replace(channels=names, notes=[f"stains in the order of {path.name}: {', '.join(names)}"])
 
 # %% ../../nbs/morphology/30_images.ipynb #d11abbd7
-def _require_openable(path):
-    "Raise for what is no file with something in it."
-    if not os.path.exists(path): raise Damaged("not there")
-    if os.path.isfile(path) and not path.stat().st_size: raise Damaged("empty", "0 bytes")
-    try: plain_file(path)
-    except InputError as e: raise Damaged("cannot be read", f"{e}".removesuffix(".")) from e
-
 def file_bytes(
     path: Path,  # of a file
 ) -> bytes:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HOME', 'PATIENCE', 'TRIES', 'registry', 'terms', 'mirror_place', 'file_address', 'resuming', 'copying', 'raw_folder',
-           'fetch']
+           'target_of', 'fetch']
 
 # %% ../../nbs/sources/00_fetch.ipynb #bc005c6c
 import os
@@ -19,7 +19,7 @@ import pandas as pd
 import requests
 from tqdm import tqdm
 
-from ..core.artefacts import discard
+from ..core.artefacts import discard, require_replaceable
 from ..core.settings import data_folders, InputError
 
 with warnings.catch_warnings(action="ignore"):
@@ -169,14 +169,19 @@ def resuming(
 def copying(
     folder: Path,  # a mirror, as REPOSITORY/COMMIT/PATH
     name: str,  # the file in it
+    size: int,  # bytes that the file should have
     bar,  # a tqdm bar that counts bytes
 ):  # a function of (url, output_file, pooch), as pooch calls it
-    "A downloader for pooch that copies from a mirror folder. Raises `InputError` when the file is not there."
+    "A downloader for pooch that copies from a mirror folder. Raises `InputError` for no file or a longer one."
     def copy(url, output_file, _):
         if not (folder/name).is_file():
             raise InputError(f"The mirror {folder} has no {name}: correct DRUGNB_MIRROR or unset it.")
+        found = (folder/name).stat().st_size
+        if found != size:
+            raise InputError(f"{folder/name} has {found:,} bytes where the registry says {size:,}: it was "
+                             "not copied; try another DRUGNB_MIRROR.")
         shutil.copyfile(folder/name, output_file)
-        bar.update((folder/name).stat().st_size)
+        bar.update(size)
     return copy
 
 # %% ../../nbs/sources/00_fetch.ipynb #1eb83f2c
@@ -186,15 +191,29 @@ def raw_folder(
     "Where fetched files lie."
     return (Path(folder).expanduser() if str(folder) else data_folders()[0])/"raw"
 
+def target_of(
+    raw: Path,  # see `raw_folder`
+    name: str,  # REPOSITORY/COMMIT/PATH, of a registry
+) -> Path:
+    "Where a file goes. Raises `InputError` for a name that leads out of the folder."
+    parts = name.split("/")
+    if {"", ".", ".."} & {*parts} or "\\" in name or "\0" in name:
+        raise InputError(f"The registry names a file {name!r}: give REPOSITORY/COMMIT/PATH.")
+    return raw/name
+
+# %% ../../nbs/sources/00_fetch.ipynb #7d1a90c4
 def _state(target, sha256):
     "What has to be done about a file, in the words of the table that `fetch` returns."
-    if not target.exists(): return "fetched"
-    return "there already" if pooch.file_hash(target) == sha256 else "fetched again"
+    if target.is_file() and pooch.file_hash(target) == sha256: return "there already"
+    require_replaceable(target)
+    return "fetched again" if target.exists() else "fetched"
 
 def _get(keeper, row, target, place, bar):
     "Fetch one file. Raises `InputError` for one that cannot be had or kept, or is not the right one."
-    part = target.with_name(f"{target.name}.part")
-    downloader = resuming(row.bytes, part, bar) if isinstance(place, str) else copying(place, row.Index, bar)
+    part = target.with_name(f"{target.name}.{row.sha256[:12]}.part")  # of this content and no other
+    require_replaceable(part)
+    own = isinstance(place, str)
+    downloader = resuming(row.bytes, part, bar) if own else copying(place, row.Index, row.bytes, bar)
     try: keeper.fetch(row.Index, downloader=downloader)
     except InputError: raise
     except ValueError as e:
@@ -222,7 +241,7 @@ def fetch(
     how, title = [], f"fetching {study or 'all studies'}"
     with tqdm(total=int(files.bytes.sum()), unit="B", unit_scale=True, desc=title, disable=quiet) as bar:
         for row in files.itertuples():
-            target = raw/row.Index
+            target = target_of(raw, row.Index)
             bar.set_postfix_str(target.name)
             how.append(_state(target, row.sha256))
             if how[-1] == "there already": bar.update(row.bytes)

@@ -21,7 +21,8 @@ import pandas as pd
 import scipy.io
 import scipy.sparse
 
-from ..core.files import legible, plain_file, read_json, reading
+from ..core.artefacts import read_json
+from ..core.files import legible, plain_file, reading
 from ..core.gct import read_gctx
 from drugnb.core.identity import (
     amounts, as_text, broad_core, DOSE_UNITS, first_block, landmark_genes, MISSING, oriented, plain_cell,
@@ -48,9 +49,9 @@ def _blocks(path, layout, quoted, types):
     "Some columns of a plain text table, a block of rows at a time."
     names = [name or f"column {i}" for i, name in enumerate(layout.names)]
     return pd.read_csv(
-        unpacked(path), sep=layout.separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, header=None,
-        skiprows=1, names=names, index_col=False, usecols=list(types), dtype=types, na_values=list(MISSING),
-        keep_default_na=False, encoding_errors="replace", chunksize=ROWS)
+        unpacked(path), sep=layout.separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        header=None, skiprows=1, names=names, index_col=False, usecols=list(types), dtype=types,
+        na_values=list(MISSING), keep_default_na=False, encoding_errors="replace", chunksize=ROWS)
 
 def _named_columns(header, wanted):
     "The file's name of each wanted column that it has; wanted as `name` or `name|other name`, in any case."
@@ -115,8 +116,8 @@ def built_tables(
     "The tables of a folder that an earlier build wrote."
     try: found = read_json(folder/"made_from.json")
     except InputError: return []
-    tables = found.get("tables") if isinstance(found, dict) else None
-    return [t for t in tables if isinstance(t, str)] if isinstance(tables, list | dict) else []
+    tables = found.get("tables")
+    return list(map(str, tables)) if isinstance(tables, list | dict) else []
 
 def files_below(
     folder: Path | str,  # with its subfolders
@@ -541,8 +542,8 @@ def _mixseq_matrix(path, shape):
         raise InputError(f"{path.parent.name}/{path.name} is {rows} x {columns}, but genes.tsv and "
                          f"barcodes.tsv say {shape[0]} x {shape[1]}.")
     if 4*entries > path.stat().st_size:  # an entry is a line of four letters or more
-        raise InputError(f"{path.parent.name}/{path.name} announces {entries:,} counts, which it is too short "
-                         "to hold: it is cut short.")
+        raise InputError(f"{path.parent.name}/{path.name} announces {entries:,} counts, which it is too "
+                         "short to hold: it is cut short.")
     return scipy.sparse.csc_matrix(scipy.io.mmread(path), dtype=np.float64)
 
 def _mixseq_files(folder):

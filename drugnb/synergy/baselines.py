@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 
+from ..core.settings import InputError
 from .judge import calibrate
-from .pairs import Forecast, Forecaster, Pairs, tanimoto
+from .pairs import check_measured, Forecast, Forecaster, Pairs, tanimoto
 
 # %% ../../nbs/synergy/42b_baselines.ipynb #f51dd4e5
 def varying_bits(
@@ -65,6 +66,10 @@ def pair_features(
 # %% ../../nbs/synergy/42b_baselines.ipynb #1712ef6f
 PENALTIES = np.logspace(-2, 4, 13)
 
+def _checked(pairs, y):
+    "Values of two rows or more, as one cannot be left out."
+    if len(pairs) == 1: raise InputError("One pair is too few to leave one out: measure more pairs.")
+    return check_measured(pairs, y)
 class Linear(Forecaster):
     "A ridge regression on symmetric features of pairs; penalty by leave-one-out errors inside training."
     def __init__(self, features="all"):
@@ -79,7 +84,9 @@ class Linear(Forecaster):
         pairs: Pairs,  # n of them
         y: np.ndarray,  # n, points
     ):
-        "Fit, and learn from leave-one-out residuals how far measurements scatter."
+        """Fit, and learn from leave-one-out residuals how far measurements scatter.
+        Raises `InputError` for missing values and fewer than two rows."""
+        y = _checked(pairs, y)
         x = self._features(pairs)
         self.centre_ = x.mean(0)
         ridge = RidgeCV(PENALTIES, store_cv_results=True, gcv_mode="eigen" if len(x) < x.shape[1] else "svd")
@@ -106,7 +113,9 @@ class Trees(Forecaster):
         pairs: Pairs,  # n of them
         y: np.ndarray,  # n, points
     ):
-        "Grow the trees; `out_of_bag_` holds what trees that have not seen a row say of it."
+        """Grow the trees; `out_of_bag_` holds what trees that have not seen a row say of it.
+        Raises `InputError` for missing values and fewer than two rows."""
+        y = _checked(pairs, y)
         x = pair_features(pairs, self.curves).astype(np.float32)
         self.forest_ = ExtraTreesRegressor(
             self.n_trees, max_features=self.max_features, min_samples_leaf=self.min_samples_leaf,
@@ -116,6 +125,7 @@ class Trees(Forecaster):
         left = np.isfinite(each).sum(0)
         some = left > 2
         self.out_of_bag_ = np.where(left > 0, np.nansum(each, 0)/np.maximum(left, 1), y.mean())
+        if not some.any(): raise InputError(f"{len(y)} pairs are too few to leave some out: measure more.")
         sd = np.nanstd(each[:, some], axis=0)
         calibrated = calibrate((y - self.out_of_bag_)[some], sd)
         self.factor_, self.noise_, self.df_ = calibrated

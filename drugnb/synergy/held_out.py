@@ -23,7 +23,7 @@ from .baselines import Linear, Trees
 from .gp import GaussianProcess
 from .judge import Calibrated, Part, Reliability
 from .networks import BayesEnsemble, BayesNet, Ensemble, LastLayer
-from .pairs import Forecast, Forecaster, Measured, Pairs
+from .pairs import finite_forecast, Forecast, Forecaster, Measured, Pairs
 
 # %% ../../nbs/synergy/45_held_out.ipynb #902ab610
 class Shuffled(Forecaster):
@@ -109,11 +109,11 @@ def predict_part(
     data: Measured,  # of the screen
     part: Part,  # one fit, and what it is asked
 ) -> pd.DataFrame:  # split, seed, row (of the pairs), mean, model_sd, noise, df
-    "What a model says of the rows left out when it is fitted to the others."
+    "What a model says of rows left out when fitted to the others. Raises `InputError` for no numbers."
     fitted = clone(model).fit(data.pairs.rows(part.train), data.y[part.train])
     out = []
     for split, rows in part.tests.items():
-        f = fitted.forecast(data.pairs.rows(rows))
+        f = finite_forecast(fitted.forecast(data.pairs.rows(rows)))
         out.append(pd.DataFrame({"split": split, "seed": part.seed, "row": rows, "mean": f.mean,
                                  "model_sd": f.model_sd, "noise": f.noise, "df": f.df}))
     return pd.concat(out, ignore_index=True)
@@ -147,9 +147,18 @@ def scores_text(
                   f"  {'model':<27}{'r² (95%)':<25}{'gain over extra trees':<26}Spearman  NLL  50%  90%  sds"]
         for _, r in rows.iterrows():
             gain = span(r, "gain", "+.3f") if "gain" in rows and pd.notna(r.gain) else ""
-            lines.append(f"  {r.model:<27}{span(r, 'r2', '.3f'):<25}{gain:<26}{r.spearman:8.3f} {r.nll:4.2f} "
-                         f"{r.cover50:4.2f} {r.cover90:4.2f}  {r.model_sd:.1f}, {r.noise:.1f}")
+            line = (f"  {r.model:<27}{span(r, 'r2', '.3f'):<25}{gain:<26}{r.spearman:8.3f} {r.nll:4.2f} "
+                    f"{r.cover50:4.2f} {r.cover90:4.2f}  {r.model_sd:.1f}, {r.noise:.1f}")
+            lines.append(line.replace(" nan", "    "))
     return "\n".join(lines)
+
+def _finding(rows):
+    "The best model of one split beside extra trees, in words."
+    rows = rows.dropna(subset="r2")
+    if not len(rows): return "no model can be judged"
+    best = rows.r2.idxmax()
+    if "extra trees" not in rows.index or best == "extra trees": return f"{best} {rows.r2.max():.2f}"
+    return f"{best} {rows.r2.max():.2f},\nextra trees {rows.r2['extra trees']:.2f}"
 
 # %% ../../nbs/synergy/45_held_out.ipynb #95cf7f13
 COLOURS = {  # of each model, in every figure
@@ -158,12 +167,6 @@ COLOURS = {  # of each model, in every figure
     "Bayes mixture": "#b07aa1", "Bayes Laplace": "#e7a5c4", "Bayes sparse": "#8c4a7a",
     "Bayes ensemble": "C3", "last layer": "#c4b000", "committee": "0.15",
 }
-
-def _finding(rows):
-    "The best model of one split beside extra trees, in words."
-    best = rows.r2.idxmax()
-    if "extra trees" not in rows.index or best == "extra trees": return f"{best} {rows.r2.max():.2f}"
-    return f"{best} {rows.r2.max():.2f},\nextra trees {rows.r2['extra trees']:.2f}"
 
 @styled
 def figure_models(

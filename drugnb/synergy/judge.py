@@ -22,7 +22,7 @@ from sklearn.base import clone
 from ..core.evaluate import group_counts, interval
 from ..core.settings import InputError
 from ..core.style import styled
-from .pairs import Forecast, Forecaster, Measured, Pairs
+from .pairs import finite_forecast, Forecast, Forecaster, Measured, Pairs
 
 # %% ../../nbs/synergy/42a_judge.ipynb #a7b12537
 SPLITS = ("pairs", "one unseen", "both unseen", "new lines")
@@ -86,7 +86,8 @@ def calibrate(
     residuals: np.ndarray,  # n, measurement minus mean of rows left out inside training, points
     model_sd: np.ndarray,   # n, of the model for the same rows, points
 ) -> tuple[float, float, float]:  # factor of model_sd, scale of the noise (points), degrees of freedom
-    "The Student t that residuals of rows left out most likely come from."
+    "The Student t that residuals of rows left out most likely come from. Raises `InputError` for none."
+    if not len(residuals): raise InputError("No pair was left out to calibrate by: measure more pairs.")
     size = np.median(np.abs(residuals))/0.6745 or residuals.std() or 1.0
     def loss(p):
         factor, noise, df = np.exp(p[0]), size*np.exp(p[1]), 2.1 + np.exp(p[2])
@@ -232,10 +233,11 @@ def weigh(
                       ((of_y, of_mean), (of_y, of_y), (of_mean, of_mean)))
     with np.errstate(invalid="ignore", divide="ignore"):
         rho = np.where(one*two > 1e-9, both/np.sqrt(one*two), 0.0)
+        total_rho = np.where((one > 1e-9).any(1), (rho*counts).sum(1)/total, np.nan)  # a truth that varies
         spread = _within(y, y, in_line, w, counts).sum(1)
         r2 = 1 - sums[:, 0]/np.where(spread > 1e-9*np.abs(y).max()**2, spread, np.nan)
         means = sums/np.where(total > 0, total, np.nan)[:, None]
-        return np.column_stack([r2, (rho*counts).sum(1)/total, np.sqrt(means[:, 0]), means[:, 1:]])
+        return np.column_stack([r2, total_rho, np.sqrt(means[:, 0]), means[:, 1:]])
 
 # %% ../../nbs/synergy/42a_judge.ipynb #7efbe5bf
 DRAWS = 300
@@ -255,8 +257,9 @@ def row_weights(
 
 # %% ../../nbs/synergy/42a_judge.ipynb #3d41bc30
 def _forecast_of(part):
-    "The forecast that rows of a table of predictions hold."
-    return Forecast(*(part[c].to_numpy() for c in ("mean", "model_sd", "noise")), float(part.df.iloc[0]))
+    "The forecast that rows of a table of predictions hold. Raises `InputError` where it holds no numbers."
+    columns = (part[c].to_numpy(float) for c in ("mean", "model_sd", "noise"))
+    return finite_forecast(Forecast(*columns, float(part.df.iloc[0])))
 
 def _drawn(rows, data, split, draws):
     "Scores of one model in one split, mean over seeds: of the rows as they are, then draws x `METRICS`."
@@ -274,7 +277,7 @@ def score_table(
     reference: str = "extra trees",  # the model that gains in r² are differences from
     draws: int = DRAWS,  # resamplings
 ) -> pd.DataFrame:  # by split and model: `METRICS` and gain, each with _low and _high (95%); sds, n, seeds
-    "Every model in every split: means over seeds, with intervals."
+    "Every model in every split: means over seeds, with intervals. Raises `InputError` for no numbers."
     by = predictions.groupby(["split", "model"], sort=False)
     drawn = {key: _drawn(rows, data, key[0], draws) for key, rows in by}
     out = {}
@@ -307,13 +310,14 @@ def _agreement(variance, values, weights):
     w = weights/weights.sum(-1, keepdims=True)
     noise = w @ variance
     spread = w @ values[:, 1] - (w @ values[:, 0])**2
-    return noise, np.where(spread > 0, 1 - noise/np.where(spread > 0, spread, 1), np.nan)
+    told = spread > 1e-12*(w @ values[:, 1])  # else all measurements are the same
+    return noise, np.where(told, 1 - noise/np.where(told, spread, 1), np.nan)
 
 def reliability(
     data: Measured,  # of the screen
     draws: int = 1000,  # resamplings
     seed: int = 0,  # of the random draws
-) -> Reliability | None:  # None where fewer than 10 pairs were measured more than once
+) -> Reliability | None:  # None for fewer than 10 repeated pairs, and where pairs do not differ
     "Agreement of repeated pairs, and what it leaves for a model."
     value, row = data.repeats.value, data.repeats.row
     size = value.groupby(row).transform("size")
@@ -324,7 +328,9 @@ def reliability(
     n = len(variance)
     counts = group_counts(n, draws, seed)
     noise, r = _agreement(variance, values, np.vstack([np.ones(n), counts]))
-    ceiling = 1 - noise*(1/value.groupby(row).size()).mean()/data.y.var()
+    total = data.y.var()
+    if np.isnan(r[0]) or not total > 1e-12*np.square(data.y).max(): return None
+    ceiling = 1 - noise*(1/value.groupby(row).size()).mean()/total
     ends = [*interval(r[1:]), *interval(ceiling[1:])]
     return Reliability(n, r[0], *ends[:2], np.sqrt(noise[0]), ceiling[0], *ends[2:])
 
@@ -333,7 +339,9 @@ def reliability_text(
     found: Reliability | None,  # of `reliability`
 ) -> str:  # a sentence
     "What a screen repeats, in words."
-    if found is None: return "the target's reliability is unknown: fewer than 10 pairs were measured twice"
+    if found is None:
+        return ("the target's reliability is unknown: fewer than 10 pairs were measured twice, or all pairs "
+                "have one value")
     return (f"{found.pairs} pairs measured more than once agree at r = {found.r:.2f} ({found.r_low:.2f} to "
             f"{found.r_high:.2f}), noise {found.noise:.1f} points: a perfect model could reach r² "
             f"{found.r:.2f} on these pairs, and {found.ceiling:.2f} ({found.ceiling_low:.2f} to "
@@ -371,8 +379,9 @@ def figure_calibration(
         rows = covered[covered.split == split]
         for model, r in rows.groupby("model", sort=False):
             ax.plot(r.level, r.covered - r.level, color=colours.get(model, "0.5"), lw=1.4, label=model)
-        worst = (rows.covered - rows.level).abs().groupby(rows.model).max()
-        ax.set_title(f"{split}:\n{worst.idxmin()} within {worst.min():.2f}", fontsize="small")
+        worst = (rows.covered - rows.level).abs().groupby(rows.model).max().dropna()
+        said = f"{worst.idxmin()} within {worst.min():.2f}" if len(worst) else "no model is judged"
+        ax.set_title(f"{split}:\n{said}", fontsize="small")
     axes[0, 0].set_ylabel("share inside minus level\n(above 0: too wide)")
     fig.supxlabel("level of the interval", fontsize="medium")
     axes[0, -1].legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.02, 0.5))

@@ -340,6 +340,8 @@ def learn(
         total += loss.detach().mean().item()
         if not np.isfinite(total): raise InputError("The network's loss is no number: lower `rate`.")
         if (step + 1) % per == 0: losses.append(total/per)
+    if not all(torch.isfinite(t).all() for layer in w.values() for t in layer.values()):
+        raise InputError("The network's weights are no numbers: lower `rate`.")
     return np.array(losses)
 
 # %% ../../nbs/synergy/43a_networks.ipynb #eff3e776
@@ -389,6 +391,7 @@ def out_of_bag(
     out = plan.out()
     count = out.sum(0)
     rows = np.flatnonzero(count)
+    if not len(rows): return rows, np.zeros(0), 0.0
     out, count = out[:, rows], count[rows]
     each, within = told[:, :, rows].mean(0), told[:, :, rows].var(0)
     mean = (each*out).sum(0)/count
@@ -547,6 +550,7 @@ def tell(
         parts.append(read_layer(torch, w["out"], units)[..., 0].numpy())
     return np.concatenate(parts, 1).astype(float)
 
+# %% ../../nbs/synergy/43a_networks.ipynb #d3f9d0f2
 def check_fit(
     recipe,         # settings, see `SymmetricNet`
     pairs: Pairs,  # drugs and line of each
@@ -559,6 +563,9 @@ def check_fit(
                          "give one number for each of at least 4.")
     if not np.isfinite(y).all():
         raise InputError(f"y is missing for {(~np.isfinite(y)).sum()} of {len(y)} pairs: leave them out.")
+    for name in ("rate", "decay", "unit"):
+        if not 0 <= getattr(recipe, name) < np.inf:
+            raise InputError(f"{name} is {getattr(recipe, name)}: it should be a number, 0 or more.")
     if recipe.prior and recipe.prior not in PRIORS:
         raise InputError(f"There is no prior {recipe.prior!r}: use one of {', '.join(PRIORS)}.")
     if recipe.noise not in ("both", "student", "gaussian"):
@@ -607,7 +614,7 @@ def evidence_regression(
     for _ in range(rounds):
         weights = beta*projected/(alpha + beta*values)
         counted = (beta*values/(alpha + beta*values)).sum()
-        alpha = counted/max((weights**2).sum(), 1e-12)
+        alpha = max(counted, 1e-12)/max((weights**2).sum(), 1e-12)
         beta = max(len(y) - counted, 1e-3)/max(((y - x @ (vectors @ weights))**2).sum(), 1e-9)
     weights = beta*projected/(alpha + beta*values)
     return Posterior(vectors @ weights, vectors/np.sqrt(alpha + beta*values), alpha, beta)
@@ -660,7 +667,8 @@ def pruning_report(
             kept = log_alpha(torch, w[k]["mean"], w[k]["log_sd"]) <= limit
             w[k] = {"mean": w[k]["mean"]*kept, "bias": w[k]["bias"]}
         with torch.no_grad(): told.append(tell(torch, model, w, tables, pairs)[model.votes_].mean(0))
-    before, after = (np.corrcoef(t, y)[0, 1]**2 if t.std() > 0 else 0.0 for t in told)
+    def r2(t): return np.corrcoef(t, y)[0, 1]**2 if t.std() > 0 and np.std(y) > 0 else 0.0
+    before, after = map(r2, told)
     return Pruned(pruning(torch, {k: model.weights_[k] for k in HEAD}), before, after)
 
 # %% ../../nbs/synergy/43a_networks.ipynb #b4d89c67

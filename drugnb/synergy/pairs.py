@@ -5,7 +5,7 @@ in no order."""
 
 # %% auto #0
 __all__ = ['CURVE_FEATURES', 'SCORES', 'Library', 'Pairs', 'tanimoto', 'wells_alone', 'curve_features', 'Measured', 'measured',
-           'make_library', 'candidates', 'screen_target', 'Forecast', 'Forecaster']
+           'make_library', 'candidates', 'screen_target', 'Forecast', 'finite_forecast', 'check_measured', 'Forecaster']
 
 # %% ../../nbs/synergy/42_pairs.ipynb #2b764043
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from scipy import stats
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from ..core.artefacts import RunFolder
+from ..core.settings import InputError
 from .surfaces import score_wells
 
 # %% ../../nbs/synergy/42_pairs.ipynb #6c16117e
@@ -179,7 +180,8 @@ def screen_target(
     store: RunFolder,  # of the run
     score: str = "bliss_max",  # one of `SCORES`
 ) -> Measured:
-    "The pairs of a screen with their target: matrices are scored once in a run."
+    "The pairs of a screen with their target, scored once in a run. Raises `InputError` for another score."
+    if score not in SCORES: raise InputError(f"There is no score {score!r}: use one of {', '.join(SCORES)}.")
     measure = score.split("_")[0]
     def make(): return score_wells(screen.wells, screen.singles, measures=(measure,), draws=0).blocks
     columns = ["block", "line", "drug_a", "drug_b", score]
@@ -229,7 +231,8 @@ def chance(self: Forecast,
     "Probability that the expected value lies above a threshold, by the model's own uncertainty."
     with np.errstate(divide="ignore", invalid="ignore"):
         z = (self.mean - threshold)/self.model_sd
-    return np.where(self.model_sd > 0, stats.norm.cdf(z), (self.mean > threshold).astype(float))
+    sure = np.where(np.isfinite(self.mean), self.mean > threshold, np.nan)
+    return np.where(self.model_sd > 0, stats.norm.cdf(z), np.where(self.model_sd == 0, sure, np.nan))
 
 @patch
 def rows(self: Forecast,
@@ -239,6 +242,34 @@ def rows(self: Forecast,
     return replace(self, mean=self.mean[which], model_sd=self.model_sd[which], noise=self.noise[which])
 
 # %% ../../nbs/synergy/42_pairs.ipynb #c161cb2a
+def finite_forecast(
+    forecast: Forecast,  # of some pairs
+) -> Forecast:  # the same
+    "A forecast that can be ranked and scored. Raises `InputError` for one without numbers or spread."
+    parts = forecast.mean, forecast.model_sd, forecast.noise
+    faults = {"missing or infinite": ~np.isfinite(parts).all(0),
+              "without a spread": ~((forecast.model_sd >= 0) & (forecast.noise >= 0) & (forecast.scale > 0))}
+    for what, at in faults.items():
+        if at.any():
+            raise InputError(f"The forecast of {at.sum():,} of {len(at):,} pairs is {what}: use another "
+                             "model, or measure more pairs.")
+    return forecast
+
+# %% ../../nbs/synergy/42_pairs.ipynb #c161cb2c
+def check_measured(
+    pairs: Pairs,  # n of them
+    y: np.ndarray,  # n, points
+) -> np.ndarray:  # n numbers
+    "What a model learns from. Raises `InputError` for missing values, lengths that differ and no rows."
+    y = np.asarray(y, float)
+    if y.shape != (len(pairs),):
+        raise InputError(f"There are {len(pairs)} pairs and {y.size} values: give one each.")
+    if not len(y): raise InputError("No pair was given: measure some pairs first.")
+    if not np.isfinite(y).all():
+        raise InputError(f"{(~np.isfinite(y)).sum()} of {len(y)} values are missing: leave these pairs out.")
+    return y
+
+# %% ../../nbs/synergy/42_pairs.ipynb #c161cb2b
 class Forecaster(RegressorMixin, BaseEstimator):
     "An estimator over pairs: `fit(pairs, y)`, `forecast(pairs)`; the rest follows."
     def predict(self,

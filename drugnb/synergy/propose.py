@@ -18,12 +18,12 @@ from ..core.artefacts import RunFolder
 from ..core.identity import compound_names, plain_cell
 from ..core.settings import InputError
 from ..core.style import styled
-from .active import choose_batch, may_be_asked
+from .active import choose_batch, may_be_asked, require_policy, require_size
 from .baselines import similarity
 from .data import Screen
 from .held_out import screen_models
 from drugnb.synergy.pairs import (
-    candidates, Forecast, Forecaster, Measured, Pairs, screen_target,
+    candidates, finite_forecast, Forecast, Forecaster, Measured, Pairs, screen_target,
 )
 from .plate import Recipe
 
@@ -59,8 +59,8 @@ def proposal_table(
     data: Measured,      # what the model was fitted to
     threshold: float,    # points
 ) -> pd.DataFrame:  # a row a pair, see the text below
-    "The proposed pairs, what is expected of each, and why it was chosen."
-    library = asked.library
+    "The proposed pairs, what is expected of each, and why it was chosen. Raises `InputError` for no numbers."
+    said, library = finite_forecast(said), asked.library
     swap = library.drugs[asked.a] > library.drugs[asked.b]
     one, two = np.where(swap, asked.b, asked.a), np.where(swap, asked.a, asked.b)
     low, high = said.interval(0.9)
@@ -170,16 +170,29 @@ class Round:
     def __init__(self, table, data, model, wish, notes):
         self.table, self.data, self.model, self.wish, self.notes = table, data, model, wish, notes
 
+# %% ../../nbs/synergy/48_propose.ipynb #5ca1352a
+def _model_of(wish):
+    "The model that is asked for. Raises `InputError` for a wish that cannot be met."
+    require_size(wish.n)
+    require_policy(wish.policy, wish.kappa)
+    if not (isinstance(wish.seed, int | np.integer) and wish.seed >= 0):
+        raise InputError(f"seed is {wish.seed}: it should be a whole number, 0 or more.")
+    if np.isinf(wish.threshold): raise InputError("The threshold is infinite: give points, or none.")
+    models = screen_models(wish.model, wish.seed)
+    if wish.model in models: return models[wish.model]
+    raise InputError(f"One model proposes pairs, not {wish.model!r}: use one of {', '.join(models)}.")
+
+# %% ../../nbs/synergy/48_propose.ipynb #5ca1352b
 def next_round(
     screen: Screen,  # of wells
     wish: Wish = USUAL,  # what a person asks for
     pending: pd.DataFrame | None = None,  # drug_a, drug_b (line): on their way
 ) -> Round:
     "The pairs to measure next. Raises `InputError` where nothing is left, and for names that are none."
-    notes = []
+    notes, model = [], _model_of(wish)
     data = screen_target(screen, RunFolder(), wish.score)
     library = data.pairs.library
-    model = screen_models(wish.model, wish.seed)[wish.model].fit(data.pairs, data.y)
+    model.fit(data.pairs, data.y)
     lines = named_in(wish.lines, library.lines, "cell line") or None
     asked = candidates(library, lines)
     taken = data.pairs if pending is None else data.pairs.joined(pending_pairs(pending, data.pairs))
@@ -193,6 +206,8 @@ def next_round(
     how = dict(policy=wish.policy, kappa=wish.kappa, best=data.y.max(), seed=wish.seed, note=notes.append)
     which, said = choose_batch(model, asked, np.ones(len(asked), bool), wish.n, **how)
     if wish.policy == "random": said = model.forecast(asked)
+    jitter = getattr(model.model_, "jitter_", 0)
+    if jitter: notes.append(f"{jitter:g} of the variance was added as noise, as pairs are too alike")
     threshold = wish.threshold if np.isfinite(wish.threshold) else float(f"{np.quantile(data.y, 0.9):.3g}")
     table = proposal_table(asked.rows(which), said.rows(which), data, threshold)
     notes += [f"{len(data.y):,} pairs measured, {len(asked):,} candidates, {len(table)} proposed by "
@@ -239,7 +254,7 @@ def drug_table(
     library, n = data.pairs.library, len(data.pairs.library.drugs)
     of_line = max(1, 2*MOST_DRAWN//(n*(n - 1)))
     pairs = candidates(library, np.arange(len(library.lines))[:of_line])
-    drawn, mean = model.draws(pairs, draws, seed), model.forecast(pairs).mean
+    drawn, mean = model.draws(pairs, draws, seed), finite_forecast(model.forecast(pairs)).mean
     rows = []
     for i in range(len(library.drugs)):
         here, known = (pairs.a == i) | (pairs.b == i), (data.pairs.a == i) | (data.pairs.b == i)

@@ -29,14 +29,19 @@ def best_pairs(
     y: np.ndarray,  # n, points
     share: float = BEST,  # of the pairs
 ) -> np.ndarray:  # their rows, the best first
-    "The best pairs of a screen."
+    "The best pairs of a screen. Raises `InputError` for values that are missing, and for none."
+    if not len(y) or not np.isfinite(y).all():
+        raise InputError("The best pairs of a screen are looked for among measured values: leave out what is "
+                         "missing.")
     return np.argsort(-y, kind="stable")[:int(np.ceil(share*len(y)))]
 
 def found_by_round(
     picks: pd.DataFrame,  # of `run_campaign`, its candidates being rows of the screen
     best: np.ndarray,     # rows that are looked for
 ) -> pd.DataFrame:  # round, measured (pairs), found (pairs), share
-    "How many of the best pairs were measured by the end of each round; those of the first batch count."
+    """How many of the best pairs were measured by the end of each round; those of the first batch count.
+    Raises `InputError` where none is looked for."""
+    if not len(best): raise InputError("No pair is looked for: name the rows of the best.")
     hit = picks.candidate.isin(best)
     by = picks.assign(hit=hit).groupby("round").hit.agg(["size", "sum"]).cumsum()
     return pd.DataFrame({"round": by.index, "measured": by["size"], "found": by["sum"],

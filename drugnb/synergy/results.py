@@ -254,11 +254,11 @@ def plate_quality(
         x, y = (table.signal[table.role == r].dropna().to_numpy() for r in ("dmso", "positive"))
         top = _saturated(table.signal)
         state, reason = _verdict(x, y, top)
-        middle = np.median(x) if len(x) else np.nan
+        middle = np.median(x) if len(x) and np.median(x) > 0 else np.nan
         rows[plate] = dict(
             line=table.line.iloc[0], state=state, reason=reason, n_dmso=len(x), n_positive=len(y),
             dmso=middle, positive=np.median(y) if len(y) else np.nan,
-            cv=_sd(x)/np.mean(x) if len(x) > 1 else np.nan,
+            cv=_sd(x)/np.mean(x) if len(x) > 1 and np.mean(x) > 0 else np.nan,
             cv_robust=_mad(x)/middle if len(x) > 1 else np.nan, z_prime=z_prime(x, y, robust=False),
             z_robust=z_prime(x, y), saturated=int((table.signal == top).sum()) if top is not None else 0,
             missing=int(table.signal.isna().sum()))
@@ -315,7 +315,7 @@ def position_effects(
     for plate, table in signals.groupby("plate", sort=False):
         control = ((table.role == "dmso") & table.signal.notna()).to_numpy()
         y = table.signal.to_numpy()[control]
-        middle = np.median(y) if len(y) else np.nan
+        middle = np.median(y) if len(y) and np.median(y) > 0 else np.nan
         keep = np.abs(y - middle) <= 5*max(_mad(y), 1e-9*abs(middle)) if len(y) else np.zeros(0, bool)
         x, y = _design(table)[control][keep], 100*y[keep]/middle
         spare = len(y) - x.shape[1]

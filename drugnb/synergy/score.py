@@ -29,9 +29,9 @@ def strongest(
     measure: str = "bliss",  # one of `MEASURES`
     n: int = 10,  # how many
 ) -> pd.DataFrame:  # rows of `blocks`, strongest first
-    "The matrices that most surely kill more than expected."
+    "The matrices that most surely kill more than expected; last, by their mean, those without an interval."
     mean, low = blocks[f"{measure}_mean"], blocks[f"{measure}_mean_low"]
-    order = pd.DataFrame({"low": low.fillna(mean), "mean": mean})
+    order = pd.DataFrame({"low": low, "mean": mean})
     order = order.sort_values(["low", "mean"], ascending=False, kind="stable")
     return blocks.loc[order.index[order["mean"].notna()][:n]]
 

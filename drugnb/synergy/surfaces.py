@@ -210,7 +210,7 @@ CHUNK = 4_000_000  # numbers of a working array
 
 def _fit(p, e0=None):
     "Parameters, and their change with the points, of curves with E0 free or held."
-    if not len(p.x): return np.empty((0, 4)), np.empty((0, 4, p.x.shape[1]))
+    if not len(p.x): return np.zeros((0, 4)), np.zeros((0, 4, p.x.shape[1]))
     step = max(CHUNK//(len(STEEPNESS)*len(PLACES)*p.x.shape[1]), 1)
     parts = [slice(i, i + step) for i in range(0, len(p.x), step)]
     some = [(p.rows(at), None if e0 is None else e0[at]) for at in parts]
@@ -1004,7 +1004,8 @@ def _asked(cap, measures, beyond, draws, seed):
     if unknown: raise InputError(f"The measure {unknown[0]!r} is unknown: use {', '.join(MEASURES)}.")
     if beyond not in ("stronger", "nan"):
         raise InputError(f"Beyond the weaker drug stands 'stronger' or 'nan', not {beyond!r}.")
-    if draws < 0 or draws != int(draws): raise InputError(f"draws is a whole number, 0 or more, not {draws}.")
+    if not 0 <= draws < np.inf or draws % 1:
+        raise InputError(f"draws is a whole number, 0 or more, not {draws}.")
     return Asked(cap, tuple(m for m in MEASURES if m in measures), beyond, int(draws), seed)
 
 def _rows_of(stack, which):
@@ -1087,14 +1088,15 @@ def figure_largest(
     fig, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2))
     left.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", label="uniform")
     for (name, blocks), marker in zip(tables.items(), "os^"):
-        p = np.sort(blocks[f"{measure}_max_p"])
+        p = np.sort(blocks[f"{measure}_max_p"].dropna())
         left.plot(p, np.arange(1, len(p) + 1)/len(p), label=name)
         right.plot(blocks[f"{measure}_max_noise"], blocks[f"{measure}_max"], marker, ms=4, alpha=0.6)
     right.axline((10, 10), slope=1, color="0.6", lw=1, ls="--")
-    share = {name: (blocks[f"{measure}_max_p"] <= 0.05).mean() for name, blocks in tables.items()}
+    known = {name: blocks[f"{measure}_max_p"].dropna() for name, blocks in tables.items()}
+    share = {name: (p <= 0.05).mean() for name, p in known.items() if len(p)}
     left.set(xlabel="p of the largest cell", ylabel="share of matrices at or below")
     right.set(xlabel="mean of the largest under no interaction (points)", ylabel="largest excess (points)")
-    said = ", ".join(f"{v:.0%} of {k}" for k, v in share.items())
+    said = ", ".join(f"{v:.0%} of {k}" for k, v in share.items()) or "unknown, as is the noise"
     fig.suptitle(f"p of the largest cell at most 0.05: {said}", x=0.01, ha="left", fontsize=11, weight="bold")
     left.legend(loc="lower right")
     return fig

@@ -66,15 +66,13 @@ def read_blocks(
     "The blocks of a matrix. Raises `InputError` for a file of another kind or a column that is not there."
     if not (isinstance(rows, Integral) and rows >= 1):
         raise InputError(f"Blocks of {rows} signatures hold nothing: use a whole number of 1 or more.")
-    if not isinstance(source, np.ndarray) and not Path(source).is_file():
-        raise InputError(f"There is no file {source}: name a .npy or .parquet file.")
     if isinstance(source, np.ndarray): array, read = source, partial(_slice, source)
-    elif Path(source).suffix == ".parquet": return _parquet_blocks(source, columns)
-    elif Path(source).suffix == ".npy":
-        array, read = np.load(source, mmap_mode="r"), partial(_mapped, str(source))
-    else:
+    elif Path(source).suffix not in (".npy", ".parquet"):
         raise InputError(f"{source} is neither a .npy nor a .parquet file: "
                          "blocks are read from these, or from an array.")
+    elif not Path(source).is_file(): raise InputError(f"There is no file {source}: name one that is there.")
+    elif Path(source).suffix == ".parquet": return _parquet_blocks(source, columns)
+    else: array, read = np.load(source, mmap_mode="r"), partial(_mapped, str(source))
     n = len(array) if array.ndim == 2 else 0
     if not n: raise InputError(f"The matrix has the shape {array.shape}: blocks need signatures x genes.")
     bounds = [(start, min(start + rows, n)) for start in range(0, n, rows)]

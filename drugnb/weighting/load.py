@@ -596,11 +596,11 @@ def kept_tables(
     folder: Path,  # the run folder
     sums: dict[str, str],  # checksum of each table, by name
 ) -> dict[str, pd.DataFrame]:
-    "The tables of a kept study. Raises `ValueError` or `OSError` for one that is missing or not the one kept."
+    "The tables of a kept study. Raises `ValueError` for one that is missing, damaged or not the one kept."
     for t, known in sums.items():
-        path = kept_path(folder, t)
-        if not path.is_file(): raise ValueError(f"{path.name} is missing")
-        if checksum_of(path) != known: raise ValueError(f"{path.name} is not the table that was kept")
+        path, found = kept_path(folder, t), None
+        with suppress(OSError, ValueError): found = checksum_of(path)
+        if found != known: raise ValueError(f"{path.name} is missing, or is not the table that was kept")
     return {t: (load_matrix if t in MATRICES else load_frame)(kept_path(folder, t))[0] for t in sums}
 
 def load_study(

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ..core.files import plain_file, reading
-from ..core.settings import InputError
+from ..core.settings import InputError, printable
 
 # %% ../../nbs/00b_pickles.ipynb #6f3241fa
 ADMITTED = {
@@ -129,7 +129,7 @@ class _Reader(pickle._Unpickler):
     def find_class(self, module, name):
         try: return self.recorders[module, name]
         except KeyError:
-            raise InputError(f"{self.name} asks for {module}.{name}, which no saved table needs: "
+            raise InputError(f"{self.name} asks for {printable(f'{module}.{name}')}, which no saved table needs: "
                              "it was refused and nothing in the file was run.") from None
 
     def persistent_load(self, pid):

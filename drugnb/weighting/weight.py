@@ -29,7 +29,8 @@ def as_weights(
 ) -> Weights:
     "Scale to mean 1. Raises `InputError` for negative or missing weights, or when all are 0."
     w = np.asarray(raw, dtype=float)
-    if not np.isfinite(w.sum()) or (w < 0).any():
+    with np.errstate(over="ignore", invalid="ignore"): total = w.sum()
+    if not np.isfinite(total) or (w < 0).any():
         raise InputError("A weighting gave negative or missing weights: "
                          "its metric is not defined for these signatures.")
     if not w.any():

@@ -49,7 +49,7 @@ def both_ways(up, down, divide):
 
 def plain_ks(x, v):
     "Lamb et al. 2006; a tied block is passed in one step."
-    if len(set(v)) == 1: return 0
+    if len(set(v)) == 1 or not np.nan_to_num(x).any() or (x > 0).all() or (x < 0).all(): return np.nan
     def one(members):
         if not members.any(): return None
         n, t, passed, found, a, b = len(v), members.sum(), 0, 0, [], []
@@ -61,7 +61,7 @@ def plain_ks(x, v):
         a, b = max(a), max(b)
         return a if a > b else -b if b > a else Fraction(0)
     up, down = one(x > 0), one(x < 0)
-    return 0 if up is None and down is None else float(both_ways(up, down, 1))
+    return float(both_ways(up, down, 1))
 
 def plain_wtcs(x, v):
     "Subramanian et al. 2017; the walk is looked at where a block of tied genes ends."
@@ -75,7 +75,8 @@ def plain_wtcs(x, v):
         high, low = max(places), min(places)
         return 0 if abs(high + low) < 1e-12 else high if high > -low else low
     up, down = es(x > 0), es(x < 0)
-    return 0 if len(set(v)) == 1 or (up is None and down is None) else both_ways(up, down, 2)
+    if len(set(v)) == 1 or (up is None and down is None) or (x > 0).all() or (x < 0).all(): return np.nan
+    return both_ways(up, down, 2)
 
 def extremes(v, n):
     if len(set(v)) == 1: return []
@@ -83,17 +84,21 @@ def extremes(v, n):
     n = min(n, len(v))
     return [g for g in range(len(v)) if v[g] >= ordered[-n] or v[g] <= ordered[n - 1]]
 
-def plain_xsum(x, v, n): return sum(v[g] for g in extremes(v, n) if x[g] > 0) - sum(v[g] for g in extremes(v, n) if x[g] < 0)
+def silent(x, v): return len(set(v)) == 1 or not np.nan_to_num(x).any()
+
+def plain_xsum(x, v, n):
+    if silent(x, v): return np.nan
+    return sum(v[g] for g in extremes(v, n) if x[g] > 0) - sum(v[g] for g in extremes(v, n) if x[g] < 0)
 
 def plain_xcos(x, v, n):
+    if silent(x, v): return np.nan
     e = [g for g in extremes(v, n) if not np.isnan(x[g])]
     size = np.sqrt(sum(x[g]**2 for g in e)*sum(v[g]**2 for g in e))
     return sum(x[g]*v[g] for g in e)/size if size else 0
 
 def plain_zhang(x, v):
-    if len(set(v)) == 1: return 0
+    if silent(x, v): return np.nan
     inside, n, ranks = [g for g in range(len(v)) if x[g] != 0 and not np.isnan(x[g])], len(v), rankdata(np.abs(v))
-    if not inside: return 0
     s = dict(zip(inside, rankdata(np.abs(x[inside])), strict=True))
     best = sum((n - i)*r for i, r in enumerate(sorted(s.values(), reverse=True)))
     return sum(ranks[g]*np.sign(v[g])*s[g]*np.sign(x[g]) for g in inside)/best
@@ -101,8 +106,8 @@ def plain_zhang(x, v):
 def plain_dense(x, v, how):
     has = ~np.isnan(x)
     x, v = x[has], v[has]
-    if how == "cosine": return x @ v/np.sqrt((x @ x)*(v @ v)) if x.any() and v.any() else 0
-    return 0 if len(set(x)) == 1 or len(set(v)) == 1 else {"pearson": pearsonr, "spearman": spearmanr}[how](x, v)[0]
+    if how == "cosine": return x @ v/np.sqrt((x @ x)*(v @ v)) if x.any() and v.any() else np.nan
+    return np.nan if len(set(x)) == 1 or len(set(v)) == 1 else {"pearson": pearsonr, "spearman": spearmanr}[how](x, v)[0]
 
 PLAIN = dict(ks=plain_ks, wtcs=plain_wtcs, zhang=plain_zhang, xsum=lambda x, v: plain_xsum(x, v, 4), xcos=lambda x, v: plain_xcos(x, v, 4),
              **{m: lambda x, v, m=m: plain_dense(x, v, m) for m in ("cosine", "pearson", "spearman")})
@@ -127,7 +132,7 @@ def test_scores_are_the_papers_definitions(method, kind):
         x, v = world(kind, seed)
         expected = [[PLAIN[method](row, drug) for drug in v] for row in x]
         found = ours(method, x, v)
-        assert np.isfinite(found).all()
+        assert np.isfinite(found).all() == (kind != "odd")
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 def test_lambs_formula_as_printed_where_nothing_ties():
@@ -271,7 +276,7 @@ def test_repeated_genes_are_averaged_and_gaps_are_no_change():
     ([1, 2], table(), "not of type list"),
     (table().iloc[:0], table(), "empty"),
     (table().iloc[0], pd.concat([table(), table()]), "more than once in the profiles"),
-    (table().iloc[0]*np.nan, table(), "share no gene"),
+    (table().iloc[0]*np.nan, table(), "every value is missing"),
     ("nowhere.csv", table(), "There is no file"),
 ])
 def test_bad_input_is_one_sentence(query, profiles, words):
@@ -378,7 +383,7 @@ def test_doses_of_one_drug_count_once():
 # ---- pairs
 
 def loop(q, p, method="pearson", drugs=None):
-    "Every pair formed, one after the other; what cancels to rounding error scores 0."
+    "Every pair formed, one after the other; what cancels to rounding error has no score."
     out = {}
     x = q[p.columns].to_numpy(float)
     x = x - x.mean() if method == "pearson" else x
@@ -389,7 +394,7 @@ def loop(q, p, method="pearson", drugs=None):
             m = u + w
             m = m - m.mean() if method == "pearson" else m
             size = np.linalg.norm(m)
-            out[a, b] = 0 if size <= 1e-14*(np.linalg.norm(u) + np.linalg.norm(w)) else m @ x/(size*np.linalg.norm(x))
+            if size > 1e-14*(np.linalg.norm(u) + np.linalg.norm(w)): out[a, b] = m @ x/(size*np.linalg.norm(x))
     return pd.Series(out)
 
 def nasty(seed=0, n=37, genes=20):
@@ -409,12 +414,13 @@ def test_all_pairs_are_the_loop(monkeypatch, method, tile):
     for seed in range(2):
         q = pd.Series(np.random.default_rng(seed + 9).standard_normal(20), p.columns)
         expected, found = loop(q, p, method), query_pairs(q, p, 10_000, method)
-        assert len(found) == found.attrs["pairs"] == len(expected) == 37*36//2
+        assert len(found) == found.attrs["pairs"] == len(expected) < 37*36//2 and any("cancel out" in note for note in found.attrs["notes"])
         assert list(found["rank"]) == list(range(1, len(found) + 1)) and (found.score.diff().dropna() >= 0).all()
         np.testing.assert_allclose(found.set_index(["drug_a", "drug_b"]).score.reindex(expected.index), expected, rtol=0, atol=1e-9)
         best = query_pairs(q, p, 11, method)
         np.testing.assert_allclose(best.score, np.r_[np.sort(expected)[:11], np.sort(expected)[-11:]], rtol=0, atol=1e-9)
-        assert list(best["rank"]) == [*range(1, 12), *range(656, 667)] and not best.duplicated(["drug_a", "drug_b"]).any()
+        assert list(best["rank"]) == [*range(1, 12), *range(len(expected) - 10, len(expected) + 1)]
+        assert not best.duplicated(["drug_a", "drug_b"]).any()
 
 def test_the_lowest_scores_are_those_of_a_stable_sort_of_all():
     rng = np.random.default_rng(0)
@@ -429,10 +435,10 @@ def test_the_lowest_scores_are_those_of_a_stable_sort_of_all():
         found = sorted(zip(lowest.scores, *lowest.pairs.T, strict=True), key=lambda one: one[0])
         assert found == expected
 
-def test_exact_cancellation_scores_nothing():
+def test_pairs_that_cancel_exactly_have_no_score():
     p = nasty()
     found = query_pairs(pd.Series(np.random.default_rng(1).standard_normal(20), p.columns), p, 10_000).set_index(["drug_a", "drug_b"]).score
-    assert found["d00", "d02"] == found["d05", "d06"] == found["d08", "d10"] == 0 and found.notna().all()
+    assert not {("d00", "d02"), ("d05", "d06"), ("d08", "d10")} & set(found.index) and found.notna().all()
 
 @pytest.mark.parametrize("tile", [2, 512])
 def test_pairs_of_one_drug_and_of_different_drugs(monkeypatch, tile):
@@ -448,7 +454,8 @@ def test_pairs_of_one_drug_and_of_different_drugs(monkeypatch, tile):
     assert len(found) == found.attrs["pairs"] == len(expected)
     np.testing.assert_allclose(found.score, np.sort(expected), rtol=0, atol=1e-9)
     of_one = query_pairs(q, p, 1000, drug="D2", drugs=drugs)
-    assert len(of_one) == of_one.attrs["pairs"] == 3*34
+    cancelled = 3*34 - len(of_one)
+    assert len(of_one) == of_one.attrs["pairs"] and cancelled <= 4
     np.testing.assert_allclose(of_one.score, np.sort([s for (a, b), s in expected.items() if "D2" in (drugs[a], drugs[b])]), rtol=0, atol=1e-9)
     assert query_pairs(q, p, 5, drug="D2", drugs=pd.Series("D2", p.index)).empty
 
@@ -569,6 +576,6 @@ def test_query_on_the_command_line_is_the_function(tmp_path, capsys, monkeypatch
     main(["query", "mine.csv", "--profiles", "library.tsv", "--pairs", "--top", "3", "--drug", "d4", "--out", "pairs.csv"])
     pairs = pd.read_csv("pairs.csv")
     assert len(pairs) == 6 and ((pairs.drug_a == "d4") | (pairs.drug_b == "d4")).all() and "8 pairs ranked" in capsys.readouterr().err
-    for file, method, says in (("none.csv", "ks", "There is no file"), ("mine.csv", "best", "There is no method 'best'")):
+    for file, method, says in (("none.csv", "ks", "There is no file"), ("mine.csv", "best", "'best'")):
         with pytest.raises(SystemExit) as e: main(["query", file, "--profiles", "library.tsv", "--method", method])
         assert e.value.code == 2 and says in capsys.readouterr().err

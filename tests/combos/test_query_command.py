@@ -129,7 +129,8 @@ def test_a_differential_expression_table_and_its_filter(asked):
     assert table["query"].unique().tolist() == ["deseq2"] and table.score[0] == pytest.approx(-1) and "its fold change" in says
     _, says = asked("deseq2.csv", "--fdr", "0.05")
     assert f"{(effect.abs() > 0.5).sum()} of 40 genes have padj below 0.05" in says
-    assert asked("deseq2.csv", "--column", "padj", "--permutations", "0")[0]["query"][0] == "deseq2"
+    assert asked("deseq2.csv", "--column", "padj", "--method", "pearson", "--permutations", "0")[0]["query"][0] == "deseq2"
+    assert "'deseq2' has no score" in asked.refused("deseq2.csv", "--column", "padj", "--permutations", "0")  # all genes of the library go up
     assert "no column 'logFC'" in asked.refused("deseq2.csv", "--column", "logFC")
 
 def test_missing_codes_are_counted_and_no_number(asked):

@@ -7,6 +7,7 @@ from scipy.stats import pearsonr, spearmanr
 from drugnb.core import evaluate
 from drugnb.core.evaluate import (
     METRICS,
+    baselines,
     compare,
     dose_alone,
     group_counts,
@@ -19,6 +20,7 @@ from drugnb.core.evaluate import (
     permutation_p,
     resample_groups,
     scores,
+    span,
     split_frame,
     weighted_scores,
 )
@@ -163,6 +165,133 @@ def test_a_comparison_holds_the_scores_their_intervals_and_the_gain(judged):
     assert (table.n == 120).all() and (table.groups == 25).all()
     assert "gain" not in compare(y, models, groups, repeats=20)
 
+def test_the_paired_p_is_that_of_every_way_to_exchange_the_groups():
+    "Four groups, sixteen ways, each as probable as the other: the share that differ as much is the p."
+    rng = np.random.default_rng(4)
+    groups = np.repeat(np.arange(4), [1, 3, 2, 4])
+    for scale, shift in ((1, 0), (100, 7), (1e-9, 0)):
+        for _ in range(5):
+            y, a, b = rng.normal(size=(3, 10))
+            a, b = scale*(y + a) + shift, scale*b
+            one, other = ((v - v.mean())/v.std() for v in (a, b))
+            def gap(swap, one=one, other=other, y=y):
+                p, q = np.where(swap, other, one), np.where(swap, one, other)
+                return pearsonr(p, y)[0] - pearsonr(q, y)[0]
+            ways = [gap(np.array([i >> g & 1 for g in range(4)])[groups] == 1) for i in range(16)]
+            exact = (np.abs(ways) >= np.abs(ways[0]) - 1e-12).mean()
+            found = paired_p(y, a, b, groups, 4000)
+            assert found == pytest.approx(exact, abs=0.03) and found >= 1/4001
+
+def test_the_paired_p_of_one_group_is_one_and_of_a_constant_missing():
+    y, a, b = np.random.default_rng(0).normal(size=(3, 8))
+    assert paired_p(y, a, b, np.zeros(8)) == paired_p(y, a, a + 1e-12, np.arange(8)) == 1
+    for flat in (np.full(8, 0.1), np.zeros(8), np.full(8, 1e9) + 1e-8):
+        for three in ((flat, a, b), (y, flat, b), (y, a, flat)): assert np.isnan(paired_p(*three, np.arange(8)))
+    assert paired_p(1e-9*y, a, b, np.arange(8)) == paired_p(y, 1e-9*a, b, np.arange(8)) == paired_p(y, a, b, np.arange(8))
+    assert paired_p(1e-12*y, 1e-12*a, 1e-12*b, np.arange(8)) < 1, "small numbers are not equal ones"
+
+@pytest.mark.parametrize("repeats", [9, 100, 250])
+def test_the_permutation_p_is_never_below_one_in_all_and_counts_ties(repeats):
+    y = np.r_[np.zeros(6), np.ones(6)]
+    p = permutation_p(y, y, np.arange(12), repeats)
+    assert 1/(repeats + 1) <= p <= 0.15 and (p*(repeats + 1)) % 1 == pytest.approx(0, abs=1e-9)
+    assert permutation_p(y, -y, np.arange(12), repeats) == 1, "a tie counts as beaten"
+    assert permutation_p(np.ones(12), y, np.arange(12), repeats) == permutation_p(y, np.ones(12), np.arange(12), repeats) == 1
+
+def test_a_permutation_p_is_that_of_every_order():
+    "Four groups of one: the share of 24 orders in which r is as large."
+    from itertools import permutations
+    y, p = np.array([0.3, -1.0, 0.5, 2.0]), np.array([0.1, 0.4, 0.2, 0.9])
+    exact = np.mean([np.array(order) @ p >= y @ p - 1e-12 for order in permutations(y)])
+    assert permutation_p(y, p, np.arange(4), 5000) == pytest.approx(exact, abs=0.03)
+
+# what cannot be judged
+
+FAULTS = {"nan": (np.nan, "missing"), "inf": (np.inf, "missing"), "huge": (1e160, "beyond 1e150")}
+
+@pytest.mark.parametrize("side", ["truth", "prediction"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_value_that_is_no_number_is_refused_by_every_score(judged, fault, side):
+    value, why = FAULTS[fault]
+    y, p, groups = (v.copy() for v in judged)
+    if side == "truth": y[5] = value
+    else: p[1, 5] = value
+    counts = group_counts(pd.Series(groups).nunique(), 5)
+    asked = {"scores": lambda: scores(y, p[1]), "weighted": lambda: weighted_scores(y, p, np.ones(120)),
+             "pearson": lambda: pearson(y, p), "grouped": lambda: grouped_scores(y, p, groups, counts),
+             "permutation": lambda: permutation_p(y, p[1], groups, 9), "paired": lambda: paired_p(y, p[0], p[1], groups, 9),
+             "paired, reference": lambda: paired_p(y, p[1], p[0], groups, 9),
+             "compare": lambda: compare(y, {"a": p[0], "b": p[1]}, groups, repeats=9)}
+    for score in asked.values():
+        with pytest.raises(InputError, match=f"1 of .* values of the {side}.*{why}"): score()
+
+def test_what_does_not_fit_is_refused(judged):
+    y, p, groups = judged
+    for score in (scores, pearson, lambda t, q: compare(t, {"m": q}, groups)):
+        with pytest.raises(InputError, match="one prediction for each row"): score(y, p[0][:-1])
+        with pytest.raises(InputError, match="no rows to judge"): score(y[:0], p[0][:0])
+    with pytest.raises(InputError, match="one prediction for each row"): compare(y, {}, groups)
+    with pytest.raises(InputError, match="no model 'mine'.* use good, bad"): compare(y, {"good": p[0], "bad": p[1]}, groups, "mine")
+    for test in (permutation_p, lambda t, q, g: paired_p(t, q, p[1], g), lambda t, q, g: compare(t, {"m": q}, g)):
+        with pytest.raises(InputError, match="119 groups for 120 rows"): test(y, p[0], groups[:-1])
+    for weights, why in ((np.ones(119), "119 counts for 120 rows"), (-np.ones(120), "negative"), (y*np.nan, "missing")):
+        with pytest.raises(InputError, match=why): weighted_scores(y, p, weights)
+    for repeats in (0, -1):
+        for test in (permutation_p, lambda t, q, g, r: paired_p(t, q, p[1], g, r)):
+            with pytest.raises(InputError, match=f"{repeats} permutations are no test"): test(y, p[0], groups, repeats)
+        with pytest.raises(InputError, match="say nothing"): compare(y, {"m": p[0]}, groups, repeats=repeats)
+    with pytest.raises(InputError, match="1000 resamplings of 0 groups"): group_counts(0)
+
+@pytest.mark.parametrize("bad", [np.nan, "5", None, np.inf])
+def test_a_number_of_folds_is_a_number(bad):
+    with pytest.raises(InputError, match="whole number of folds"): grouped_splits(list("abc"), bad)
+    with pytest.raises(InputError, match="no rows"): grouped_splits([], 2)
+    with pytest.raises(InputError, match="2 groups for 3 rows"): grouped_splits(list("abc"), 2, also=list("ab"))
+
+# constants, levels, few groups
+
+@pytest.mark.parametrize("level, spread", [(0, 1), (1e6, 1), (-1e7, 1), (0.8, 1e-5), (0, 1e-20), (1e5, 1e-3)])
+def test_scores_do_not_depend_on_level_and_unit(judged, level, spread):
+    y, p, groups = judged
+    y, p = y + 0.01*np.random.default_rng(0).normal(size=120), p[:2]
+    counts = group_counts(pd.Series(groups).nunique(), 10)
+    codes = pd.factorize(groups)[0]
+    moved = level + spread*p
+    for a, b in ((y, moved), (level + spread*y, p)):
+        np.testing.assert_allclose(pearson(a, b), pearson(y, p), rtol=1e-6)
+        np.testing.assert_allclose(weighted_scores(a, b, counts[:, codes])[:2], weighted_scores(y, p, counts[:, codes])[:2], rtol=1e-6)
+        np.testing.assert_allclose(grouped_scores(a, b, groups, counts)[0], grouped_scores(y, p, groups, counts)[0], rtol=1e-6)
+
+@pytest.mark.parametrize("value", [0, 0.1, 1e9, -1/3])
+def test_a_constant_has_no_correlation_in_any_resampling(judged, value):
+    y, p, groups = judged
+    counts = group_counts(pd.Series(groups).nunique(), 30)
+    flat, w = np.full(120, value), counts[:, pd.factorize(groups)[0]]
+    for found in (weighted_scores(flat, p, w)[:2], weighted_scores(y, flat, w)[:2], grouped_scores(flat, p, groups, counts)[:1],
+                  grouped_scores(y, flat, groups, counts)[:1]):
+        assert (found == 0).all()
+    assert np.isnan(weighted_scores(y, flat, w)[3]).all() and np.isnan(grouped_scores(y, flat, groups, counts)[2]).all()
+
+def test_a_resampling_without_rows_has_no_scores_and_one_row_no_correlation(judged):
+    y, p, groups = judged
+    one = (np.arange(120) == 3).astype(float)
+    found = weighted_scores(y, p, np.array([0*one, one]))
+    assert np.isnan(found[:, 0]).all() and (found[:2, 1] == 0).all()
+    np.testing.assert_allclose(found[2, 1], np.abs(p[:, 3] - y[3]))
+    n = pd.Series(groups).nunique()
+    assert np.isnan(grouped_scores(y, p, groups, np.zeros((1, n)))).all()
+
+def test_one_group_has_scores_and_no_interval(judged):
+    y, p, _ = judged
+    table = compare(y, {"a": p[0], "b": p[1]}, ["one"]*120, "a", repeats=20)
+    ends = [c for c in table if c.endswith(("_low", "_high"))]
+    assert len(ends) == 10 and table[ends].isna().all(axis=None) and table[METRICS].notna().all(axis=None)
+    assert (table.groups == 1).all() and table.p.isna().all() and (table.gain_p == 1).all()
+    assert span(table.loc["a"], "pearson", ".1f").endswith(" (no interval)")
+    two = compare(y, {"a": p[0]}, np.arange(120) % 2, repeats=20)
+    assert two.notna().all(axis=None) and (two.groups == 2).all()
+    assert (compare(y, {"a": p[0]}, [None, "x"]*60, repeats=20).groups == 2).all(), "a missing group is one"
+
 # baselines
 
 def test_mean_effects_are_zero_for_what_was_never_seen():
@@ -175,3 +304,16 @@ def test_mean_effects_are_zero_for_what_was_never_seen():
 def test_without_two_doses_there_is_no_line(dose):
     train = pd.DataFrame({"dose": dose, "viability": [0.9, 0.5, 0.7, 0.3]})
     assert dose_alone(train, pd.DataFrame({"dose": [1.0]})) is None
+
+@pytest.mark.parametrize("dose", [[1, 1 + 1e-15, 1, 1], [1e-300, 1e-300, np.nan, 0]])
+def test_doses_that_differ_by_rounding_are_one(dose):
+    train = pd.DataFrame({"dose": dose, "viability": [0.9, 0.5, 0.7, 0.3]})
+    assert dose_alone(train, pd.DataFrame({"dose": [1.0]})) is None
+
+@pytest.mark.parametrize("guess", [mean_effects, dose_alone, baselines])
+def test_a_baseline_is_not_made_from_missing_labels(guess):
+    train = pd.DataFrame({"compound": list("abc"), "dose": [1.0, 2, 3], "viability": [0.9, np.nan, 0.7]})
+    for spoilt in (train, train[:0], train.assign(viability=np.inf)):
+        with pytest.raises(InputError, match="labelled samples"): guess(spoilt, train)
+    one = baselines(train[:1], train)
+    assert list(one) == ["no information", "mean effects"] and all((p == 0.9).all() for p in one.values())

@@ -10,6 +10,7 @@ from fastcore.script import anno_parser
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import Ridge
 
+from drugnb.core.artefacts import read_json, write_json
 from drugnb.core.identity import landmark_genes
 from drugnb.core.settings import InputError
 from drugnb.essentiality import predict as module
@@ -538,28 +539,25 @@ ALTERED = {
     "another kind": (lambda a: {**a, "kind": "os:system"}, "its kind 'os:system' is unknown"),
     "a table less": (lambda a: {**a, "tables": {}}, "expression"),
     "a state less": (lambda a: {**a, "state": {}}, "penalty"),
-    "something else": (lambda a: ["a"], "something else"),
+    "something else": (lambda a: {"a": 1}, "something else"),
 }
 
 @pytest.mark.parametrize("how", ALTERED)
 def test_a_foreign_model_is_refused_in_a_sentence(how, folder):
     path = folder/"model/about.json"
-    path.write_text(json.dumps(ALTERED[how][0](json.loads(path.read_text()))))
+    write_json(path, ALTERED[how][0](read_json(path)))
     with pytest.raises(InputError, match=ALTERED[how][1]): load_model(folder, [Line])
     path.write_text("{")
-    with pytest.raises(InputError, match="cannot be used"): load_model(folder, [Line])
+    with pytest.raises(InputError, match="not a whole file of this drugnb"): load_model(folder, [Line])
 
 def test_where_there_is_no_model_it_is_said(tmp_path):
     with pytest.raises(InputError, match="There is no model in .*name the folder of a run"): load_model(tmp_path)
 
 def test_a_later_model_replaces_the_earlier_one_and_a_stop_in_between_leaves_it_whole(folder, split, new, predicted, monkeypatch):
     other = train_model(Line(500.0), split[0])
-    whole_write = module.atomic
-    def stopping(path):
-        if path.name == "about.json": raise KeyboardInterrupt
-        return whole_write(path)
+    def stopping(path, about): raise KeyboardInterrupt
     with monkeypatch.context() as m:
-        m.setattr(module, "atomic", stopping)
+        m.setattr(module, "write_json", stopping)
         with pytest.raises(KeyboardInterrupt): save_model(folder, other)
     same(predict_lines(load_model(folder, [Line]), new.expression, new.lines), predicted)
     save_model(folder, other)
@@ -571,7 +569,7 @@ def test_a_later_model_replaces_the_earlier_one_and_a_stop_in_between_leaves_it_
 def test_a_state_that_is_neither_numbers_nor_text_is_no_state(tmp_path, trained):
     class Odd(Line):
         def state(self): return {"fit": np.array([{}], dtype=object)}
-    odd = Odd()
+    odd = Odd().fit(trained.known, trained.responses.to_numpy())
     with pytest.raises(TypeError, match="neither an array of numbers or text"): save_model(tmp_path, replace(trained, model=odd))
 
 # the command

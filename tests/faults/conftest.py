@@ -72,7 +72,7 @@ def _notebook(sources):
     kernel = dict(kernelspec=dict(name="python3", display_name="python3", language="python"))
     return json.dumps(dict(cells=cells, metadata=kernel, nbformat=4, nbformat_minor=5))
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     "A study of two notebooks with stages, tables, a model and a figure; known only here."
     home, patch = tmp_path_factory.mktemp("toy"), pytest.MonkeyPatch()
@@ -125,7 +125,7 @@ class World:
         assert not (found := campaign.differences(self.calm, folder, **how)), "\n".join(found)
         return True
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(toy, tmp_path_factory):
     "The toy, undisturbed."
     return World("toy", tmp_path_factory.mktemp("world"), toy)

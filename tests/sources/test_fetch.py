@@ -11,7 +11,7 @@ import pytest
 
 from drugnb.core.settings import InputError
 from drugnb.sources import fetch as sources
-from drugnb.sources.fetch import HOME, fetch, mirror_place, raw_folder, registry, terms
+from drugnb.sources.fetch import HOME, fetch, mirror_place, raw_folder, registry, target_of, terms
 
 NAMES = ["someone/things/0abc/a table, with a comma.csv", "someone/things/0abc/deep/b.bin"]
 CONTENT = {NAMES[0]: b"gene,value\nTP53,1\n"*9000, NAMES[1]: bytes(range(256))*700}
@@ -115,7 +115,7 @@ def test_a_server_that_hangs_up_is_asked_for_the_rest(get, serve, tmp_path):
 def test_the_same_command_goes_on_where_another_was_cut_off(get, serve, tmp_path):
     stingy, asked = serve(lambda h, body, start, n: reply(h, body, start, sent=70_000 if n == 1 else 0))
     with pytest.raises(InputError, match="cut off after 70,000 of 162,000 bytes.*goes on from there"): get(stingy)
-    assert kept(tmp_path) == [NAMES[0].split("/")[-1] + ".part"] and asked == [0, 70_000, 70_000]
+    assert [(p[:25], p[-5:]) for p in kept(tmp_path)] == [(NAMES[0].split("/")[-1], ".part")] and asked == [0, 70_000, 70_000]
     address, asked = serve(fair)
     get(address)
     assert asked == [70_000, 0] and whole(tmp_path)
@@ -145,8 +145,9 @@ def test_a_server_in_trouble_is_asked_again(get, serve, tmp_path):
 def test_a_spoilt_part_does_not_spoil_the_file_for_ever(get, serve, tmp_path):
     target = tmp_path/"data/raw"/NAMES[0]
     target.parent.mkdir(parents=True)
-    part = target.with_name(target.name + ".part")
+    part = target.with_name(f"{target.name}.{rows(CONTENT).sha256[NAMES[0]][:12]}.part")
     part.write_bytes(b"x"*1000)
+    target.with_name(target.name + ".part").write_bytes(b"of something else")
     address, asked = serve(fair)
     with pytest.raises(InputError, match="SHA-256 differs"): get(address)
     assert not part.exists() and list(get(address).how) == ["fetched", "fetched"] and whole(tmp_path)
@@ -213,3 +214,36 @@ def test_where_files_are_looked_for(tmp_path, monkeypatch):
 def test_terms_name_licence_citation_and_content():
     said = terms(registry("weighting"))
     assert all(part in said for part in ("Licence: GPL-3.0", "Licence: none stated", "Szalai et al. 2019", "PREP2_AUC", "CPC006"))
+
+@pytest.mark.parametrize("name", ["../../victim", "/etc/hostname", "a//b", "a/./b", "a/../../b", "", "a\\b", "a/b\0"])
+def test_no_name_of_a_registry_leads_out_of_the_folder(name, tmp_path):
+    with pytest.raises(InputError, match="give REPOSITORY/COMMIT/PATH"): target_of(tmp_path/"raw", name)
+
+@pytest.mark.parametrize("place", ["", "part"])
+@pytest.mark.parametrize("make", [lambda p, v: p.symlink_to(v), lambda p, v: p.mkdir(), lambda p, v: os.mkfifo(p)], ids=["link", "folder", "pipe"])
+def test_links_folders_and_pipes_in_the_place_of_a_file_are_left_alone(place, make, get, serve, tmp_path):
+    address, _ = serve(fair)
+    target, victim = tmp_path/"data/raw"/NAMES[1], tmp_path/"victim"
+    victim.write_text("precious")
+    target.parent.mkdir(parents=True)
+    if place: target = target.with_name(f"{target.name}.{rows(CONTENT).sha256[NAMES[1]][:12]}.part")
+    make(target, victim)
+    before = target.lstat().st_mode
+    with pytest.raises(InputError, match="not a regular file"): get(address)
+    assert victim.read_text() == "precious" and target.lstat().st_mode == before
+
+def test_a_file_that_somebody_links_to_its_right_content_is_there_already(get, serve, tmp_path):
+    address, asked = serve(fair)
+    for n, b in CONTENT.items():
+        target = tmp_path/"data/raw"/n
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path/target.name).write_bytes(b)
+        target.symlink_to(tmp_path/target.name)
+    assert list(get(address).how) == ["there already"]*2 and asked == []
+
+def test_a_mirrors_file_of_another_length_is_not_even_copied(get, tmp_path, monkeypatch):
+    for n in NAMES:
+        (tmp_path/"mirror"/n).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path/"mirror"/n).write_bytes(b"short")
+    monkeypatch.setattr(sources.shutil, "copyfile", None)
+    with pytest.raises(InputError, match="has 5 bytes where the registry says"): get(tmp_path/"mirror")

@@ -1,7 +1,7 @@
 """Rounds that go out and come back: proposals, the campaign's folder, the command."""
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +135,8 @@ def test_viabilities_that_came_back_are_the_true_ones_without_noise(part, tmp_pa
 def test_a_campaign_that_is_none_and_a_lost_round_are_said(part, tmp_path):
     (tmp_path/"campaign.json").write_text("[]")
     with pytest.raises(InputError, match="is not a campaign's log"): open_round(part, tmp_path)
-    write_json(tmp_path/"campaign.json", {"rounds": [{"round": 1, "state": "closed", "asked": {}}]})
+    asked = {**asdict(Wish()), "threshold": None, "recipe": {}}
+    write_json(tmp_path/"campaign.json", {"rounds": [{"round": 1, "state": "closed", "asked": asked}]})
     with pytest.raises(InputError, match="Round 1 is closed.*not there"): known_screen(part, tmp_path)
     round_folder(tmp_path, 1).mkdir()
     (round_folder(tmp_path, 1)/"wells.csv").write_text("block,line\n")

@@ -115,7 +115,7 @@ def test_what_cannot_be_scored_is_one_sentence_and_nothing_is_written(how, says,
 
 def test_the_strongest_are_the_surest_and_unscored_matrices_are_left_out():
     blocks = pd.DataFrame({"block": list("abcd"), "bliss_mean": [20, 10, np.nan, 5], "bliss_mean_low": [-5, 8, np.nan, np.nan]})
-    assert list(strongest(blocks).block) == ["b", "d", "a"] and list(strongest(blocks, n=1).block) == ["b"]
+    assert list(strongest(blocks).block) == ["b", "a", "d"] and list(strongest(blocks, n=1).block) == ["b"]
 
 def test_the_short_table_leaves_out_what_is_not_known(scored):
     plain = scored.blocks.head(2).copy()

@@ -183,7 +183,7 @@ def test_wrong_input_is_told_in_one_sentence():
         (lambda: fit_ratio(x, x[:, :2]), "3 coordinates and outside points 2"), (lambda: fit_ratio(x, x, groups=[1, 2]), "2 groups for 100 points"),
         (lambda: fit_ratio(np.where(x > 2, np.nan, x), x), "missing or infinite"),
         (lambda: fit_ratio(np.ones((20, 2)), np.ones((20, 2)), "KLIEP"), "all the same"),
-        (lambda: shared_components(table, table[:0]), "there are 0"), (lambda: shared_components(table, table*0 + 1), "0 of 3 genes change"),
+        (lambda: shared_components(table, table[:0]), "there are 0"), (lambda: shared_components(table, table*0 + 1), "0 of 3 genes differ"),
         (lambda: shared_components(table.mask(table > 2), table), "missing or infinite"), (lambda: separability(x, x[:5]), "there are 5"),
     ]
     for call, message in cases:

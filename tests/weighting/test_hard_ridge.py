@@ -224,3 +224,39 @@ def test_weights_of_single_signatures_on_shifted_data():
     for rows, (path,) in zip(sets, models, strict=True):
         w = values[rows]/values[rows].mean()
         assert difference(x[rows], y[rows], 1.0, path, w) < 1e-6
+
+# any fault with any other
+
+def spoil_at_random(rng, x):
+    "Expression with one to three faults, at random strengths."
+    n, p = x.shape
+    for kind in rng.choice(["shift", "offset", "scales", "rows", "copy", "near", "constant", "far", "unit", "float32", "round"], rng.integers(1, 4)):
+        size = 10.0**rng.uniform(0, 7)
+        if kind == "shift": x = x + size*(rng.random(n) < 0.5)[:, None]
+        if kind == "offset": x = x + size
+        if kind == "scales": x = x*10.0**rng.uniform(-6, 6, p)
+        if kind == "rows": x = x*10.0**rng.uniform(-2, 2, n)[:, None]
+        if kind == "copy": x[:, -1] = x[:, 0]
+        if kind == "near": x[:, -1] = x[:, 0]*(1 + rng.normal(size=n)/size)
+        if kind == "constant": x[:, 0] = size
+        if kind == "far": x[0] += size
+        if kind == "unit": x = x*10.0**rng.uniform(-30, 30)
+        if kind == "float32": x = x.astype(np.float32).astype(float)
+        if kind == "round": x = np.round(x)
+    return x
+
+@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(12, 400))])
+def test_faults_together_are_fitted_as_rational_arithmetic_does_or_refused(seed):
+    rng = np.random.default_rng(seed)
+    n, p = rng.integers(2, 14), rng.integers(1, 5)
+    x, y, _ = drawn(n, max(p, 3), seed)
+    x, alpha = spoil_at_random(rng, x[:, :p].copy()), float(10**rng.uniform(-9, 9))
+    w = 10.0**rng.uniform(-4, 4, n) if rng.random() < 0.5 else np.ones(n)
+    spread = np.sqrt(np.average((y - np.average(y, weights=w))**2, weights=w))
+    try: path = ridge_path(x, y, [alpha], w)[0]
+    except InputError as e:
+        assert "rounding would change predictions" in str(e)
+        return
+    wrong = x.astype(np.longdouble) @ path[:-1] + path[-1] - exact(x, y, alpha, w)
+    level = np.abs(x).max(0) @ np.abs(path[:-1])*ridge.EPSILON*10  # what writing the model down in doubles costs
+    assert np.sqrt(np.average(wrong.astype(float)**2, weights=w)) < ridge.LIMIT*spread + level
