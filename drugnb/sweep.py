@@ -178,6 +178,7 @@ def result_digests(
     made = (p for p in sorted(folder.glob("*")) if p.suffix in (".csv", ".parquet") and p.is_file())
     return {p.name: file_digest(p) for p in made if not re.match(r"study[._]", p.name)}
 
+# %% ../nbs/07a_sweep.ipynb #a77e3917
 def attempt(
     work,  # a function such as `run_cell`
     study: str,  # with a card
