@@ -88,6 +88,7 @@ def save_figure(
 ) -> list[Path]:  # the PNG and the SVG
     "Write a figure as PNG and SVG, atomically, with the same bytes for the same picture."
     paths = [Path(folder)/f"{name}.{kind}" for kind in ("png", "svg")]
+    with_plain_texts(fig)  # of whoever draws without the style, or adds to what was drawn in it
     with plt.style.context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "constrained_layout not applied")  # names too long for any axes
         for path, metadata in zip(paths, ({"Software": None}, {"Date": None})):

@@ -85,6 +85,16 @@ def test_any_name_is_drawn_without_a_warning_as_it_is(tmp_path):
     assert any("mathdefault" in t.get_text() for t in left.get_xticklabels(which="both")), "powers of ten are mathematics"
     plt.close(fig)
 
+def test_labels_are_shorter_than_titles_and_a_figure_of_no_style_is_saved_all_the_same(tmp_path):
+    fig, ax = plt.subplots(figsize=(4, 3))
+    ax.plot([1, 2], label="l"*100)
+    ax.set(title="t"*100, ylabel="$\\frac$")
+    ax.legend()
+    ax.set_yticks([1, 2], ["$\\frac$", "y"*100])
+    save_figure(fig, tmp_path, "names")
+    assert len(ax.get_legend().get_texts()[0].get_text()) == len(ax.get_yticklabels()[1].get_text()) == 28 and ax.get_title() == "t"*100
+    plt.close(fig)
+
 def test_a_figure_of_plain_names_has_the_bytes_it_would_have_anyway(tmp_path):
     labels = ["one", "two", "three", "four", "five"]
     save_figure(names(labels), tmp_path, "a")
