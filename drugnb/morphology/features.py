@@ -65,6 +65,7 @@ def require_images(
         raise InputError(f"The images have {pixels.shape[1]} channels and {len(channels)} stain names "
                          f"({', '.join(channels)}): name each channel once.")
 
+# %% ../../nbs/morphology/32_features.ipynb #6dee47f9
 def _by_channel(numbers, channels):
     "Columns of numbers that are images x channels each, a stain after the other."
     return {f"{name} {what}": numbers[what][:, c] for c, name in enumerate(channels) for what in numbers}
