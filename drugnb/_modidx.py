@@ -3343,6 +3343,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'drugnb.run.make_folder': ('run.html#make_folder', 'drugnb/run.py'),
                             'drugnb.run.notebook_parameters': ('run.html#notebook_parameters', 'drugnb/run.py'),
                             'drugnb.run.notebook_path': ('run.html#notebook_path', 'drugnb/run.py'),
+                            'drugnb.run.own_sockets': ('run.html#own_sockets', 'drugnb/run.py'),
                             'drugnb.run.plan': ('run.html#plan', 'drugnb/run.py'),
                             'drugnb.run.run_folder': ('run.html#run_folder', 'drugnb/run.py'),
                             'drugnb.run.run_notebook': ('run.html#run_notebook', 'drugnb/run.py'),

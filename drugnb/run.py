@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['FIXED', 'notebook_path', 'notebook_parameters', 'study_parameters', 'plan', 'study_settings', 'source_name',
-           'run_folder', 'values_of', 'check_study', 'run_notebook', 'time_left', 'Progress', 'make_folder',
-           'try_folder', 'sole_use', 'run_study', 'summary_text']
+           'run_folder', 'values_of', 'check_study', 'own_sockets', 'run_notebook', 'time_left', 'Progress',
+           'make_folder', 'try_folder', 'sole_use', 'run_study', 'summary_text']
 
 # %% ../nbs/07_run.ipynb #eec4938a
 import ast
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -131,6 +132,15 @@ def _literal(path):
     "A path as papermill takes it, for whom braces hold a parameter's name."
     return str(path).replace("{", "{{").replace("}", "}}")
 
+@contextmanager
+def own_sockets():
+    "Settings of a kernel that listens in a folder of its own; on ports where the system has no such sockets."
+    from traitlets.config import Config
+    with tempfile.TemporaryDirectory() as folder:
+        fits = os.name == "posix" and len(os.fsencode(folder)) < 90  # a socket's path has a hundred bytes
+        yield Config(ConnectionFileMixin={"transport": "ipc", "ip": f"{folder}/kernel"} if fits else {})
+
+# %% ../nbs/07_run.ipynb #d5f6123e
 def run_notebook(
     name: str,  # path below the notebooks' folder, without ending
     parameters: dict,  # by name, typed
@@ -142,11 +152,11 @@ def run_notebook(
     from papermill.exceptions import PapermillExecutionError
     source, own = notebook_path(name), Path(name).name
     target, failed = folder/f"{own}.ipynb", folder/f"{own}.failed.ipynb"
-    with atomic(target) as part:
+    with atomic(target) as part, own_sockets() as settings:
         try:
             papermill.execute_notebook(
                 _literal(source), _literal(part), parameters=parameters, cwd=str(source.parent),
-                progress_bar=False, extra_arguments=["--IPKernelApp.log_level=CRITICAL"])
+                progress_bar=False, config=settings, extra_arguments=["--IPKernelApp.log_level=CRITICAL"])
         except PapermillExecutionError as e:
             if e.ename == "InputError": raise InputError(e.evalue) from None
             os.replace(part, failed)
