@@ -113,6 +113,7 @@ def test_a_second_run_computes_nothing_and_leaves_the_figures_as_they_are(first_
     assert stamps == {p.name: p.stat().st_mtime_ns for p in run.glob("*.parquet")}
     assert before == {p.name: p.read_bytes() for p in (run/"figures").iterdir()}
 
+@pytest.mark.slow
 def test_the_wheel_alone_runs_pairs_and_queries(alone):
     "The lines of the combos page."
     drugnb, home = alone

@@ -202,6 +202,7 @@ def test_what_is_done_is_not_run_again_and_said(tmp_path, capsys):
     (folder/"perplexity=20,eps=2/cell.json").write_text("{")
     assert not finished(folder/"perplexity=20,eps=2", "any")
 
+@pytest.mark.slow
 def test_results_do_not_hang_on_the_order_in_which_cells_end(tmp_path):
     def late(study, source, parameters, folder):
         time.sleep({"0": 0.3, "1.5": 0.1, "2": 0.0}[parameters["eps"]])
@@ -337,6 +338,7 @@ def test_without_dask_the_extra_is_named(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as e: main(["sweep", "weighting", "-g", "eps=1,2", "--dask", "tcp://127.0.0.1:1", "--run", str(tmp_path/"s")])
     assert e.value.code == 2 and "pip install 'drugnb[scale]'" in capsys.readouterr().err
 
+@pytest.mark.slow
 def test_the_same_cells_on_a_dask_cluster(tmp_path, monkeypatch, capsys):
     "Real notebooks through papermill, though only the first two of the study, in two threads at once; and a scheduler that is not there."
     distributed = pytest.importorskip("distributed")

@@ -842,8 +842,8 @@ def read_table(
     if name != "comparison": return table
     missing = [c for c in SELECT if c not in table]
     if missing: raise InputError(f"{path} has no column {missing[0]!r}: run the study again.")
-    texts = dict.fromkeys(["choice", *SELECT], object)  # a column without any is read as numbers
-    table = table.astype(texts).fillna(dict.fromkeys(texts, ""))
+    texts = table[["choice", *SELECT]].astype(object)  # a column without any text was read as numbers
+    table = table.assign(**texts.fillna("").astype(str))
     return table if "enough" in table else withheld(table)
 
 def read_tables(

@@ -82,6 +82,7 @@ def test_one_model_more_does_not_change_the_others(screen):
     beside, _ = judged(screen, screen_models("tissue mean, PCA-50 ridge")["PCA-50 ridge"], parts)
     pd.testing.assert_frame_equal(alone, beside)
 
+@pytest.mark.slow
 def test_from_tables_to_a_prediction_by_the_command(screen, tmp_path, monkeypatch, capsys):
     "A folder of tables in another order: checked, run, and asked about new lines."
     monkeypatch.chdir(tmp_path)

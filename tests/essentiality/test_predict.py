@@ -548,7 +548,7 @@ def test_a_foreign_model_is_refused_in_a_sentence(how, folder):
     write_json(path, ALTERED[how][0](read_json(path)))
     with pytest.raises(InputError, match=ALTERED[how][1]): load_model(folder, [Line])
     path.write_text("{")
-    with pytest.raises(InputError, match="not a whole file of this drugnb"): load_model(folder, [Line])
+    with pytest.raises(InputError, match="no whole file of this drugnb"): load_model(folder, [Line])
 
 def test_where_there_is_no_model_it_is_said(tmp_path):
     with pytest.raises(InputError, match="There is no model in .*name the folder of a run"): load_model(tmp_path)

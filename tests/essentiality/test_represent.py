@@ -264,7 +264,7 @@ def test_without_torch_it_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize("wrong, says", [
     (lambda: LinearMasked(corruption="mask"), "no corruption 'mask': use one of zero, swap, noise, replace"),
     (lambda: LinearMasked(share=1.0), "share of masked entries is 1.0"),
-    (lambda: LinearMasked(noise=-1), "cannot be negative"),
+    (lambda: LinearMasked(noise=-1), "should be from 0 to 1e6"),
     (lambda: Components(0), "1 or more, not 0"),
     (lambda: Rotation(2.5), "not 2.5"),
 ])

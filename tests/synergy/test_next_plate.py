@@ -175,6 +175,7 @@ def test_the_command_proposes_and_takes_results_back(tmp_path, monkeypatch, caps
     with pytest.raises(SystemExit): main([*how, "--add", "nothing.csv"])
     assert "nothing.csv" in capsys.readouterr().err
 
+@pytest.mark.slow
 def test_proposing_needs_neither_torch_nor_rdkit(tmp_path):
     code = (f"import sys; from drugnb.command import main; told = main(['propose', 'simulated-small', '--out', {str(tmp_path/'next')!r}, "
             "'--n', '3', '--model', 'ridge']); sys.exit(told or len({'torch', 'rdkit'} & set(sys.modules)))")

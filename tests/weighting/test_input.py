@@ -75,7 +75,7 @@ def test_the_commands_user_sees_the_sentence_and_nothing_else(case, folder, spoi
     (["run", "nothing"], "no study 'nothing'"),
     (["run", "weighting", "-p", "perplexity"], "NAME=VALUE"),
     (["run", "weighting", "-p", "perplxity=3"], "has a parameter 'perplxity'"),
-    (["run", "weighting", "-p", "perplexity=high"], "should be a number"),
+    (["run", "weighting", "-p", "perplexity=high"], "should be a whole number"),
     (["run", "weighting", "--run", "/dev/null/here"], "cannot be made"),
     (["predict", "nothing.csv", "--model", "nowhere"], "There is no model at"),
 ])

@@ -74,6 +74,7 @@ def test_the_named_set_opens_from_what_was_fetched(rebuilt, monkeypatch):
     assert study.outside.shape == (103, 978)
     assert study.coefficients.index.isin(study.genes).sum() == 978
 
+@pytest.mark.slow
 def test_fetching_again_makes_the_same_bytes(rebuilt, mirror, monkeypatch, capsys):
     before = {p.name: p.read_bytes() for p in (rebuilt/"weighting").iterdir()}
     monkeypatch.setenv("DRUGNB_DATA", str(rebuilt))
@@ -209,7 +210,7 @@ def test_what_is_missing_or_spoilt_is_named(raw, spoil, said, tmp_path, capsys):
 
 def test_an_unknown_response_and_a_folder_of_somebody_elses(raw, tmp_path, capsys, folder):
     mine = str(tmp_path/"m")
-    for arguments, said in ((["build", str(raw), mine, "--response", "prism"], "no response 'prism'"),
+    for arguments, said in ((["build", str(raw), mine, "--response", "prism"], "use ctrp, ctrp-curves, gdsc"),
                             (["build", str(raw), str(folder)], "a table that drugnb did not make"),
                             (["build", "nowhere", mine], "nowhere: give the one")):
         with pytest.raises(SystemExit) as e: main(arguments)
