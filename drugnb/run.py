@@ -39,7 +39,7 @@ def notebook_path(
 @cache
 def _parameters(path, changed):
     "Parameters of a notebook as it was when it was last changed: a grid of runs asks many times."
-    cells = json.loads(path.read_text())["cells"]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     source = next("".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", []))
     lines = source.splitlines()
     def meaning(node): return lines[node.end_lineno - 1][node.end_col_offset:].strip().lstrip("# ")

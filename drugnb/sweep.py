@@ -72,10 +72,11 @@ def code_key(
     package = Path(drugnb.__file__).parent
     notebooks = {}
     for name in card(study).notebooks:
-        cells = json.loads(notebook_path(name).read_text())["cells"]
+        cells = json.loads(notebook_path(name).read_text(encoding="utf-8"))["cells"]
         notebooks[name] = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
     wings = [p for wing in ("core", "sources", study) for p in (package/wing).rglob("*.py")]
-    modules = {str(p.relative_to(package)): digest(p.read_text()) for p in [*package.glob("*.py"), *wings]}
+    files = [*package.glob("*.py"), *wings]
+    modules = {str(p.relative_to(package)): digest(p.read_text(encoding="utf-8")) for p in files}
     return digest([notebooks, modules])
 
 def sweep_key(

@@ -550,8 +550,8 @@ def melanoma_tables(
     folder = Path(folder)
     index, nodes, values = (plain_file(folder/f) for f in ("expr_index.txt", "node_Index.csv", "expr.csv"))
     with reading(folder, "cannot be read as CellBox's files ({}): fetch them again"):
-        lines = [line.split()[0] for line in index.read_text().splitlines() if line.strip()]
-        nodes, values = nodes.read_text().split(), pd.read_csv(values, header=None)
+        lines = [line.split()[0] for line in index.read_text(encoding="utf-8").splitlines() if line.strip()]
+        nodes, values = nodes.read_text(encoding="utf-8").split(), pd.read_csv(values, header=None)
     if values.shape != (len(lines), len(nodes)):
         raise InputError(f"{folder} holds {values.shape} values for {len(lines)} conditions and {len(nodes)} "
                          "nodes: fetch them again.")

@@ -341,7 +341,7 @@ def save_pair_model(
     with atomic(folder/FILES[1]) as part, part.open("wb") as f: np.savez_compressed(f, **arrays)
     digest = hashlib.sha256((folder/FILES[1]).read_bytes()).hexdigest()
     text = json.dumps({"layout": 1, "arrays": digest, **packed}, indent=1)
-    with atomic(folder/FILES[0]) as part: part.write_text(text + "\n")
+    with atomic(folder/FILES[0]) as part: part.write_text(text + "\n", "utf-8")
 
 # %% ../../nbs/combos/15a_predict.ipynb #a897a55f
 def _model_from(packed, arrays):

@@ -202,7 +202,7 @@ def write_json(
     "Write a dictionary with its checksum, atomically. Raises `InputError` as `atomic` does."
     content = json.loads(json.dumps(content, default=str))
     text = json.dumps({"checksum": _content_sum(content), **content}, indent=1)
-    with atomic(path) as part: part.write_text(text + "\n")
+    with atomic(path) as part: part.write_text(text + "\n", "utf-8")
 
 def read_json(
     path: Path | str,  # a file that `write_json` wrote

@@ -36,7 +36,7 @@ def about(
     path: Path,  # a notebook
 ) -> str:
     "What a notebook says under its title."
-    return re.search(r'"> (.*?)(\\n)?"', path.read_text())[1]
+    return re.search(r'"> (.*?)(\\n)?"', path.read_text(encoding="utf-8"))[1]
 
 def notebooks_table(
     folder: str = "",  # below the notebooks' folder
@@ -44,7 +44,7 @@ def notebooks_table(
 ) -> Markdown:
     "Links to the numbered notebooks of a folder, with what each is about."
     books = sorted((notebooks_folder()/folder).glob("[0-9]*.ipynb"))
-    books = [p for p in books if f"#| default_exp {wing}" in p.read_text() or not wing]
+    books = [p for p in books if f"#| default_exp {wing}" in p.read_text(encoding="utf-8") or not wing]
     links = [f"[{p.stem}]({Path(folder, p.name).as_posix()})" for p in books]
     rows = [[link, about(p)] for link, p in zip(links, books)]
     return markdown_table(["notebook", "what it is about"], *rows)

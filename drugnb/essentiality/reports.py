@@ -548,6 +548,7 @@ def write_pages(
         fig = drug_page(evidence, drug)
         save_figure(fig, folder, f"page_{name}")
         plt.close(fig)
-        with atomic(Path(folder)/f"page_{name}.md") as part: part.write_text(drug_text(evidence, drug))
+        text = drug_text(evidence, drug)
+        with atomic(Path(folder)/f"page_{name}.md") as part: part.write_text(text, "utf-8")
         made.append(Path(folder)/f"page_{name}.md")
     return made

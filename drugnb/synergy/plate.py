@@ -1000,7 +1000,7 @@ def _refuse_another(folder, plates):
     "Raise for a folder that holds the map of another layout."
     path, mine = folder/"plate_map.csv", plates.plate_map.layout.iloc[0]
     if not path.exists(): return
-    lines = path.read_text(errors="replace").splitlines()
+    lines = path.read_text("utf-8", "replace").splitlines()
     found = lines[1].split(",")[0] if len(lines) > 1 else ""
     if found != mine:
         raise InputError(f"{folder} holds the plates of another layout ({found}): choose another folder, so "

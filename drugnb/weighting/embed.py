@@ -13,6 +13,7 @@ import numpy as np
 import openTSNE
 import pandas as pd
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 
 from ..core.artefacts import differences, frame_key, load_frame, provenance, RunFolder
 from ..core.settings import InputError, saved_folder
@@ -64,9 +65,9 @@ def embed(
     as `principal_components`."""
     check_perplexity(len(signatures), perplexity)
     if signatures.shape[1] < 2: raise InputError("A map needs two genes or more: there is one.")
-    _, components = principal_components(signatures)
     tsne = openTSNE.TSNE(perplexity=perplexity, initialization="pca", random_state=seed, n_jobs=n_jobs)
-    return _finite_map(tsne.fit(components), signatures.index)
+    with threadpool_limits(1, user_api="blas"):  # t-SNE makes another map of another last digit
+        return _finite_map(tsne.fit(principal_components(signatures)[1]), signatures.index)
 
 # %% ../../nbs/01_embed.ipynb #7018f2ed
 def place(

@@ -858,7 +858,7 @@ def save_model(
         raise InputError(f"The model cannot be saved ({first_line(e)}): the training signatures or their "
                          "viabilities do not determine it.") from e
     fields = [f"{json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in asdict(model).items()]
-    with atomic(path) as part: part.write_text("{\n" + ",\n".join(fields) + "\n}\n")
+    with atomic(path) as part: part.write_text("{\n" + ",\n".join(fields) + "\n}\n", "utf-8")
 
 def load_model(
     path: Path | str,  # a model, or the run folder that holds `model.json`

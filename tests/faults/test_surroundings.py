@@ -46,5 +46,5 @@ def test_the_same_numbers_whatever_the_order_of_rows(five, home):
         pd.read_csv(path, dtype=str, keep_default_na=False).sample(frac=1, random_state=i).to_csv(path, index=False)
     done = campaign.forked(five.words(home/"r", source=home/"tables"), home)
     assert done.code == 0, done.err[-2000:]
-    found = campaign.differences(five.calm, home/"r", ordered=False)
+    found = campaign.differences(five.calm, home/"r", leave_out=["study.json"], ordered=False)
     assert not found, "\n".join(found)
