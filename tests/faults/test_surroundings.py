@@ -11,7 +11,7 @@ WORLDS = {  # each a new interpreter
     "two threads": {**dict.fromkeys(THREADS, "2"), "PYTHONHASHSEED": "0"},
     "C, Kiribati": {"LC_ALL": "C", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "1", "COLUMNS": "20"},
     "C.UTF-8, Newfoundland": {"LC_ALL": "C.UTF-8", "LANG": "", "TZ": "America/St_Johns", "PYTHONHASHSEED": "random", "TERM": "dumb"},
-    "ASCII": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"},
+    "ASCII": {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"},
     "no home": {"HOME": "/nowhere", "TMPDIR": "/nowhere", "PYTHONDONTWRITEBYTECODE": "1", "XDG_CONFIG_HOME": "/nowhere"},
 }
 
