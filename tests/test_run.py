@@ -100,6 +100,7 @@ def test_a_log_holds_the_report_and_the_stages_and_no_control_characters(first_d
     assert "weighting on my_folder [2/8] 01_embed" in log and "clusters: computed in" in log and " left" in log
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", log)
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing_and_leaves_the_figures_as_they_are(first_day, monkeypatch):
     home, _ = first_day
     run = home/"runs/weighting/my_folder"

@@ -158,6 +158,7 @@ def test_cells_wait_no_longer_than_for_the_map(tmp_path):
     _, table = go(tmp_path/"s", cells, work, parameters={**LISTS, "perplexity": "20"})
     assert not table.error.any()
 
+@pytest.mark.slow
 def test_a_map_is_made_by_the_next_cell_when_the_first_failed(tmp_path):
     work = Study(fail=("perplexity=20,eps=0",))
     _, table = go(tmp_path/"s", GRID, work)
@@ -187,6 +188,7 @@ def test_a_shared_map_of_other_signatures_is_not_used(tmp_path):
     assert stage(["these"]) == made.x[0] == 1 and stage(["others"]) == 2
     assert load_frame(tmp_path/"a/map_p20_s0.parquet")[0].x[0] == 1, "the cell it came from keeps its own"
 
+@pytest.mark.slow
 def test_what_is_done_is_not_run_again_and_said(tmp_path, capsys):
     first, second, third = Study(), Study(), Study()
     folder, table = go(tmp_path/"s", GRID, first)
@@ -309,6 +311,7 @@ def report_threads(study, source, parameters, folder):
     (folder/"threads").write_text(f"{os.environ['OMP_NUM_THREADS']} {os.environ['OPENBLAS_NUM_THREADS']} {os.getpid()}")
     Study()(study, source, parameters, folder)
 
+@pytest.mark.slow
 def test_processes_are_several_and_share_the_cores(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")

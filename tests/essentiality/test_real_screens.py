@@ -82,6 +82,7 @@ def test_crispr_has_the_numbers_that_the_study_quotes(built, opened):
     assert any("50 components of gene effect are known for 970 of 984 lines" in r for r in built[2])
     assert any("of DepMap's release 24Q2" in r for r in screen.report)
 
+@pytest.mark.slow
 def test_a_set_says_what_it_is_made_from_and_is_made_again_in_place(built, monkeypatch, mirror):
     folder = built[0]/"essentiality-gdsc"
     made = json.loads((folder/"made_from.json").read_text())

@@ -166,6 +166,7 @@ def test_activity_stands_alone_where_no_well_is_spare(study):
     table, shams = all_activity(values, few[keep], note=says.append)
     assert not len(shams) and "stand alone" in says[0] and "empirical_p" not in table
 
+@pytest.mark.slow
 def test_activity_is_the_same_whatever_the_order_of_images(study):
     values = image_features(study, Features("texture", "removed"), TINY, RunFolder())
     mixed = study.images.sample(frac=1, random_state=0).index

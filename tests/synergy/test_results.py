@@ -69,6 +69,7 @@ def test_pairs_and_singles_keep_the_schema_of_a_screen(plates, sent):
     assert "A375: d1 + d4" in set(found.wells.block) and found.wells.groupby("block").size().eq(9).all()
     assert found.wells.plate.str.startswith(plates.plate_map.layout[0]).all() and found.wells.plate.nunique() == 2
 
+@pytest.mark.slow
 def test_normalising_by_controls_is_unbiased_with_heavy_tails_and_drift():
     plates, mean = laid_out(12, ("A375",)), []
     for seed in range(40):

@@ -38,6 +38,7 @@ def test_the_same_numbers_from_one_block_many_and_files(tables):
     how = dict(weights=w, centre=x.mean(0))
     for blocks in ways(folder, x).values(): same(grams_of_blocks(blocks, y, g, **how), grams(x, y, g, **how))
 
+@pytest.mark.slow
 def test_the_same_numbers_from_joblib_workers(tables):
     folder, x, y, g, w = tables
     for name in ("blocks", "Parquet"):
@@ -87,6 +88,7 @@ sums = grams_of_blocks(read_blocks(sys.argv[1], rows=8192), y, g)
 print(f"{sums.sum():.10g}")
 """
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory can be limited so on Linux only")
 def test_a_matrix_larger_than_the_memory_allowed(tmp_path):
     "320 MB of signatures, 150 MB allowed."

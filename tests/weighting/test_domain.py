@@ -123,6 +123,7 @@ def test_ulsif_is_the_closed_form():
     ridge = 1/a - 0.25
     assert np.isclose(ridge, 1e-4), "with nothing to learn from leaving one out, the least ridge has the least loss"
 
+@pytest.mark.slow
 def test_order_scale_and_labels_do_not_matter():
     study = simulate(400, 100, seed=1, n_outside=90)
     ratios = domain_ratios(study)
