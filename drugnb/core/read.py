@@ -269,7 +269,7 @@ def column_names(
 # %% ../../nbs/core/04_read.ipynb #a43a0bf5
 MOST_ROWS, MOST_CELLS = 1 << 20, 50_000_000  # of a sheet: Excel's rows; cells that are still read
 
-def _require_whole_hdf5_archive(path):
+def _require_whole_workbook(path):
     "Raise where a member of a workbook is not whole, or all of them need more memory than there is."
     with zipfile.ZipFile(path) as archive:
         require_memory(10*sum(member.file_size for member in archive.infolist()), path.name)
@@ -301,7 +301,7 @@ def _sheet(path):
     try: import openpyxl
     except ImportError as e:
         raise InputError(f"Reading {path.name} needs openpyxl: pip install 'drugnb[excel]'.") from e
-    _require_whole_hdf5_archive(path)
+    _require_whole_workbook(path)
     def sheets(**how):
         book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), read_only=True, keep_links=False, **how)
         shown = [s for s in book.worksheets if s.sheet_state == "visible"]

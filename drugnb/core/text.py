@@ -105,14 +105,15 @@ def _encoding(raw, whole):
         if whole or e.start < len(raw) - 4: return "Windows-1252"
     return "UTF-8"
 
+def _no_text(file):
+    return InputError(f"{file} is no text, since it holds bytes 0: save the table as CSV, or fetch it again.")
+
 def require_text(
     raw: bytes,  # of a file
     file: str,  # for the message
 ):
     "Raise `InputError` for bytes that no text holds: a file that was damaged, or is none."
-    if b"\0" in raw:
-        raise InputError(f"{file} is no text, since it holds bytes 0: save the table as CSV, or fetch it "
-                         "again.")
+    if b"\0" in raw: raise _no_text(file)
 
 # %% ../../nbs/core/02a_text.ipynb #e5354b3d
 def _beginning(stream):
@@ -129,7 +130,7 @@ def _utf8_stream(path, again):
     stream = unpacked(path)
     raw = _beginning(stream)
     encoding = "Windows-1252" if again else _encoding(raw, len(raw) % SAMPLE > 0)
-    if encoding is None: require_text(b"\0", path.name)
+    if encoding is None: raise _no_text(path.name)
     plain = encoding == "UTF-8" and (b"\n" in raw or b"\r" not in raw)
     mark = 3 if raw.startswith(b"\xef\xbb\xbf") else 0
     if not plain:

@@ -24,8 +24,7 @@ from ..core.evaluate import group_counts, interval
 from ..core.identity import group_codes
 from ..core.settings import InputError
 from ..core.style import styled
-from .features import require_features
-from .judge import told_by_position, TOLD, unit_means, units
+from .judge import numbers_of, told_by_position, TOLD, unit_means, units
 
 # %% ../../nbs/morphology/34a_activity.ipynb #cebe1feb
 class Wells(NamedTuple):
@@ -45,9 +44,7 @@ def well_profiles(
         image = images[several].iloc[0]
         raise InputError(f"Well {image.well} of plate {image.plate} holds two conditions, "
                          f"{image.condition!r} among them: a well is one experiment.")
-    values = np.asarray(values, float)
-    require_features(values)
-    return Wells(unit_means(values, of), images.iloc[of.first].reset_index(drop=True))
+    return Wells(unit_means(numbers_of(values), of), images.iloc[of.first].reset_index(drop=True))
 
 # %% ../../nbs/morphology/34a_activity.ipynb #6a378fd7
 DIGITS = 12  # of a similarity; what agrees to so many is a tie

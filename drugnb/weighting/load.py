@@ -7,7 +7,7 @@ __all__ = ['IDENTITY', 'FEW', 'HARDLY_ANY', 'UNITS', 'BESIDE', 'APART', 'INTERCE
            'ANNOTATIONS', 'ABOUT', 'TOLD', 'REQUIRED', 'OPTIONAL', 'CMAP', 'KEYS', 'CALLED', 'BY_PRODUCTS', 'READING',
            'Study', 'described', 'sample_compounds', 'treated_alike', 'joined', 'known_mechanisms', 'left_over',
            'match_rows', 'in_units', 'with_compound', 'match', 'chosen_ids', 'merged', 'one_id_each', 'one_gene_each',
-           'shared_genes', 'filled', 'measured_rows', 'checked_expression', 'scale_notes', 'checked_viability',
+           'shared_genes', 'filled', 'rows_with_values', 'checked_expression', 'scale_notes', 'checked_viability',
            'is_intercept', 'published_model', 'label_notes', 'size_notes', 'compound_notes', 'table_keys', 'one_side',
            'both_sides', 'assemble', 'kept_path', 'save_study', 'kept_about', 'kept_tables', 'load_study', 'find_files',
            'unit_in_name', 'with_amounts', 'with_key', 'read_samples', 'read_compounds', 'read_gene_info',
@@ -332,7 +332,7 @@ def filled(
     note = f"{missing} missing {where} expression values ({missing/matrix.size:.2%}) set to 0, no change"
     return matrix.fillna(0).astype(np.float32), [note]
 
-def measured_rows(
+def rows_with_values(
     matrix: pd.DataFrame,  # samples x genes, some values missing
     where: str,  # whose it is, for sentences
 ) -> tuple[np.ndarray, list[str]]:  # one truth value a sample; a sentence if some are left out
@@ -361,7 +361,7 @@ def checked_expression(
     "Usable changes in expression. Raises `InputError` for counts, expression itself, or an empty matrix."
     summary, notes = gene_summary(matrix), []
     if 0 < summary.known.sum() < matrix.size:
-        measured, notes = measured_rows(matrix, where)
+        measured, notes = rows_with_values(matrix, where)
         if notes: matrix, table, summary = matrix[measured], table[measured], gene_summary(matrix[measured])
     fault = expression_fault(matrix, summary, where)
     if fault: raise InputError(fault)
@@ -913,8 +913,8 @@ def read_folder(
     name, files = name or folder.resolve().name, find_files(folder, s)
     maps = [p for ending in (".pkl", ".parquet") for p in sorted(folder.glob(s["saved_maps"] + ending))]
     ordered = not any(p.suffix == ".pkl" for p in maps)  # a pickled map knows no ids
-    study = None
-    if store is not None and store.path:
+    study, keeps = None, store is not None and store.path
+    if keeps:
         known = kept_about(store)[0].get("files", {})
         found = identities(files, known)
         made_from = files_provenance(name, found, s, ordered)
@@ -923,7 +923,7 @@ def read_folder(
     if study is None:
         study = read_tables(name, files, s, ordered)
         study = replace(study, report=(*said, *files_notes(folder, files, s), *study.report))
-        if store is not None and store.path: _keep(study, store, made_from, files, found, why)
+        if keeps: _keep(study, store, made_from, files, found, why)
     return replace(study, saved_maps=tuple(maps))
 
 # %% ../../nbs/00_load.ipynb #2474c10a

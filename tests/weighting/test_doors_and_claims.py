@@ -10,7 +10,7 @@ from drugnb.core.settings import InputError
 from drugnb.weighting.choose import allowed, best, cross_predict, grid_r, nested_choice, training_splits
 from drugnb.weighting.compare import GAIN, REFERENCE, by_clustering, compared, verdict
 from drugnb.weighting.figures import figure_coefficients, figure_robustness
-from drugnb.weighting.load import checked_expression, filled, measured_rows, published_model, read_coefficients
+from drugnb.weighting.load import checked_expression, filled, published_model, read_coefficients, rows_with_values
 from drugnb.weighting.weight import UNWEIGHTED
 
 
@@ -41,7 +41,7 @@ def test_a_sample_with_hardly_a_gene_is_left_out_and_never_counts_as_unchanged(m
     x, table, summary, notes = checked_expression(holes, matrix, "training")
     assert x.index.tolist() == table.index.tolist() == matrix.index[1:].tolist() and (x.iloc[0, 3:] == 0).all()
     assert summary.known.max() == 19 and "fewer than 10% of the genes) left out: s0" in notes[0]
-    assert measured_rows(matrix, "training")[0].all() and measured_rows(matrix, "training")[1] == []
+    assert rows_with_values(matrix, "training")[0].all() and rows_with_values(matrix, "training")[1] == []
     half = matrix.mask(np.broadcast_to(np.arange(30) < 15, matrix.shape))
     assert filled(half, "training")[1] and filled(matrix, "training")[1] == []
 
