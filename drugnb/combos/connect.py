@@ -6,9 +6,9 @@
 __all__ = ['BLOCK', 'FLAT', 'CACHE', 'LEAST_GENES', 'METHODS', 'BY_TOP', 'BY_EXTREMES', 'MIN_REFERENCES', 'REFINE',
            'LEAST_PROFILES', 'FOR_WIDTH', 'genes_in_columns', 'matched', 'top_genes', 'Shelf', 'ks', 'wtcs', 'xsum',
            'xcos', 'zhang', 'unit', 'centred', 'unit_centred', 'cosine', 'pearson', 'spearman', 'score_named',
-           'score_by', 'require_counts', 'extremes_within', 'score_drugs', 'lamb', 'ncs', 'tau', 'least_as_far',
-           'permutation_p', 'adjusted', 'refuse_silent', 'note_unscored', 'query_drugs', 'run_query', 'enrichment',
-           'mechanisms', 'class_colours', 'class_legend', 'figure_ranking']
+           'score_by', 'extremes_within', 'score_drugs', 'lamb', 'ncs', 'tau', 'least_as_far', 'permutation_p',
+           'adjusted', 'refuse_silent', 'note_unscored', 'query_drugs', 'run_query', 'enrichment', 'mechanisms',
+           'class_colours', 'class_legend', 'figure_ranking']
 
 # %% ../../nbs/combos/11_connect.ipynb #55acdcd7
 from pathlib import Path
@@ -25,7 +25,7 @@ from .null import Permuter, gene_structure
 from .signatures import compares_groups, query_of_table, read_signatures
 from ..core.identity import gene_symbols, group_codes, landmark_genes
 from ..core.read import read_matrix
-from ..core.settings import InputError, counted, some, typed_path
+from ..core.settings import InputError, counted, require_number, some, typed_path
 from ..core.style import styled
 
 # %% ../../nbs/combos/11_connect.ipynb #63e9ff73
@@ -520,14 +520,6 @@ def score_by(
     return scored
 
 # %% ../../nbs/combos/11_connect.ipynb #2fd6be36
-def require_counts(
-    **counts,  # name -> (value, least)
-):
-    "Raise `InputError` for a number that is below the least, or no whole number."
-    for name, (value, least) in counts.items():
-        if value >= least and value == np.floor(value): continue
-        raise InputError(f"{name} should be a whole number, {least} or more, not {value}.")
-
 def extremes_within(
     n_extreme: int,  # genes to each side, as asked for
     n_genes: int,  # of the profiles
@@ -736,7 +728,9 @@ def query_drugs(
     Raises `InputError` for an unknown method, groups that do not fit the profiles, a query that says nothing,
     and as `matched`."""
     score_named(method)
-    require_counts(n_top=(n_top, 1), n_extreme=(n_extreme, 1), permutations=(permutations, 0))
+    require_number("n_top", n_top, 1, whole=True)
+    require_number("n_extreme", n_extreme, 1, whole=True)
+    require_number("permutations", permutations, 0, whole=True)
     queries, profiles = matched(query, profiles)
     order, notes, n = np.argsort(profiles.index), queries.attrs["notes"], profiles.shape[1]
     groups = _groups_of(groups, profiles, order)

@@ -21,11 +21,11 @@ from tqdm import tqdm
 
 from .connect import (
     BY_EXTREMES, extremes_within, matched, MIN_REFERENCES, note_unscored, permutation_p, refuse_silent,
-    require_counts, score_by, score_named, Shelf, tau)
+    score_by, score_named, Shelf, tau)
 from ..core.artefacts import atomic, safe_text
 from ..core.blocks import open_blocks, Source
 from ..core.identity import gene_symbols, landmark_genes, require_unique
-from ..core.settings import InputError, typed_path
+from ..core.settings import InputError, require_number, typed_path
 
 # %% ../../nbs/combos/11a_library.ipynb #1db1a6d8
 BY_QUERY = ("cosine", "pearson", "spearman")  # methods that use the query's genes only
@@ -306,7 +306,9 @@ def _write_all(ranking, by_name, out):
 def _wanted(out, top, permutations, jobs, method):
     "The file to write to, or None. Raises `InputError` for arguments that do not go together."
     score_named(method)
-    require_counts(top=(top, 0), permutations=(permutations, 0), jobs=(jobs, 1))
+    require_number("top", top, 0, whole=True)
+    require_number("permutations", permutations, 0, whole=True)
+    require_number("jobs", jobs, 1, whole=True)
     if permutations and not top: raise InputError("p is drawn for top lists only: give a `top` above 0.")
     if out in (None, ""): return None
     out = typed_path(out)
@@ -315,7 +317,8 @@ def _wanted(out, top, permutations, jobs, method):
 
 def _score_of(plan, method, n_top, n_extreme):
     "The score of that name over the genes that are read."
-    require_counts(n_top=(n_top, 1), n_extreme=(n_extreme, 1))
+    require_number("n_top", n_top, 1, whole=True)
+    require_number("n_extreme", n_extreme, 1, whole=True)
     n = plan.queries.shape[1]
     capped = extremes_within(n_extreme, n)
     if method in BY_EXTREMES and capped != n_extreme:

@@ -16,12 +16,12 @@ import pandas as pd
 from matplotlib.collections import LineCollection
 
 from drugnb.combos.connect import (
-    BLOCK, centred, class_colours, class_legend, LEAST_GENES, matched, pearson, refuse_silent, require_counts,
+    BLOCK, centred, class_colours, class_legend, LEAST_GENES, matched, pearson, refuse_silent,
     score_drugs, score_named, unit, unit_centred,
 )
 from .data import Combos, Effects
 from ..core.evaluate import group_counts, interval
-from ..core.settings import counted, InputError, some
+from ..core.settings import counted, InputError, require_number, some
 from ..core.style import styled
 
 # %% ../../nbs/combos/12_pairs.ipynb #b9fe76eb
@@ -202,7 +202,8 @@ def query_pairs(
     nothing, and as `matched`."""
     centre = score_named(method, ("pearson", "cosine")) is pearson
     least = LEAST_GENES if centre else 1
-    require_counts(top=(top, 1), genes=(least if genes is None else genes, least))
+    require_number("top", top, 1, whole=True)
+    if genes is not None: require_number("genes", genes, least, whole=True)
     queries, profiles = matched(query, profiles)
     profiles = profiles.drop(queries.attrs["empty"])
     names, own = profiles.index, _own(profiles.index, drugs)

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['DEFAULTS', 'SAMPLE_COLUMNS', 'LARGEST', 'NUMBER', 'REQUIRED_RUN', 'InputError', 'Fault', 'counted', 'some',
            'printable', 'printable_lines', 'tell', 'settings_in', 'working_folder', 'project_root', 'read_settings',
-           'number', 'entries', 'numbers', 'typed_path', 'project_path', 'notebooks_folder', 'saved_folder',
-           'data_folders', 'source_folder']
+           'number', 'entries', 'numbers', 'require_number', 'typed_path', 'project_path', 'notebooks_folder',
+           'saved_folder', 'data_folders', 'source_folder']
 
 # %% ../../nbs/core/00_settings.ipynb #cd16051a
 import math
 import os
 import re
 from configparser import ConfigParser, Error as ConfigError
+from numbers import Real
 from pathlib import Path
 from typing import Annotated
 
@@ -151,6 +152,18 @@ def numbers(
     "The numbers in a parameter. Raises `InputError` for anything else."
     try: return [number(v) for v in entries(text)]
     except InputError: raise InputError(f"{text!r} should be numbers separated by commas.") from None
+
+# %% ../../nbs/core/00_settings.ipynb #238356b8
+def require_number(
+    name: str,  # as a person types it
+    value,  # what was typed
+    least: float,  # smallest value that there is
+    whole: bool = False,  # must it be a whole number?
+):
+    "Raise `InputError` for a setting that is no finite number, too small, or not whole where it must be."
+    finite = isinstance(value, Real) and math.isfinite(value)
+    if finite and value >= least and not (whole and value % 1): return
+    raise InputError(f"{name} is {value}: use a {'whole ' if whole else ''}number of {least} or more.")
 
 # %% ../../nbs/core/00_settings.ipynb #fc5ea877
 REQUIRED_RUN = Annotated[str, dict(opt=True, required=True, metavar="RUN")]  # an option of a command

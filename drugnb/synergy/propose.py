@@ -16,9 +16,9 @@ import pandas as pd
 
 from ..core.artefacts import RunFolder
 from ..core.identity import compound_names, plain_cell
-from ..core.settings import InputError
+from ..core.settings import InputError, require_number
 from ..core.style import styled
-from .active import choose_batch, may_be_asked, require_policy, require_size
+from .active import choose_batch, may_be_asked, require_policy
 from .baselines import similarity
 from .data import Screen
 from .held_out import screen_models
@@ -173,7 +173,7 @@ class Round:
 # %% ../../nbs/synergy/48_propose.ipynb #5ca1352a
 def _model_of(wish):
     "The model that is asked for. Raises `InputError` for a wish that cannot be met."
-    require_size(wish.n)
+    require_number("The number of pairs to ask for", wish.n, 1, whole=True)
     require_policy(wish.policy, wish.kappa)
     if not (isinstance(wish.seed, int | np.integer) and wish.seed >= 0):
         raise InputError(f"seed is {wish.seed}: it should be a whole number, 0 or more.")
