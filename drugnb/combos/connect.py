@@ -703,6 +703,12 @@ def note_unscored(
     n = counted(len(names), "profile")
     notes.append(f"{n} left out, with one value or none for all genes of a query: {some(names)}")
 
+def _check_counts(n_top, n_extreme, permutations):
+    "Raise for a number of genes or of permutations that is none."
+    require_number("n_top", n_top, 1, whole=True)
+    require_number("n_extreme", n_extreme, 1, whole=True)
+    require_number("permutations", permutations, 0, whole=True)
+
 # %% ../../nbs/combos/11_connect.ipynb #dab41655
 def _groups_of(groups, profiles, order):
     "The group of each profile, in order. Raises `InputError` for groups that do not fit."
@@ -728,9 +734,7 @@ def query_drugs(
     Raises `InputError` for an unknown method, groups that do not fit the profiles, a query that says nothing,
     and as `matched`."""
     score_named(method)
-    require_number("n_top", n_top, 1, whole=True)
-    require_number("n_extreme", n_extreme, 1, whole=True)
-    require_number("permutations", permutations, 0, whole=True)
+    _check_counts(n_top, n_extreme, permutations)
     queries, profiles = matched(query, profiles)
     order, notes, n = np.argsort(profiles.index), queries.attrs["notes"], profiles.shape[1]
     groups = _groups_of(groups, profiles, order)

@@ -24,7 +24,7 @@ from drugnb.combos.combine import (
 from .data import Effects
 from .mixed import MixedModel
 from .network import published, SwapNetwork
-from ..core.artefacts import first_line
+from ..core.files import cause
 from ..core.evaluate import group_counts, interval, span, split_frame
 from ..core.settings import InputError
 from ..core.style import styled
@@ -160,7 +160,7 @@ def held_out(
         for name, model in models.items():
             try: predicted = _predictions(model, effects, y, groups, folds)
             except (InputError, np.linalg.LinAlgError) as error:
-                skip(split, name, first_line(error))
+                skip(split, name, cause(error))
                 continue
             of = {"split": split, "model": name}
             tallies.append(_tallied(measured, classes, folds, predicted).assign(**of))

@@ -15,7 +15,6 @@ import hashlib
 import json
 import re
 import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from itertools import combinations
@@ -35,7 +34,8 @@ from .data import Combos, Effects, other_treatments
 from .held_out import pair_models
 from .mixed import Components, MixedModel, Scales, Solved
 from .network import Basis, Network, SwapNetwork
-from ..core.artefacts import atomic, first_line, save_csv
+from ..core.artefacts import atomic, save_csv
+from ..core.files import cause, read_arrays
 from ..core.deep import get_torch
 from ..core.evaluate import group_counts, interval
 from ..core.identity import as_text, by_symbol, gene_symbols, named_columns, oriented
@@ -226,7 +226,7 @@ def _tried(models, effects, measured, splits, groups, note):
     out = {}
     for name, model in models.items():
         try: out[name] = left_out(model, effects, measured, groups, splits)
-        except (InputError, np.linalg.LinAlgError) as e: note(f"{name} is no candidate ({first_line(e)})")
+        except (InputError, np.linalg.LinAlgError) as e: note(f"{name} is no candidate ({cause(e)})")
     return out
 
 # %% ../../nbs/combos/15a_predict.ipynb #3a6dda21
@@ -380,21 +380,12 @@ def _require_whole(kept, arrays):
 # %% ../../nbs/combos/15a_predict.ipynb #a897a561
 MOST_BYTES = 1 << 31  # of all arrays of a predictor, announced by their file
 
-def _read_arrays(path):
-    "The arrays of an npz file. Raises `ValueError` for one that is damaged or announces too much."
-    try:
-        size = sum(part.file_size for part in zipfile.ZipFile(path).infolist())
-        if size > MOST_BYTES: raise ValueError(f"its arrays announce {size:,} bytes")
-        with np.load(path, allow_pickle=False) as file: return {k: file[k] for k in file.files}
-    except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, MemoryError, NotImplementedError) as e:
-        raise ValueError(f"{path.name} is damaged") from e
-
 def _read_predictor(folder):
     "A predictor out of its two files, every field checked."
     packed, raw = strict_json((folder/FILES[0]).read_bytes()), (folder/FILES[1]).read_bytes()
     if hashlib.sha256(raw).hexdigest() != packed.pop("arrays"): raise ValueError("its two files differ")
     if packed.pop("layout") != 1: raise ValueError("another drugnb wrote it")
-    arrays = _read_arrays(folder/FILES[1])
+    arrays = read_arrays(folder/FILES[1], MOST_BYTES)
     model = _model_from(packed.pop("model"), arrays)
     kept = {k: unpack(v, arrays) for k, v in packed.items()}
     _require_whole(kept, arrays)
@@ -404,7 +395,7 @@ def _require_predictions(predictor):
     "Raise `ValueError` for a model that does not predict a finite number for each gene."
     profiles = predictor.profiles
     try: predicted = predictor.model.predict(Effects(profiles, profiles[::-1]))
-    except (IndexError, RuntimeError) as e: raise ValueError(f"its parts do not fit: {first_line(e)}") from e
+    except (IndexError, RuntimeError) as e: raise ValueError(f"its parts do not fit: {cause(e)}") from e
     checked(predicted, Numbers(profiles.shape), "prediction")
 
 # %% ../../nbs/combos/15a_predict.ipynb #a897a562
@@ -419,12 +410,12 @@ def load_pair_model(
         raise InputError(f"There is no model of pairs in {folder}: run combos first, and name its run "
                          "folder.") from e
     except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise InputError(f"{folder/FILES[0]} is not a drugnb model of pairs ({first_line(e)}): run combos "
+        raise InputError(f"{folder/FILES[0]} is not a drugnb model of pairs ({cause(e)}): run combos "
                          "again.") from e
     if isinstance(predictor.model, SwapNetwork): get_torch("network")
     try: _require_predictions(predictor)
     except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise InputError(f"{folder/FILES[0]} holds a model that does not predict ({first_line(e)}): run "
+        raise InputError(f"{folder/FILES[0]} holds a model that does not predict ({cause(e)}): run "
                          "combos again.") from e
     return predictor
 

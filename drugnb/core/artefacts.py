@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['WRITE_ERRORS', 'ODD', 'PARTIAL', 'STARTED', 'MARK', 'BLANK', 'PACKAGES', 'LAYOUT', 'RACY', 'FILLED', 'JOURNAL',
-           'FORMULA', 'NUMBER', 'MADE_FROM', 'discard', 'first_line', 'require_replaceable', 'sweep_leftovers',
-           'atomic', 'seal', 'sealed_bytes', 'checksum_of', 'write_json', 'read_json', 'digest', 'frame_key',
-           'provenance', 'differences', 'outdated', 'other_versions', 'file_digest', 'file_stamp', 'file_identity',
-           'folder_digest', 'save_frame', 'load_frame', 'save_matrix', 'load_matrix', 'read_journal', 'RunFolder',
-           'figures_folder', 'safe_text', 'plain_text', 'spreadsheet_safe', 'spreadsheet_plain', 'write_table',
-           'read_csv', 'require_whole', 'write_tables', 'save_csv', 'report_text']
+           'FORMULA', 'NUMBER', 'MADE_FROM', 'discard', 'require_replaceable', 'sweep_leftovers', 'atomic', 'seal',
+           'sealed_bytes', 'checksum_of', 'write_json', 'read_json', 'digest', 'frame_key', 'provenance', 'differences',
+           'outdated', 'other_versions', 'file_digest', 'file_stamp', 'file_identity', 'folder_digest', 'save_frame',
+           'load_frame', 'save_matrix', 'load_matrix', 'read_journal', 'RunFolder', 'figures_folder', 'safe_text',
+           'plain_text', 'spreadsheet_safe', 'spreadsheet_plain', 'write_table', 'read_csv', 'require_whole',
+           'write_tables', 'save_csv', 'report_text']
 
 # %% ../../nbs/core/01_artefacts.ipynb #cca9f3dc
 import errno
@@ -36,6 +36,7 @@ import xxhash
 from fastcore.basics import patch
 
 import drugnb
+from .files import cause
 from .settings import InputError, printable, printable_lines, some, typed_path
 
 # %% ../../nbs/core/01_artefacts.ipynb #ebbfd951
@@ -48,12 +49,6 @@ def discard(
     "Remove a leftover file if it can be removed."
     try: path.unlink(missing_ok=True)
     except OSError: pass
-
-def first_line(
-    error: Exception,  # what was raised
-) -> str:  # without a full stop; the exception's type where it says nothing
-    "The first line of what an exception says."
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 def _cannot_write(folder, error):
     why = error.strerror or error
@@ -215,8 +210,8 @@ def read_json(
         if found is None: raise ValueError("it has no checksum")
         if found != _content_sum(content): raise ValueError("its checksum is wrong")
     except (OSError, ValueError, RecursionError) as e:
-        why = getattr(e, "strerror", None) or first_line(e)
-        raise InputError(f"{path} is no whole file of this drugnb ({why}): remove it and run again.") from e
+        raise InputError(f"{path} is no whole file of this drugnb ({cause(e)}): "
+                         "remove it and run again.") from e
     return content
 
 # %% ../../nbs/core/01_artefacts.ipynb #75bd5414
@@ -345,8 +340,8 @@ def folder_digest(
 
 # %% ../../nbs/core/01_artefacts.ipynb #6f6b7478
 def _not_whole(path, kind, error):
-    why = getattr(error, "strerror", None) or first_line(error)
-    return InputError(f"{path} is not a whole {kind} file of this drugnb ({why}): remove it and run again.")
+    return InputError(f"{path} is not a whole {kind} file of this drugnb ({cause(error)}): "
+                      "remove it and run again.")
 
 def _said(metadata):
     "The provenance among a file's metadata; {} where there is none."
@@ -504,7 +499,7 @@ def reload(self: RunFolder,
     path = self.path/f"{name}.parquet" if self.path else None
     if not path or not path.is_file(): return None, "not there yet"
     try: frame, found = load_frame(path)
-    except InputError as e: return None, f"the file is damaged: {first_line(e.__cause__)}"
+    except InputError as e: return None, f"the file is damaged: {cause(e.__cause__)}"
     why = outdated(found, wanted)
     if not why and found.get("rows", len(frame)) != len(frame):
         why = f"it holds {len(frame)} rows of {found['rows']}"

@@ -30,7 +30,7 @@ import pyarrow.feather
 import pyarrow.parquet
 
 from .artefacts import plain_text, spreadsheet_plain
-from .files import legible, legible_note, plain_file, reading, require_memory
+from .files import legible, legible_note, NO_TABLE, plain_file, reading, require_memory
 from drugnb.core.gct import (
     name_the_text, MISSING_TEXTS, number_frame, read_column_notes, read_gct, read_gctx,
     require_whole_hdf5, TEXT,
@@ -427,7 +427,7 @@ def read_table(
 ) -> pd.DataFrame:  # as it stands, missing values missing; `attrs["report"]` says what is unusual
     "A table of annotations. Raises `InputError` for a file that is no table, with what to do."
     path = plain_file(path)
-    with reading(path, "cannot be read as a table ({})"):
+    with reading(path, NO_TABLE):
         kind = _kind_by_ending(path)
         if kind == "hdf5": kind = hdf5_kind(path)
         if kind == "text": table = _text_table(path, is_name)

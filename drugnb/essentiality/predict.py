@@ -32,7 +32,8 @@ from scipy.stats import binom, rankdata
 from sklearn.base import clone
 from sklearn.isotonic import IsotonicRegression
 
-from ..core.artefacts import atomic, first_line, provenance, read_json, save_csv, write_json
+from ..core.artefacts import atomic, provenance, read_json, save_csv, write_json
+from ..core.files import cause
 from ..core.evaluate import grouped_splits, group_counts, interval
 from drugnb.core.identity import (
     gene_symbols, group_codes, is_missing, match_lines, named_columns, oriented, require_unique,
@@ -899,7 +900,7 @@ def require_sound(
         _alike(trained)
         checked(_parts(trained), _PARTS)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as e:
-        raise InputError(f"The model of {trained.name} cannot be used ({first_line(e)}): run the study "
+        raise InputError(f"The model of {trained.name} cannot be used ({cause(e)}): run the study "
                          "again.") from e
     return trained
 
@@ -981,7 +982,7 @@ def load_model(
                                      made_from=about["made_from"], **tables))
     except InputError: raise
     except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowInvalid) as e:
-        why = first_line(e)
+        why = cause(e)
         raise InputError(f"The model in {folder} cannot be used ({why}): run the study again.") from e
 
 # %% ../../nbs/essentiality/28_predict.ipynb #f1bf75e5

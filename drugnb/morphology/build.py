@@ -7,7 +7,6 @@ __all__ = ['FETCHED', 'MECHANISMS', 'WELL', 'LABELS', 'public_files', 'mechanism
            'bbbc021_tables', 'build_bbbc021']
 
 # %% ../../nbs/morphology/31a_build.ipynb #bd702662
-import hashlib
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +14,7 @@ import pandas as pd
 from ..core.artefacts import write_tables
 from ..core.settings import InputError, data_folders, project_path, read_settings
 from .data import SETS, open_folder
-from ..sources.fetch import fetch, registry
+from ..sources.fetch import fetch, registry, sha256_of
 from ..studies import set_folders
 
 # %% ../../nbs/morphology/31a_build.ipynb #361735a9
@@ -113,7 +112,7 @@ def build_bbbc021(
     def folder_of(name):
         return Path(data)/read_settings().get(name, set_folders("morphology")[name]).split(",")[0].strip()
     used = [*files.values(), *filter(None, [by_hand])]
-    digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in used}
+    digests = {p.name: sha256_of(p) for p in used}
     patterns = SETS["bbbc021"]["files"]
     folder = write_tables(tables, folder_of("bbbc021"), {"files": digests}, [patterns])
     study = open_folder(folder, "bbbc021", patterns=patterns)

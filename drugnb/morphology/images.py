@@ -42,7 +42,7 @@ from PIL import Image
 
 import drugnb
 from drugnb.core.artefacts import (
-    atomic, digest, file_digest, first_line, frame_key, read_json, RunFolder, write_json, write_table,
+    atomic, digest, file_digest, frame_key, read_json, RunFolder, write_json, write_table,
 )
 from ..core.files import cause, memory, OURS, plain_file, read_arrays, sized
 from ..core.identity import as_text, id_texts
@@ -1464,7 +1464,7 @@ def from_cache(
         if file_digest(values) != about["pixels"] or about["key"] != key:
             raise ValueError("its checksum is wrong")
         return _unpacked(about, np.load(values, mmap_mode="r", allow_pickle=False)), ""
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as e: why = first_line(e.__cause__ or e)
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as e: why = cause(e.__cause__ or e)
     return None, f"the cache {values.name} was damaged ({why}) and is made again"
 
 # %% ../../nbs/morphology/30_images.ipynb #b8b63666

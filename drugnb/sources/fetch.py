@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['HOME', 'PATIENCE', 'TRIES', 'registry', 'terms', 'mirror_place', 'file_address', 'resuming', 'copying', 'raw_folder',
-           'target_of', 'fetch']
+           'target_of', 'sha256_of', 'fetch']
 
 # %% ../../nbs/sources/00_fetch.ipynb #bc005c6c
+import hashlib
 import os
 import shutil
 import time
-import warnings
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
@@ -21,9 +21,6 @@ from tqdm import tqdm
 
 from ..core.artefacts import atomic, discard, require_replaceable
 from ..core.settings import data_folders, InputError
-
-with warnings.catch_warnings(action="ignore"):
-    import pooch  # it would warn that ipywidgets is not there, for a bar that is not used here
 
 # %% ../../nbs/sources/00_fetch.ipynb #c541de19
 HOME = "https://raw.githubusercontent.com"  # where a public repository's files lie, as REPOSITORY/COMMIT/PATH
@@ -203,9 +200,15 @@ def target_of(
     return raw/name
 
 # %% ../../nbs/sources/00_fetch.ipynb #7d1a90c4
+def sha256_of(
+    path: Path | str,  # of a file
+) -> str:  # 64 hexadecimal digits
+    "The SHA-256 of a file, as registries give it."
+    with open(path, "rb") as file: return hashlib.file_digest(file, "sha256").hexdigest()
+
 def _state(target, sha256):
     "What has to be done about a file, in the words of the table that `fetch` returns."
-    if target.is_file() and pooch.file_hash(target) == sha256: return "there already"
+    if target.is_file() and sha256_of(target) == sha256: return "there already"
     require_replaceable(target)
     return "fetched again" if target.exists() else "fetched"
 
@@ -221,7 +224,7 @@ def _get(row, target, place, bar):
         except OSError as e:
             raise InputError(f"{target} cannot be written ({e.strerror or e}): "
                              "choose another data folder.") from e
-        if pooch.file_hash(whole) != row.sha256:
+        if sha256_of(whole) != row.sha256:
             raise InputError(f"{address} is not the file that the registry knows (its SHA-256 differs from "
                              f"{row.sha256[:12]}…): it was refused and not kept; try another DRUGNB_MIRROR.")
 

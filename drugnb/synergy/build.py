@@ -7,7 +7,6 @@ __all__ = ['FETCHED', 'ALMANAC', 'public_files', 'drugs_by_hand', 'array_of', 't
            'almanac_tables', 'oneil_tables', 'build_almanac', 'build_oneil']
 
 # %% ../../nbs/synergy/40a_build.ipynb #7944cb54
-import hashlib
 import io
 import pickletools
 import zipfile
@@ -18,7 +17,7 @@ import pandas as pd
 
 from ..core.artefacts import write_tables
 from ..core.settings import InputError, data_folders, project_path, read_settings
-from ..sources.fetch import fetch, registry
+from ..sources.fetch import fetch, registry, sha256_of
 from ..studies import set_folders
 from .data import SETS, read_screen
 
@@ -149,7 +148,7 @@ def oneil_tables(
 # %% ../../nbs/synergy/40a_build.ipynb #5eeafb31
 def _build(name, data, tables, says, files):
     "Write a set's tables, read them back, and report."
-    digests = {Path(p).name: hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in files if p}
+    digests = {Path(p).name: sha256_of(p) for p in files if p}
     folder = Path(data)/read_settings().get(name, set_folders("synergy")[name]).split(",")[0].strip()
     kinds = ["*wells*", "*single*", "*drugs*", "*fingerprint*"]
     folder = write_tables(tables, folder, {"files": digests}, kinds)

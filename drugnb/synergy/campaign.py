@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core.artefacts import digest, file_digest, first_line, read_csv, read_json, save_csv, write_json
+from ..core.artefacts import digest, file_digest, read_csv, read_json, save_csv, write_json
+from ..core.files import cause
 from ..core.schema import checked, Maybe, Numbers, Texts
 from ..core.settings import InputError, printable_lines, tell, typed_path
 from ..core.style import save_figure
@@ -63,7 +64,7 @@ def read_log(
                          "--out.") from e
     try: return _checked_rounds(content)
     except ValueError as e:
-        raise InputError(f"{folder/LOG} is not a campaign's log ({first_line(e)}): choose another "
+        raise InputError(f"{folder/LOG} is not a campaign's log ({cause(e)}): choose another "
                          "--out.") from e
 
 def _checked_rounds(content):

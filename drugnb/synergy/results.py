@@ -19,10 +19,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import median_abs_deviation, t as student
 
-from ..core.artefacts import first_line, read_csv
+from ..core.artefacts import read_csv
+from ..core.files import NO_TABLE, plain_file, reading
 from ..core.identity import as_text, MISSING, plain_name
 from ..core.settings import InputError, typed_path
 from ..core.style import styled
+from ..core.text import table_text
 from .data import numbers_in, read_table, SINGLE_COLUMNS, WELL_COLUMNS
 from .plate import count_of, layout_label, MAP, plain_well, row_name, SIZES
 
@@ -84,15 +86,10 @@ def _table_of(source, what):
 def _as_written(source):
     "A map, or the map in a file with every cell as text: a drug may be called 00123 or None."
     if isinstance(source, pd.DataFrame): return source.reset_index(drop=True), "The table of plates"
-    path = typed_path(source)
-    if not path.is_file(): raise InputError(f"There is no file {path}.")
-    raw = path.read_bytes()
-    try: text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError: text = raw.decode("cp1252", errors="replace")
+    path = plain_file(typed_path(source))
+    text = table_text(path)[0]
     sep = max(",;\t", key=text.split("\n", 1)[0].count)
-    try: table = read_csv(StringIO(text), sep=sep, dtype=str, keep_default_na=False)
-    except ValueError as e:
-        raise InputError(f"{path.name} cannot be read as a table ({first_line(e)}).") from e
+    with reading(path, NO_TABLE): table = read_csv(StringIO(text), sep=sep, dtype=str, keep_default_na=False)
     return table, path.name
 
 # %% ../../nbs/synergy/47a_results.ipynb #bc407a52

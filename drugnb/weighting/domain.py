@@ -20,6 +20,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from ..core.artefacts import RunFolder
+from ..core.evaluate import OVERFLOWING
 from ..core.settings import InputError
 from .load import sample_compounds, Study
 
@@ -252,7 +253,7 @@ def _checked(train, outside):
     train, outside = _points(train), _points(outside)
     for x, which in ((outside, "outside samples"), (train, "training signatures")):
         _enough(x, which)
-        if not (np.abs(x) < 1e150).all():
+        if not (np.abs(x) < OVERFLOWING).all():
             raise InputError(f"The {which} hold missing or infinite values, or such as overflow: "
                              "fill them or leave these samples out.")
     if train.shape[1] != outside.shape[1]:

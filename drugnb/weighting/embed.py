@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from ..core.artefacts import differences, frame_key, load_frame, provenance, RunFolder
+from ..core.evaluate import OVERFLOWING
 from ..core.settings import InputError, saved_folder
 from .load import Study
 from .pickles import read_pickled_frames
@@ -30,7 +31,7 @@ def principal_components(
     Raises `InputError` for fewer than two signatures, missing values, or signatures that are all the same."""
     (n, p), x = signatures.shape, signatures.to_numpy(np.float64)
     if n < 2: raise InputError(f"Components need two signatures or more: there are {n}.")
-    if not (np.abs(x) < 1e150).all():  # squares of larger ones overflow
+    if not (np.abs(x) < OVERFLOWING).all():
         raise InputError("The expression holds missing or infinite values, or such as overflow: fill them, "
                          "or drop these genes.")
     if (x == x[0]).all():

@@ -27,9 +27,10 @@ import pandas as pd
 import pyarrow as pa
 
 from drugnb.core.artefacts import (
-    checksum_of, digest, file_identity, file_stamp, first_line, frame_key, load_frame, load_matrix,
+    checksum_of, digest, file_identity, file_stamp, frame_key, load_frame, load_matrix,
     other_versions, outdated, provenance, read_json, RunFolder, save_frame, save_matrix, write_json,
 )
+from ..core.files import cause
 from drugnb.core.identity import (
     amounts, by_symbol, compound_groups, DOSE_UNITS, gene_symbols, is_missing, named_columns, oriented,
     plain_name, repeated_genes, require_unique, TIME_UNITS, unknown_units, with_units, without_missing,
@@ -600,7 +601,7 @@ def save_study(
         for t, table in tables.items():
             (save_matrix if t in MATRICES else save_frame)(table, kept_path(store.path, t), made_from)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as e:
-        store.note(f"the study cannot be kept and is read each time ({first_line(e)})")
+        store.note(f"the study cannot be kept and is read each time ({cause(e)})")
         return
     about = {k: getattr(study, k) for k in TOLD} | {"made_from": made_from, "files": files or {}}
     sums = {t: checksum_of(kept_path(store.path, t)) for t in tables}
@@ -615,7 +616,7 @@ def kept_about(
     path = store.path/ABOUT
     if not path.is_file(): return {}, "not there yet"
     try: return read_json(path), ""
-    except InputError as e: return {}, f"{ABOUT} is damaged: {first_line(e.__cause__)}"
+    except InputError as e: return {}, f"{ABOUT} is damaged: {cause(e.__cause__)}"
 
 def kept_tables(
     folder: Path,  # the run folder
@@ -640,7 +641,7 @@ def load_study(
         tables = kept_tables(store.path, about["tables"])
         if "coefficients" in tables: tables["coefficients"] = tables["coefficients"]["coefficient"]
         study = Study(**{k: about[k] for k in TOLD} | {"report": tuple(about["report"])}, **tables)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as e: return None, first_line(e)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as e: return None, cause(e)
     store.say("study", "reloaded",
               f"reloaded, its tables have not changed{other_versions(about['made_from'])}")
     return study, ""

@@ -28,7 +28,8 @@ from scipy.stats import norm, rankdata
 from sklearn.decomposition import PCA
 from sklearn.isotonic import IsotonicRegression
 
-from ..core.artefacts import atomic, first_line
+from ..core.artefacts import atomic
+from ..core.files import cause
 from ..core.evaluate import grouped_splits, span
 from ..core.identity import gene_symbols, group_codes, oriented
 from ..core.schema import checked, Maybe, Numbers, strict_json, Texts
@@ -335,7 +336,7 @@ def expression_of(
         if not x.columns.is_unique: x = x.T.groupby(level=0, sort=False).mean().T
         x = x.reindex(columns=genes).astype(float).replace([np.inf, -np.inf], np.nan)
     except (TypeError, ValueError) as e:
-        raise InputError(f"This table holds what is no number ({first_line(e)}): correct it, or leave it "
+        raise InputError(f"This table holds what is no number ({cause(e)}): correct it, or leave it "
                          "empty.") from e
     found = x.notna().any().to_numpy()
     if found.mean() < NEARLY_NONE:
@@ -855,7 +856,7 @@ def save_model(
     "Write a model as JSON, atomically, one line a field. Raises `InputError` for one that has no numbers."
     try: model_from(asdict(model))
     except ValueError as e:
-        raise InputError(f"The model cannot be saved ({first_line(e)}): the training signatures or their "
+        raise InputError(f"The model cannot be saved ({cause(e)}): the training signatures or their "
                          "viabilities do not determine it.") from e
     fields = [f"{json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in asdict(model).items()]
     with atomic(path) as part: part.write_text("{\n" + ",\n".join(fields) + "\n}\n", "utf-8")
@@ -873,4 +874,4 @@ def load_model(
         raise InputError(f"There is no model at {path}: run a study first, or name its run folder.") from e
     except InputError as e: raise InputError(f"{path} {e}") from e
     except (ValueError, TypeError) as e:
-        raise InputError(f"{path} is not a drugnb model ({first_line(e)}): run the study again.") from e
+        raise InputError(f"{path} is not a drugnb model ({cause(e)}): run the study again.") from e

@@ -13,7 +13,6 @@ from drugnb.core.artefacts import (
     differences,
     digest,
     figures_folder,
-    first_line,
     frame_key,
     load_frame,
     load_matrix,
@@ -24,6 +23,7 @@ from drugnb.core.artefacts import (
     write_table,
     write_tables,
 )
+from drugnb.core.files import cause
 from drugnb.core.settings import InputError
 
 
@@ -50,7 +50,7 @@ def test_a_folder_that_cannot_be_made_is_named_in_a_sentence(tmp_path):
     with pytest.raises(InputError, match="file cannot be written"), atomic(tmp_path/"file/t.txt"): pass
 
 def test_first_lines_say_something_even_for_silent_exceptions():
-    assert first_line(ValueError("One.\nTwo")) == "One" and first_line(KeyError()) == "KeyError"
+    assert cause(ValueError("One.\nTwo")) == "One" and cause(KeyError()) == "KeyError"
 
 def test_a_frame_comes_back_with_what_it_was_made_from(tmp_path, frame):
     made = provenance("stage", ["input"], {"seed": 1})
